@@ -1,0 +1,235 @@
+import Redis
+
+/// Publishes one instance: `start`, a heartbeat every third of the lease, and `stop`.
+///
+/// `run()` lasts until ``stop(reason:)`` is called; it uses one connection at a time and makes a
+/// new one, for ever, when that is lost. The stop is sent from beside the heartbeats, on the same
+/// connection, so that no command that hangs can delay it and none can overtake it.
+public actor Announcer {
+  public enum Notice: Sendable {
+    case announced(channel: String)
+    case connectionLost(RedisError)
+    case connectionBack
+  }
+
+  public struct Options: Sendable {
+    /// The channel asked for; nil for the bus's own.
+    public var channel: String?
+    /// How many events the bus is to keep; nil for as many as it does.
+    public var history: Int?
+    /// How long to try to deliver the `stop`.
+    public var stopTimeout = Duration.seconds(3)
+    /// Whether a refusal at the first contact ends `run()` with an error.
+    public var failsWhenRefused = true
+
+    public init() {}
+  }
+
+  public enum Ending: Sendable, Hashable {
+    /// The `stop` is on the bus.
+    case stopped
+    /// Nothing had been announced, so there was nothing to take back.
+    case neverAnnounced
+    /// The `stop` could not be delivered; the lease will tell the others.
+    case undelivered(RedisError)
+  }
+
+  private let keys: Keys
+  private let transitions: Transitions
+  private let connector: RedisConnector
+  private let options: Options
+  private let began: ContinuousClock.Instant
+  private let notify: @Sendable (Notice) -> Void
+  private let stopRequest = AsyncStream<String>.makeStream()
+
+  private var instance: Instance
+  private var connection: RedisConnection?
+  private var channel: String?
+  private var isEnding = false
+  /// Whether a `start` has been written at all, whatever became of it.
+  private var hasSentStart = false
+
+  /// - Parameters:
+  ///   - began: when the instance really began, by this machine's monotonic clock.
+  ///   - notify: is told what a person may want to know, from any thread.
+  public init(
+    _ instance: Instance, connector: RedisConnector, options: Options = Options(),
+    began: ContinuousClock.Instant = .now, notify: @escaping @Sendable (Notice) -> Void = { _ in }
+  ) {
+    keys = Keys(app: instance.app)
+    transitions = Transitions(keys: keys)
+    self.instance = instance
+    self.connector = connector
+    self.options = options
+    self.began = began
+    self.notify = notify
+  }
+
+  /// Ends `run()` with a `stop` of this reason; later calls change nothing.
+  public nonisolated func stop(reason: String) {
+    stopRequest.continuation.yield(reason)
+    stopRequest.continuation.finish()
+  }
+
+  /// Announces the instance until it is told to stop.
+  ///
+  /// - Throws: `RedisError` when the first contact is refused for good (kinds `refused`,
+  ///   `configuration`, `nonsense`, `tls`), unless the options say otherwise.
+  public func run() async throws -> Ending {
+    try await withThrowingTaskGroup(of: String?.self) { group in
+      group.addTask { [stopRequest] in
+        for await reason in stopRequest.stream { return reason }
+        return nil
+      }
+      group.addTask {
+        try await self.keepPresent()
+        return nil
+      }
+      let reason = try await group.next() ?? nil
+      isEnding = true
+      group.cancelAll()
+      return await end(reason: reason ?? "exit")
+    }
+  }
+
+  // MARK: Presence
+
+  private func keepPresent() async throws {
+    var backoff = Backoff(longest: min(.seconds(5), instance.beat * 0.5))
+    var trouble: RedisError?
+    while !Task.isCancelled {
+      do {
+        try await connect()
+        try await register()
+        if trouble != nil { notify(.connectionBack) }
+        trouble = nil
+        backoff.reset()
+        try await beat()
+      } catch let error as RedisError where !isEnding && !Task.isCancelled {
+        let isFirst = instance.started == nil
+        if isFirst, options.failsWhenRefused, error.isFinal { throw error }
+        if trouble == nil { notify(.connectionLost(error)) }
+        trouble = error
+      }
+      guard !isEnding else { return }
+      await connection?.close()
+      connection = nil
+      try? await Task.sleep(for: backoff.next())
+    }
+  }
+
+  private func connect() async throws {
+    let fresh = try await connector.connect()
+    // Once it ends, the connection is the stop's alone.
+    guard !isEnding else { return await fresh.close() }
+    connection = fresh
+  }
+
+  /// Says that the instance is there, whatever the server knows of it.
+  private func register() async throws {
+    guard !isEnding, let connection else { return }
+    hasSentStart = true
+    let isFirst = instance.started == nil
+    let outcome = try await transitions.start(
+      instance, elapsed: .now - began, channel: options.channel, lastChannel: channel,
+      history: options.history, on: connection)
+    if outcome.word == "channel" {
+      throw RedisError(
+        .configuration,
+        "the bus \(instance.app) uses the channel \(outcome.channel ?? "?")",
+        remedy: "leave --channel away, or give the same")
+    }
+    channel = outcome.channel ?? channel
+    instance.started = outcome.started ?? instance.started
+    let apps = RedisCommand("ZADD", Keys.apps, "\(outcome.now)", instance.app)
+    _ = try await connection.pipeline([apps] + renewal([Keys.apps]))
+    if isFirst { notify(.announced(channel: channel ?? "")) }
+  }
+
+  private func renewal(_ names: [String]) -> [RedisCommand] {
+    let seconds = "\(Keys.timeToLive.components.seconds)"
+    return names.map { RedisCommand("EXPIRE", $0, seconds) }
+  }
+
+  private func beat() async throws {
+    guard let connection else { return }
+    var heartbeat = Heartbeat(keys: keys, id: instance.id, lease: instance.lease)
+    var reaper = Reaper(keys: keys, ownID: instance.id)
+    let asked = ContinuousClock.now
+    if let time = ServerClock.milliseconds(try await connection.send(RedisCommand("TIME"))) {
+      heartbeat.learn(time, asked: asked)
+    }
+    var renewed = ContinuousClock.now
+    while !isEnding {
+      let pause = instance.beat * Double.random(in: 0.9...1.1)
+      try await connection.sleep(for: pause)
+      var finding = try await beatOnce(&heartbeat, &reaper, on: connection)
+      // A second beat, now that the clock or the server's abilities are known.
+      if finding == .stale { finding = try await beatOnce(&heartbeat, &reaper, on: connection) }
+      if finding == .forgotten { try await register() }
+      if ContinuousClock.now - renewed > .seconds(3600) {
+        renewed = .now
+        _ = try await connection.pipeline(renewal(keys.transition + [Keys.apps]))
+      }
+    }
+  }
+
+  private func beatOnce(
+    _ heartbeat: inout Heartbeat, _ reaper: inout Reaper, on connection: RedisConnection
+  ) async throws -> Heartbeat.Finding {
+    guard !isEnding, let commands = heartbeat.commands(), let clock = heartbeat.clock else {
+      return .present
+    }
+    let asked = ContinuousClock.now
+    let look = reaper.lookCommand(before: clock.now + instance.beat.milliseconds)
+    let replies = try await connection.pipeline(commands + [look])
+    let finding = try heartbeat.read(Array(replies.dropLast()), asked: asked)
+    if finding == .present, let now = heartbeat.clock?.now, !isEnding {
+      try await reaper.take(replies.last ?? .null, asked: asked, now: now, on: connection)
+    }
+    return finding
+  }
+
+  // MARK: The end
+
+  private func end(reason: String) async -> Ending {
+    guard hasSentStart else { return .neverAnnounced }
+    let deadline = ContinuousClock.now + options.stopTimeout
+    var backoff = Backoff(longest: .milliseconds(500))
+    var failure = RedisError.noTime
+    while true {
+      let left = deadline - .now
+      guard left > .zero else { return .undelivered(failure) }
+      do {
+        // Half of what is left, so that a connection that hangs leaves time for a new one.
+        let connection = try await currentConnection(within: left * 0.5)
+        _ = try await transitions.stop(
+          instance, elapsed: .now - began, reason: reason, lastChannel: channel,
+          on: connection.limited(to: left * 0.5))
+        await connection.close()
+        return .stopped
+      } catch {
+        failure = error as? RedisError ?? failure
+        await connection?.close()
+        connection = nil
+        try? await Task.sleep(for: min(backoff.next(), max(.zero, deadline - .now)))
+      }
+    }
+  }
+
+  private func currentConnection(within limit: Duration) async throws -> RedisConnection {
+    if let connection { return connection }
+    var connector = connector
+    connector.timeout = limit
+    return try await connector.connect()
+  }
+}
+
+extension RedisError {
+  /// Trying the same again cannot help.
+  var isFinal: Bool { !isTransient && kind != .server }
+
+  fileprivate static var noTime: RedisError {
+    RedisError(.unreachable, "no time was left", remedy: "allow more with --stop-timeout")
+  }
+}

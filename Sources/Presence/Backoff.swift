@@ -1,0 +1,33 @@
+import Redis
+
+/// How long to wait before the next attempt: a few quick ones, then longer and longer, with
+/// jitter, so that a thousand announcers do not come back in the same instant.
+public struct Backoff: Sendable {
+  /// The waits of the first attempts.
+  private static let first: [Duration] = [
+    .zero, .milliseconds(100), .milliseconds(300), .milliseconds(700),
+  ]
+
+  private let longest: Duration
+  private var attempts = 0
+
+  /// - Parameter longest: what the wait grows to.
+  public init(longest: Duration = .seconds(5)) {
+    self.longest = longest
+  }
+
+  public mutating func reset() { attempts = 0 }
+
+  /// The next wait.
+  public mutating func next() -> Duration {
+    var generator = SystemRandomNumberGenerator()
+    return next(using: &generator)
+  }
+
+  mutating func next(using generator: inout some RandomNumberGenerator) -> Duration {
+    defer { attempts += 1 }
+    if let early = Self.first.at(attempts) { return min(early, longest) }
+    let doubled = Duration.seconds(1) * Double(1 << min(attempts - Self.first.count, 10))
+    return min(doubled, longest) * Double.random(in: 0.5...1, using: &generator)
+  }
+}

@@ -1,0 +1,57 @@
+/// A place in the history of a bus: its birth, and the number of an event since.
+public struct Position: Sendable, Hashable, Comparable {
+  /// The birth of the bus in ms since 1970 by the server's clock.
+  public var epoch: Int64
+  /// Counts the events from 1 without a gap; 0 stands before the first.
+  public var seq: Int64
+
+  public init(epoch: Int64, seq: Int64) {
+    self.epoch = epoch
+    self.seq = seq
+  }
+
+  public static func < (one: Position, other: Position) -> Bool {
+    (one.epoch, one.seq) < (other.epoch, other.seq)
+  }
+
+  /// The id of the entry in the stream.
+  public var entryID: String { "\(epoch)-\(seq)" }
+}
+
+public enum EventType: String, Sendable, CaseIterable, Codable {
+  case start, stopping, stop, lost, back, forgotten
+}
+
+/// Something that happened to an instance.
+public struct Event: Sendable, Hashable {
+  /// The most bytes that an event has on the wire.
+  public static let sizeLimit = 8192
+
+  public var type: EventType
+  public var position: Position
+  /// When it happened, in ms since 1970 by the server's clock.
+  public var at: Int64
+  public var instance: Instance
+  /// Why: a signal's name, `exit`, `signal`, `pid-gone`, `lease`, `connection`.
+  public var reason: String?
+  /// The status of a wrapped command as a shell tells it.
+  public var exit: Int64?
+  /// The signal that ended a wrapped command.
+  public var signal: String?
+  /// When the lease ended, in ms.
+  public var expired: Int64?
+
+  /// The members that every event has, and those that are known.
+  public func addMembers(to text: inout JSONText) {
+    text.member("v", 1)
+    text.member("type", type.rawValue)
+    text.member("epoch", position.epoch)
+    text.member("seq", position.seq)
+    text.member("at", at)
+    instance.addMembers(to: &text)
+    text.member("reason", reason)
+    text.member("exit", exit)
+    text.member("signal", signal)
+    text.member("expired", expired)
+  }
+}

@@ -1,0 +1,76 @@
+import Redis
+
+/// An entry of the stream of events.
+public struct HistoryEntry: Sendable, Hashable {
+  public var position: Position
+  public var bytes: [UInt8]
+
+  public init(position: Position, bytes: [UInt8]) {
+    self.position = position
+    self.bytes = bytes
+  }
+
+  /// Reads `[id, [field, value, …]]` as `XRANGE` gives it; nil for what no script wrote.
+  init?(_ value: RedisValue) {
+    guard let id = value.elements.first?.string, let fields = value.elements.at(1)?.elements,
+      fields.first?.string == "event", let bytes = fields.at(1)?.bytes
+    else { return nil }
+    let numbers = id.split(separator: "-").compactMap { Int64($0) }
+    guard numbers.count == 2, let epoch = numbers.first, let seq = numbers.last else { return nil }
+    self.init(position: Position(epoch: epoch, seq: seq), bytes: bytes)
+  }
+}
+
+/// Reads the stream of events in pages.
+public struct History: Sendable {
+  /// At 8 KiB an event, a page is 4 MiB at the most.
+  private static let pageSize = 500
+
+  private let keys: Keys
+
+  public init(keys: Keys) {
+    self.keys = keys
+  }
+
+  /// Hands over the entries from `start` (inclusive; nil for the oldest), page by page.
+  ///
+  /// - Throws: `RedisError`, or what `body` throws.
+  public func read(
+    from start: Position? = nil, through end: Position? = nil, on connection: RedisConnection,
+    _ body: ([HistoryEntry]) async throws -> Void
+  ) async throws {
+    var lower = start?.entryID ?? "-"
+    let upper = end?.entryID ?? "+"
+    while true {
+      let reply = try await connection.send(
+        RedisCommand("XRANGE", keys.events, lower, upper, "COUNT", "\(Self.pageSize)"))
+      try await body(reply.elements.compactMap(HistoryEntry.init))
+      guard reply.elements.count == Self.pageSize,
+        let last = reply.elements.last?.elements.first?.string, let next = Self.after(last)
+      else { return }
+      lower = next
+    }
+  }
+
+  /// What the history holds at single positions.
+  func entries(
+    at positions: [Position], on connection: RedisConnection
+  ) async throws -> [Position: [UInt8]] {
+    guard !positions.isEmpty else { return [:] }
+    let replies = try await connection.pipeline(
+      positions.map { RedisCommand("XRANGE", keys.events, $0.entryID, $0.entryID) })
+    var found: [Position: [UInt8]] = [:]
+    for entry in replies.flatMap(\.elements).compactMap(HistoryEntry.init) {
+      found[entry.position] = entry.bytes
+    }
+    return found
+  }
+
+  /// The id behind another. `XRANGE (id` needs Redis 6.2, so we count ourselves.
+  private static func after(_ id: String) -> String? {
+    let parts = id.split(separator: "-").compactMap { UInt64($0) }
+    guard parts.count == 2, let first = parts.first, let last = parts.last else { return nil }
+    let next = last.addingReportingOverflow(1)
+    return next.overflow ? "\(first &+ 1)-0" : "\(first)-\(next.partialValue)"
+  }
+}

@@ -1,0 +1,85 @@
+/// The members of a JSON object, in the order in which they are added.
+///
+/// Foundation's encoder keeps no order of members and cannot leave the braces away, and both
+/// matter here: scripts splice records, and the contract shows events in one order. Members that
+/// are nil or empty are left out.
+public struct JSONText: Sendable {
+  public private(set) var bytes: [UInt8] = []
+
+  public init() {}
+
+  public mutating func member(_ name: String, _ value: String?) {
+    guard let value, !value.isEmpty else { return }
+    key(name)
+    string(value)
+  }
+
+  public mutating func member(_ name: String, _ value: Int64?) {
+    guard let value else { return }
+    key(name)
+    bytes += "\(value)".utf8
+  }
+
+  public mutating func member(_ name: String, _ value: Bool) {
+    key(name)
+    bytes += (value ? "true" : "false").utf8
+  }
+
+  /// An object of strings, sorted by key.
+  public mutating func member(_ name: String, _ values: [String: String]) {
+    guard !values.isEmpty else { return }
+    key(name)
+    var inner = JSONText()
+    for (name, value) in values.sorted(by: { $0.key < $1.key }) {
+      inner.key(name)
+      inner.string(value)
+    }
+    bytes += inner.object
+  }
+
+  /// The members in braces.
+  public var object: [UInt8] { [0x7B] + bytes + [0x7D] }
+
+  private mutating func key(_ name: String) {
+    if !bytes.isEmpty { bytes.append(0x2C) }
+    string(name)
+    bytes.append(0x3A)
+  }
+
+  /// Control and bidirectional characters come out as escapes, so that a line of JSON is harmless
+  /// on a terminal too.
+  private mutating func string(_ value: String) {
+    bytes.append(0x22)
+    for scalar in value.unicodeScalars {
+      switch scalar {
+      case "\"", "\\":
+        bytes.append(0x5C)
+        bytes.append(UInt8(ascii: scalar))
+      case "\n": bytes += "\\n".utf8
+      case _ where scalar.isUnsafeInText: bytes += Self.escape(scalar).utf8
+      default: bytes += String(scalar).utf8
+      }
+    }
+    bytes.append(0x22)
+  }
+
+  private static func escape(_ scalar: Unicode.Scalar) -> String {
+    String(scalar).utf16.map { unit in
+      let hex = String(unit, radix: 16)
+      return "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+    }.joined()
+  }
+}
+
+extension Unicode.Scalar {
+  /// Whether the character could move a cursor, hide or reorder text: controls (C0, DEL, C1),
+  /// line and paragraph separators, and the formatting characters (Unicode category Cf, which
+  /// holds the bidirectional ones, UAX #9) but for the joiners that emoji and scripts need.
+  public var isUnsafeInText: Bool {
+    switch properties.generalCategory {
+    case .control, .lineSeparator, .paragraphSeparator, .surrogate: true
+    case .format: value != 0x200C && value != 0x200D
+    default: false
+    }
+  }
+}

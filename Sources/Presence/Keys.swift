@@ -1,0 +1,44 @@
+/// The keys of one app's bus.
+///
+/// All but ``apps`` carry the app's hash tag, so that they share a slot of a cluster and one
+/// script may touch them together.
+public struct Keys: Sendable, Hashable {
+  public let app: String
+
+  public init(app: String) {
+    self.app = app
+  }
+
+  /// Hash: `epoch`, `seq`, `channel`, `history`.
+  public var bus: String { "paasbus:{\(app)}:bus" }
+
+  /// Hash: id → `STATE SEQ RECORD`, the record being JSON.
+  public var instances: String { "paasbus:{\(app)}:instances" }
+
+  /// Sorted set: id → end of the lease in ms; only those that are up or stopping.
+  public var leases: String { "paasbus:{\(app)}:leases" }
+
+  /// Sorted set: id → when it was lost or stopped, in ms.
+  public var ended: String { "paasbus:{\(app)}:ended" }
+
+  /// Stream: entry id `EPOCH-SEQ`, field `event`.
+  public var events: String { "paasbus:{\(app)}:events" }
+
+  /// Sorted set, one for the whole server: app → when it last announced, in ms.
+  public static let apps = "paasbus:apps"
+
+  /// The keys of a transition, in the order that the scripts expect.
+  var transition: [String] { [bus, instances, leases, ended, events] }
+
+  /// How long a key lives after the last transition.
+  public static let timeToLive = Duration.seconds(7 * 24 * 3600)
+
+  /// An app's name in the characters that keys may have: others become `-`; at most 100.
+  public static func appName(from text: String) -> String {
+    let allowed = text.unicodeScalars.map { scalar -> Character in
+      let isPlain = scalar.isASCII && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil)
+      return isPlain || "._-".unicodeScalars.contains(scalar) ? Character(scalar) : "-"
+    }
+    return String(allowed.prefix(100))
+  }
+}

@@ -1,0 +1,64 @@
+/// Decides whose lease has been seen to run out, from looks at the leases that end soon.
+///
+/// A lease alone proves little: after an outage all of them are over while everybody lives. So an
+/// instance counts as lost only after the very same end was seen for at least one beat of it, by
+/// this machine's monotonic clock, on one connection whose every look was answered quickly: time
+/// enough for whoever lives to renew. A value without I/O.
+struct LeaseObserver: Sendable {
+  /// A look that takes longer than this says nothing about the others, who may be waiting too.
+  static let slowestAnswer = Duration.seconds(1)
+
+  private struct Sighting {
+    var end: Int64
+    var first: ContinuousClock.Instant
+    var beat: Duration
+  }
+
+  private var sightings: [String: Sighting] = [:]
+
+  /// Begins anew, as on a new connection.
+  mutating func startAnew() { sightings = [:] }
+
+  /// The ids whose lease is not known yet among those that a look found.
+  func unknown(_ ends: [String: Int64]) -> [String] {
+    ends.keys.filter { sightings[$0] == nil }
+  }
+
+  /// Takes a look and returns whom to reap, with the end that was seen.
+  ///
+  /// - Parameters:
+  ///   - ends: the leases that end soon or are over, in ms by the server's clock.
+  ///   - leases: the lengths in ms of those that were unknown.
+  ///   - now: the server's time in ms.
+  mutating func look(
+    asked: ContinuousClock.Instant, answered: ContinuousClock.Instant, ends: [String: Int64],
+    leases: [String: Int64], now: Int64
+  ) -> [(id: String, end: Int64)] {
+    guard answered - asked <= Self.slowestAnswer else {
+      startAnew()
+      return []
+    }
+    var seen: [String: Sighting] = [:]
+    for (id, end) in ends {
+      if let before = sightings[id], before.end == end {
+        seen[id] = before
+      } else {
+        let beat = leases[id].map { Duration.milliseconds($0 / 3) } ?? sightings[id]?.beat
+        seen[id] = Sighting(end: end, first: answered, beat: beat ?? .seconds(5))
+      }
+    }
+    sightings = seen
+    return seen.compactMap { id, sighting in
+      let isSure = sighting.end < now && asked - sighting.first >= sighting.beat
+      return isSure ? (id, sighting.end) : nil
+    }
+  }
+
+  /// When the next one could be sure, seen from the server's time `now`.
+  func nextDue(at instant: ContinuousClock.Instant, now: Int64) -> ContinuousClock.Instant? {
+    sightings.values.map { sighting in
+      let byLease = instant + .milliseconds(max(0, sighting.end - now) + 1)
+      return max(byLease, sighting.first + sighting.beat)
+    }.min()
+  }
+}

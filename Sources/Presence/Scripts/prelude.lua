@@ -1,0 +1,128 @@
+-- What all transitions share; put in front of each of them.
+--
+-- KEYS  1 bus (hash), 2 instances (hash), 3 leases (sorted set), 4 ended (sorted set),
+--       5 events (stream)
+--
+-- A script does not roll back, so `check` runs first: it returns an error before anything is
+-- written where a key holds another type, a permission is missing, or the server takes no writes.
+-- `emit` publishes before it writes, because a refused PUBLISH is the last thing that can fail.
+-- Nothing here decodes JSON: records are spliced, so what an announcer wrote stays to the byte.
+
+local bus, instances, leases, ended, events = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local KEEP_KEYS = 604800        -- s; every key lives a week after the last transition
+local KEEP_ENDED = 3600000      -- ms; how long those that ended can be listed
+local MOST_BYTES = 8192         -- of one event
+local PLAIN_WORDS = { start = 'start', back = 'start', stop = 'stop', lost = 'stop' }
+
+-- Numbers beyond 2^31 would come out as 1.7e+12.
+local function text(number) return string.format('%.0f', number) end
+
+local function server_time()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local now = server_time()
+
+-- A command that cannot succeed shows, by how it fails, whether it may be used at all.
+local function refusal(...)
+  local reply = redis.pcall(...)
+  if type(reply) ~= 'table' or not reply.err then return nil end
+  local message = reply.err
+  local blocks = not string.find(message, '^ERR') or string.find(message, "can't run this command")
+    or string.find(message, "can't access")
+  return blocks and reply or nil
+end
+
+local function check()
+  for index, wanted in ipairs({ 'hash', 'hash', 'zset', 'zset', 'stream' }) do
+    local found = redis.call('TYPE', KEYS[index]).ok
+    if found ~= 'none' and found ~= wanted then
+      return redis.error_reply('WRONGTYPE ' .. KEYS[index] .. ' is a ' .. found)
+    end
+  end
+  return refusal('XADD', events, '0-0', 'event', '')
+    or refusal('HSET', bus, 'epoch', '0', 'unpaired')
+    or refusal('ZADD', leases, 'XX', '0', '')
+    or refusal('ZREM', leases, '')
+    or refusal('HDEL', instances, '')
+    or refusal('EXPIRE', bus, KEEP_KEYS)
+end
+
+local state = redis.call('HMGET', bus, 'epoch', 'seq', 'channel', 'history')
+local epoch, seq = tonumber(state[1]), tonumber(state[2])
+local channel, history = state[3], tonumber(state[4])
+
+-- A bus is born with its first transition. Its epoch is above any that its stream has seen, so
+-- that the ids of the entries go on rising where only the hash was lost.
+local function ensure_bus(wanted_channel, wanted_history)
+  if not epoch or not seq then
+    epoch, seq = now, 0
+    local info = redis.pcall('XINFO', 'STREAM', events)
+    for index = 1, #info - 1, 2 do
+      if info[index] == 'last-generated-id' then
+        epoch = math.max(epoch, tonumber(string.match(info[index + 1], '^%d+')) + 1)
+      end
+    end
+  end
+  channel = channel or (wanted_channel ~= '' and wanted_channel) or 'instances'
+  history = tonumber(wanted_history) or history or 1000
+end
+
+local function store_bus()
+  redis.call('HSET', bus, 'epoch', text(epoch), 'seq', text(seq), 'channel', channel,
+    'history', text(history))
+end
+
+local function keep_keys()
+  for index = 1, 5 do redis.call('EXPIRE', KEYS[index], KEEP_KEYS) end
+end
+
+-- The state of an instance and its record, which stands without the braces.
+local function find(id)
+  local stored = redis.call('HGET', instances, id)
+  if not stored then return nil, nil end
+  local word, record = string.match(stored, '^(%a+) %d+ {(.*)}$')
+  return word, record
+end
+
+local function store(id, word, record)
+  redis.call('HSET', instances, id, word .. ' ' .. text(seq) .. ' {' .. record .. '}')
+end
+
+-- Publishes an event and writes it down. `extra` is what stands behind the record.
+local function emit(kind, record, extra)
+  seq = seq + 1
+  local event = '{"v":1,"type":"' .. kind .. '","epoch":' .. text(epoch) .. ',"seq":' .. text(seq)
+    .. ',"at":' .. text(now) .. ',' .. record .. extra .. '}'
+  redis.call('PUBLISH', channel, event)
+  if string.sub(record, -13) == ',"plain":true' and PLAIN_WORDS[kind] then
+    redis.call('PUBLISH', channel, PLAIN_WORDS[kind])
+  end
+  redis.call('XADD', events, 'MAXLEN', '~', text(history), text(epoch) .. '-' .. text(seq),
+    'event', event)
+  store_bus()
+end
+
+local function too_large(record, extra)
+  -- 128 bytes are more than the members in front of the record can take.
+  if #record + #extra + 128 > MOST_BYTES then
+    return redis.error_reply('TOOLARGE an event would have more than 8 KiB')
+  end
+end
+
+-- Takes an instance from those present to those that ended, and forgets who ended long ago.
+local function retire(id)
+  redis.call('ZREM', leases, id)
+  redis.call('ZADD', ended, text(now), id)
+  local old = redis.call('ZRANGEBYSCORE', ended, '-inf', text(now - KEEP_ENDED), 'LIMIT', 0, 100)
+  for _, gone in ipairs(old) do
+    redis.call('HDEL', instances, gone)
+    redis.call('ZREM', ended, gone)
+  end
+end
+
+local function answer(word, started)
+  return { word, text(epoch or 0), text(seq or 0), text(now), started or '', channel or '' }
+end
+
+local function started_of(record) return string.match(record, ',"started":(%d+),') end

@@ -1,0 +1,100 @@
+import Redis
+
+/// An instance as it is recorded.
+public struct InstanceStatus: Sendable, Hashable {
+  public enum State: String, Sendable, CaseIterable {
+    case up, stopping, overdue, lost, stopped
+  }
+
+  public var instance: Instance
+  /// As recorded, or `overdue` where the lease has run out and nobody has said so yet.
+  public var state: State
+  /// The number of its last event.
+  public var seq: Int64
+  /// When the lease ends, in ms by the server's clock; nil for who has none.
+  public var leaseEnd: Int64?
+
+  /// When it last said that it is there, in ms by the server's clock.
+  public var lastBeat: Int64? { leaseEnd.map { $0 - instance.lease } }
+}
+
+/// The whole bus at one moment.
+public struct Snapshot: Sendable {
+  /// The server's time, in ms since 1970.
+  public var now: Int64
+  /// nil where nobody has ever announced.
+  public var position: Position?
+  public var channel: String?
+  /// By `started`, then name.
+  public var instances: [InstanceStatus]
+
+  /// Reads it in one transaction, so that its position and its instances belong together.
+  ///
+  /// - Throws: `RedisError`.
+  public static func read(keys: Keys, on connection: RedisConnection) async throws -> Snapshot {
+    let replies = try await connection.transaction([
+      RedisCommand("TIME"),
+      RedisCommand("HMGET", keys.bus, "epoch", "seq", "channel"),
+      RedisCommand("HGETALL", keys.instances),
+      RedisCommand("ZRANGE", keys.leases, "0", "-1", "WITHSCORES"),
+    ])
+    let now = ServerClock.milliseconds(replies.first ?? .null) ?? 0
+    let bus = BusState(replies.at(1)?.elements ?? [])
+    let ends = scores(replies.at(3)?.elements ?? [])
+    var instances: [InstanceStatus] = []
+    let records = replies.at(2)?.elements ?? []
+    for index in stride(from: 0, to: records.count - 1, by: 2) {
+      guard let id = records[index].string, let record = records[index + 1].bytes else { continue }
+      if let status = status(record, leaseEnd: ends[id], now: now) { instances.append(status) }
+    }
+    instances.sort {
+      ($0.instance.started ?? 0, $0.instance.name) < ($1.instance.started ?? 0, $1.instance.name)
+    }
+    return Snapshot(
+      now: now, position: bus.position, channel: bus.channel, instances: instances)
+  }
+
+  /// Reads `STATE SEQ RECORD`; nil for what no script wrote, and for the mark of a start that
+  /// never happened (number 0).
+  private static func status(_ stored: [UInt8], leaseEnd: Int64?, now: Int64) -> InstanceStatus? {
+    let parts = stored.split(separator: 0x20, maxSplits: 2)
+    guard parts.count == 3, let first = parts.first, let record = parts.last,
+      var state = InstanceStatus.State(rawValue: String(decoding: first, as: UTF8.self)),
+      let seq = Int64(String(decoding: parts[1], as: UTF8.self)), seq > 0,
+      let instance = WireInstance.decode(record)
+    else { return nil }
+    if state == .up || state == .stopping, (leaseEnd ?? 0) < now { state = .overdue }
+    return InstanceStatus(instance: instance, state: state, seq: seq, leaseEnd: leaseEnd)
+  }
+
+  static func scores(_ flat: [RedisValue]) -> [String: Int64] {
+    var scores: [String: Int64] = [:]
+    for index in stride(from: 0, to: flat.count - 1, by: 2) {
+      guard let member = flat[index].string, let score = flat[index + 1].number,
+        abs(score) < 9e15
+      else { continue }
+      scores[member] = Int64(score)
+    }
+    return scores
+  }
+}
+
+/// What the bus's hash says.
+struct BusState: Sendable {
+  var position: Position?
+  var channel: String?
+
+  /// - Parameter fields: the reply to `HMGET bus epoch seq channel`.
+  init(_ fields: [RedisValue]) {
+    if let epoch = fields.first?.integer, let seq = fields.at(1)?.integer, epoch > 0, seq >= 0 {
+      position = Position(epoch: epoch, seq: seq)
+    }
+    channel = fields.at(2)?.string
+  }
+
+  static func read(keys: Keys, on connection: RedisConnection) async throws -> BusState {
+    let reply = try await connection.send(
+      RedisCommand("HMGET", keys.bus, "epoch", "seq", "channel"))
+    return BusState(reply.elements)
+  }
+}

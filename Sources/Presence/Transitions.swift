@@ -1,0 +1,148 @@
+import Redis
+
+/// The changes of an instance's state, each one script: record, lease, number, history and
+/// message change together, or not at all.
+///
+/// All are idempotent by state, so that one whose reply was lost is simply sent again.
+public struct Transitions: Sendable {
+  /// What a script answers.
+  struct Outcome: Sendable {
+    /// The event that was published, or `silent`, `refused`, `channel`.
+    var word: String
+    var position: Position
+    /// The server's time, in ms.
+    var now: Int64
+    var started: Int64?
+    var channel: String?
+
+    init(_ reply: RedisValue) throws {
+      let parts = reply.elements
+      guard let word = parts.first?.string, let epoch = parts.at(1)?.integer,
+        let seq = parts.at(2)?.integer, let now = parts.at(3)?.integer
+      else {
+        throw RedisError(
+          .nonsense, "a script answered what none of ours does",
+          remedy: "check what stands between us and the server")
+      }
+      self.word = word
+      position = Position(epoch: epoch, seq: seq)
+      self.now = now
+      started = parts.at(4)?.integer
+      channel = parts.at(5)?.string
+    }
+  }
+
+  private static let scripts = Scripts()
+  let keys: Keys
+
+  public init(keys: Keys) {
+    self.keys = keys
+  }
+
+  /// Announces an instance: `start`, `back`, or nothing where it is up.
+  ///
+  /// - Parameters:
+  ///   - elapsed: how long ago the instance began.
+  ///   - channel: the channel asked for; nil for the bus's own.
+  ///   - lastChannel: the channel where the bus has none (any more).
+  ///   - history: how many events to keep; nil for as many as the bus keeps.
+  /// - Throws: `RedisError`.
+  func start(
+    _ instance: Instance, elapsed: Duration, channel: String?, lastChannel: String? = nil,
+    history: Int?, on connection: RedisConnection
+  ) async throws -> Outcome {
+    let halves = instance.recordHalves
+    return try await run(
+      Self.scripts.start,
+      [
+        .text(instance.id), .bytes(halves.before), .bytes(halves.behind),
+        .text(instance.started.map(String.init) ?? ""), .text("\(elapsed.milliseconds)"),
+        .text("\(instance.lease)"), .text(channel ?? ""), .text(lastChannel ?? ""),
+        .text(history.map(String.init) ?? ""),
+      ], on: connection)
+  }
+
+  /// Says that an instance is draining.
+  ///
+  /// - Throws: `RedisError`.
+  func stopping(
+    _ id: String, reason: String, on connection: RedisConnection
+  ) async throws -> Outcome {
+    var extra = JSONText()
+    extra.member("reason", reason)
+    return try await run(
+      Self.scripts.stopping, [.text(id), .bytes([0x2C] + extra.bytes)], on: connection)
+  }
+
+  /// Says that an instance ended. An instance without `started` is one whose `start` may not have
+  /// arrived.
+  ///
+  /// - Throws: `RedisError`.
+  func stop(
+    _ instance: Instance, elapsed: Duration, reason: String, lastChannel: String? = nil,
+    on connection: RedisConnection
+  ) async throws -> Outcome {
+    let halves = instance.recordHalves
+    var extra = JSONText()
+    extra.member("reason", reason)
+    return try await run(
+      Self.scripts.stop,
+      [
+        .text(instance.id), .bytes(halves.before), .bytes(halves.behind),
+        .text(instance.started.map(String.init) ?? ""), .text("\(elapsed.milliseconds)"),
+        .bytes([0x2C] + extra.bytes), .text(lastChannel ?? ""),
+      ], on: connection)
+  }
+
+  /// Declares an instance lost whose lease still ends when the observer saw it end.
+  ///
+  /// - Parameter latest: the server time in ms after which this does nothing.
+  /// - Throws: `RedisError`.
+  func reap(
+    _ id: String, leaseEnd: Int64, latest: Int64, reason: String, on connection: RedisConnection
+  ) async throws -> Outcome {
+    try await run(
+      Self.scripts.reap,
+      [.text(id), .text("\(leaseEnd)"), .text("\(latest)"), .text(reason)], on: connection)
+  }
+
+  /// Removes an instance by hand; says whether there was one.
+  ///
+  /// - Throws: `RedisError`.
+  public func forget(_ id: String, on connection: RedisConnection) async throws -> Bool {
+    try await run(Self.scripts.forget, [.text(id)], on: connection).word == "forgotten"
+  }
+
+  private enum Argument {
+    case text(String)
+    case bytes([UInt8])
+
+    var bytes: [UInt8] {
+      switch self {
+      case .text(let text): Array(text.utf8)
+      case .bytes(let bytes): bytes
+      }
+    }
+  }
+
+  private func run(
+    _ script: RedisScript, _ arguments: [Argument], on connection: RedisConnection
+  ) async throws -> Outcome {
+    try Outcome(
+      try await script.run(
+        on: connection, keys: keys.transition, arguments: arguments.map(\.bytes)))
+  }
+}
+
+/// The scripts, each behind what they share.
+private struct Scripts: Sendable {
+  let start = Self.load(PackageResources.start_lua)
+  let stopping = Self.load(PackageResources.stopping_lua)
+  let stop = Self.load(PackageResources.stop_lua)
+  let reap = Self.load(PackageResources.reap_lua)
+  let forget = Self.load(PackageResources.forget_lua)
+
+  private static func load(_ source: [UInt8]) -> RedisScript {
+    RedisScript(source: PackageResources.prelude_lua + source)
+  }
+}

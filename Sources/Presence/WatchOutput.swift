@@ -1,0 +1,23 @@
+/// What a watcher tells, in order.
+public enum WatchOutput: Sendable, Hashable {
+  public enum Source: String, Sendable {
+    /// As it happened.
+    case live
+    /// From the history: what was asked for, or what a lost connection missed.
+    case replay
+  }
+
+  case event(Event, Source)
+  /// Who was there when the watch began.
+  case snapshot(InstanceStatus)
+  /// One of the tutorial's bare words, with the time of its arrival in ms by the server's clock.
+  case foreign(EventType, at: Int64)
+  /// Anything else that came on the channel, as untrusted text.
+  case message(String)
+  /// The history no longer holds these numbers.
+  case gap(from: Int64, to: Int64)
+  /// The bus lost data or was born again; what has not been shown follows.
+  case reset(epoch: Int64)
+  /// An event that was shown stands in no history.
+  case retracted(seq: Int64)
+}

@@ -1,0 +1,96 @@
+import Redis
+
+/// Follows a bus: what was, what is, and what happens, each event once and in order.
+///
+/// Uses two connections, since a subscribed one cannot ask. `run` lasts until its task is
+/// cancelled; the decisions are the ``Timeline``'s.
+public struct Watcher: Sendable {
+  public enum Since: Sendable, Hashable {
+    case beginning
+    /// By the server's clock.
+    case ago(Duration)
+  }
+
+  public struct Options: Sendable {
+    /// The channel asked for; nil for the bus's own.
+    public var channel: String?
+    /// From when on to show the history first; nil for none of it.
+    public var since: Since?
+    public var showsSnapshot = true
+
+    public init() {}
+  }
+
+  public enum Notice: Sendable {
+    /// Nobody has announced on this server yet; the first app that does will be watched.
+    case waitingForBus
+    case watching(app: String, channel: String)
+    case connectionLost(RedisError)
+    case connectionBack
+    /// The user may not write, so this watcher declares nobody lost.
+    case cannotReap
+    /// Another app publishes on the same channel.
+    case otherApp(String)
+  }
+
+  public static let defaultChannel = "instances"
+
+  private let app: String?
+  private let connector: RedisConnector
+  let options: Options
+  let notify: @Sendable (Notice) -> Void
+
+  /// - Parameters:
+  ///   - app: whose bus to follow; nil for the first that anybody announces on.
+  ///   - notify: is told what a person may want to know.
+  public init(
+    app: String?, connector: RedisConnector, options: Options = Options(),
+    notify: @escaping @Sendable (Notice) -> Void = { _ in }
+  ) {
+    self.app = app
+    self.connector = connector
+    self.options = options
+    self.notify = notify
+  }
+
+  /// Hands over batches of output, in order, until the task is cancelled.
+  ///
+  /// - Throws: `RedisError` when the first contact fails; what `show` throws. Later failures are
+  ///   followed by new attempts, for ever.
+  public func run(_ show: ([WatchOutput]) async throws -> Void) async throws {
+    var timeline: Timeline?
+    var backoff = Backoff()
+    var trouble: RedisError?
+    while !Task.isCancelled {
+      do {
+        try await connector.withConnection { query in
+          let channel = try await channel(timeline?.app ?? app, on: query)
+          try await connector.withSubscription(to: [channel]) { subscription in
+            var session = WatchSession(self, channel, query, subscription)
+            if trouble != nil { notify(.connectionBack) }
+            trouble = nil
+            backoff.reset()
+            try await session.run(&timeline, app: app, show)
+          }
+        }
+      } catch let error as RedisError where timeline != nil && error.kind != .configuration {
+        if trouble == nil { notify(.connectionLost(error)) }
+        trouble = error
+        timeline?.connectionWasLost()
+        try? await Task.sleep(for: backoff.next())
+      }
+    }
+  }
+
+  /// The channel to listen to: the bus's own, which one asked for must not contradict.
+  private func channel(_ app: String?, on query: RedisConnection) async throws -> String {
+    guard let app else { return options.channel ?? Self.defaultChannel }
+    let own = try await BusState.read(keys: Keys(app: app), on: query).channel
+    if let own, let asked = options.channel, own != asked {
+      throw RedisError(
+        .configuration, "the bus \(app) uses the channel \(own)",
+        remedy: "leave --channel away, or give the same")
+    }
+    return own ?? options.channel ?? Self.defaultChannel
+  }
+}

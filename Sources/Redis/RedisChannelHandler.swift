@@ -1,0 +1,175 @@
+import NIOCore
+import NIOSSL
+
+/// Matches replies to requests in order, and once subscribed, collects messages into batches.
+///
+/// Lives on the event loop; everything here runs there.
+final class RedisChannelHandler: ChannelInboundHandler {
+  typealias InboundIn = ByteBuffer
+
+  /// Commands that were written together, waiting for as many replies.
+  private struct Request {
+    var missing: Int
+    var replies: [RedisValue] = []
+    let promise: EventLoopPromise<[RedisValue]>
+    let timer: Scheduled<Void>
+  }
+
+  private let codec: RedisCodec
+  private let expectsTLS: Bool
+  private var requests = CircularBuffer<Request>()
+  private var mailbox: RedisMailbox?
+  private var batch: [RedisPush] = []
+  private var context: ChannelHandlerContext?
+  private var failure: RedisError?
+  private var hasReceived = false
+  private var sleeper: EventLoopPromise<Void>?
+
+  init(sizeLimit: Int, expectsTLS: Bool) {
+    codec = RedisCodec(sizeLimit: sizeLimit)
+    self.expectsTLS = expectsTLS
+  }
+
+  // MARK: Requests
+
+  /// Writes the commands at once; the promise gets one reply for each.
+  func send(
+    _ commands: [RedisCommand], timeout: TimeAmount, promise: EventLoopPromise<[RedisValue]>
+  ) {
+    guard let context, failure == nil else { return promise.fail(failure ?? .closed) }
+    var buffer = context.channel.allocator.buffer(capacity: 512)
+    for command in commands { command.encode(into: &buffer) }
+    let seconds = timeout.nanoseconds
+    let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+    let timer = context.eventLoop.scheduleTask(in: timeout) {
+      bound.value.requestTimedOut(after: .nanoseconds(seconds))
+    }
+    requests.append(Request(missing: commands.count, promise: promise, timer: timer))
+    context.writeAndFlush(NIOAny(buffer), promise: nil)
+  }
+
+  /// Writes a command that is answered among the messages.
+  func write(_ command: RedisCommand) {
+    guard let context, failure == nil else { return }
+    var buffer = context.channel.allocator.buffer(capacity: 64)
+    command.encode(into: &buffer)
+    context.writeAndFlush(NIOAny(buffer), promise: nil)
+  }
+
+  /// From here on messages go to `mailbox`.
+  func deliver(to mailbox: RedisMailbox) {
+    self.mailbox = mailbox
+    if let failure { mailbox.end(.failure(failure)) }
+  }
+
+  private func requestTimedOut(after timeout: Duration) {
+    if expectsTLS && !hasReceived {
+      return fail(
+        RedisError(
+          .tls, "the TLS handshake got no answer",
+          remedy: "use redis:// if the server's port is not a TLS one"))
+    }
+    fail(.timedOut(after: timeout))
+  }
+
+  /// Fulfils the promise after `time`, or fails it when the connection does. One at a time: an
+  /// earlier one that still waits is let go.
+  func sleep(for time: TimeAmount, promise: EventLoopPromise<Void>) {
+    guard let context, failure == nil else { return promise.fail(failure ?? .closed) }
+    sleeper?.succeed()
+    sleeper = promise
+    let timer = context.eventLoop.scheduleTask(in: time) { promise.succeed() }
+    promise.futureResult.whenComplete { _ in timer.cancel() }
+  }
+
+  // MARK: Channel
+
+  func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    let buffer = unwrapInboundIn(data)
+    hasReceived = true
+    guard failure == nil else { return }
+    do {
+      try buffer.withUnsafeReadableBytes { bytes in
+        try codec.decode(bytes) { reply in receive(reply) }
+      }
+    } catch {
+      fail(error as? RedisError ?? .protocolViolation("\(error)"))
+    }
+  }
+
+  func channelReadComplete(context: ChannelHandlerContext) {
+    flushBatch(context: context)
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    fail(hasReceived ? .closed : .closedUnheard)
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    // A peer that ends without a TLS goodbye just ends.
+    if let error = error as? NIOSSLError, case .uncleanShutdown = error { return fail(.closed) }
+    fail(RedisError(connecting: error))
+  }
+
+  // MARK: Replies
+
+  private func receive(_ reply: RedisValue) {
+    if mailbox != nil, case .array(let elements) = reply, receivePush(elements) { return }
+    guard var request = requests.first else {
+      // Some servers say why before they close, without having been asked.
+      if case .error(let text) = reply { fail(.server(text)) }
+      return
+    }
+    request.replies.append(reply)
+    request.missing -= 1
+    guard request.missing == 0 else { return requests[requests.startIndex] = request }
+    requests.removeFirst()
+    request.timer.cancel()
+    request.promise.succeed(request.replies)
+  }
+
+  /// Takes what a subscribed connection sends by itself; false for the answer to a request.
+  private func receivePush(_ elements: [RedisValue]) -> Bool {
+    switch (elements.first?.string, elements.count) {
+    case ("message", 3):
+      guard let channel = elements[1].bytes, let payload = elements[2].bytes else { return true }
+      batch.append(.message(RedisMessage(channel: channel, payload: payload)))
+    case ("pmessage", 4):
+      guard let channel = elements[2].bytes, let payload = elements[3].bytes else { return true }
+      let pattern = elements[1].bytes
+      batch.append(.message(RedisMessage(channel: channel, pattern: pattern, payload: payload)))
+    case ("pong", 2): batch.append(.pong)
+    default: return false
+    }
+    return true
+  }
+
+  private func flushBatch(context: ChannelHandlerContext) {
+    guard let mailbox, !batch.isEmpty else { return }
+    if mailbox.put(batch) { setReading(false, on: context.channel) }
+    batch.removeAll(keepingCapacity: true)
+  }
+
+  private func setReading(_ reads: Bool, on channel: any Channel) {
+    channel.setOption(.autoRead, value: reads).whenFailure { _ in }
+  }
+
+  /// Ends the connection; everybody who waits is told why.
+  func fail(_ error: RedisError) {
+    if let context { flushBatch(context: context) }
+    if failure == nil { failure = error }
+    let reason = failure ?? error
+    while let request = requests.popFirst() {
+      request.timer.cancel()
+      request.promise.fail(reason)
+    }
+    sleeper?.fail(reason)
+    sleeper = nil
+    mailbox?.end(.failure(reason))
+    context?.close(promise: nil)
+  }
+}

@@ -1,0 +1,92 @@
+import NIOCore
+
+/// One connection to a server: requests are pipelined, replies come in order.
+///
+/// A connection that failed stays failed; ask the ``RedisConnector`` for a new one.
+public final class RedisConnection: Sendable {
+  let channel: any Channel
+  private let handler: NIOLoopBound<RedisChannelHandler>
+  private let timeout: TimeAmount
+
+  init(channel: any Channel, handler: NIOLoopBound<RedisChannelHandler>, timeout: TimeAmount) {
+    self.channel = channel
+    self.handler = handler
+    self.timeout = timeout
+  }
+
+  /// Writes all commands in one go and returns their replies in order, error replies among them.
+  ///
+  /// - Parameter timeout: how long to wait for the last reply, instead of the connection's own.
+  /// - Throws: ``RedisError``; afterwards the connection is closed.
+  public func pipeline(
+    _ commands: [RedisCommand], timeout: Duration? = nil
+  ) async throws -> [RedisValue] {
+    try await start(commands, timeout: timeout).get()
+  }
+
+  /// Sends one command and returns its reply.
+  ///
+  /// - Throws: ``RedisError``, also for an error reply.
+  public func send(_ command: RedisCommand) async throws -> RedisValue {
+    try await pipeline([command]).first?.get() ?? .null
+  }
+
+  /// Runs the commands as one atomic step (`MULTI` … `EXEC`) and returns their replies.
+  ///
+  /// - Throws: ``RedisError``, also for an error reply to any of them.
+  public func transaction(_ commands: [RedisCommand]) async throws -> [RedisValue] {
+    let replies = try await pipeline([RedisCommand("MULTI")] + commands + [RedisCommand("EXEC")])
+    // An error before EXEC says more than the EXECABORT that follows from it.
+    for reply in replies { try reply.get() }
+    return try (replies.last?.elements ?? []).map { try $0.get() }
+  }
+
+  /// The same connection with another time-out for its replies.
+  public func limited(to timeout: Duration) -> RedisConnection {
+    RedisConnection(channel: channel, handler: handler, timeout: TimeAmount(timeout))
+  }
+
+  /// Waits, unless the connection ends first.
+  ///
+  /// - Throws: ``RedisError`` when it does, `CancellationError` when the task is cancelled.
+  public func sleep(for duration: Duration) async throws {
+    let promise = channel.eventLoop.makePromise(of: Void.self)
+    channel.eventLoop.execute {
+      self.handler.value.sleep(for: TimeAmount(duration), promise: promise)
+    }
+    try await withTaskCancellationHandler {
+      try await promise.futureResult.get()
+    } onCancel: {
+      promise.fail(CancellationError())
+    }
+  }
+
+  /// Ends the connection; what is under way fails.
+  public func close() async {
+    try? await channel.close().get()
+  }
+
+  func start(
+    _ commands: [RedisCommand], timeout: Duration? = nil
+  ) -> EventLoopFuture<[RedisValue]> {
+    let promise = channel.eventLoop.makePromise(of: [RedisValue].self)
+    let limit = timeout.map(TimeAmount.init) ?? self.timeout
+    channel.eventLoop.execute {
+      self.handler.value.send(commands, timeout: limit, promise: promise)
+    }
+    return promise.futureResult
+  }
+
+  /// From here on messages of Pub/Sub go to the mailbox.
+  func deliver(to mailbox: RedisMailbox) {
+    channel.eventLoop.execute { self.handler.value.deliver(to: mailbox) }
+  }
+
+  func write(_ command: RedisCommand) {
+    channel.eventLoop.execute { self.handler.value.write(command) }
+  }
+
+  func resumeReading() {
+    channel.setOption(.autoRead, value: true).whenFailure { _ in }
+  }
+}

@@ -1,0 +1,163 @@
+import NIOCore
+import NIOPosix
+import NIOSSL
+
+/// Makes connections to one endpoint, ready for use: encrypted, authenticated, named.
+public struct RedisConnector: Sendable {
+  /// How TLS is set up where the endpoint asks for it.
+  public struct TLSOptions: Sendable, Hashable {
+    /// A PEM file with authorities to trust beside the system's.
+    public var authorityFile: String?
+    public var certificateFile: String?
+    public var keyFile: String?
+    public var skipsVerification = false
+
+    public init() {}
+  }
+
+  public var endpoint: RedisEndpoint
+  public var tls: TLSOptions
+  /// How long connecting, and a reply, may take.
+  public var timeout: Duration
+  /// What the connection is called in `CLIENT LIST`; not set where the server refuses.
+  public var name: String?
+  /// The most bytes that one reply may have.
+  public var replySizeLimit = 256 * 1024 * 1024
+
+  public init(
+    endpoint: RedisEndpoint, tls: TLSOptions = TLSOptions(), timeout: Duration = .seconds(5),
+    name: String? = nil
+  ) {
+    self.endpoint = endpoint
+    self.tls = tls
+    self.timeout = timeout
+    self.name = name
+  }
+
+  /// The one event-loop thread of the process.
+  private static let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+
+  /// Connects and logs in.
+  ///
+  /// - Throws: ``RedisError``.
+  public func connect() async throws -> RedisConnection {
+    do {
+      let connection = try await open()
+      do {
+        try await RedisLogin(endpoint: endpoint, name: name).perform(on: connection)
+      } catch {
+        await connection.close()
+        throw error
+      }
+      return connection
+    } catch {
+      throw (error as? RedisError ?? RedisError(connecting: error)).at(endpoint)
+    }
+  }
+
+  /// Runs `body` with a connection, which is closed afterwards.
+  ///
+  /// - Throws: ``RedisError``, or what `body` throws.
+  public func withConnection<Result>(
+    _ body: (RedisConnection) async throws -> Result
+  ) async throws -> Result {
+    let connection = try await connect()
+    do {
+      let result = try await body(connection)
+      await connection.close()
+      return result
+    } catch {
+      await connection.close()
+      throw error
+    }
+  }
+
+  private func open() async throws -> RedisConnection {
+    let context = try endpoint.usesTLS ? tlsContext() : nil
+    let serverName = endpoint.hostName
+    let (sizeLimit, limit) = (replySizeLimit, TimeAmount(timeout))
+    let bootstrap = ClientBootstrap(group: Self.group)
+      .connectTimeout(limit)
+      .channelOption(.socketOption(.so_keepalive), value: 1)
+      .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          if let context {
+            try channel.pipeline.syncOperations.addHandler(
+              Self.tlsHandler(context: context, serverName: serverName))
+          }
+          try channel.pipeline.syncOperations.addHandler(
+            RedisChannelHandler(sizeLimit: sizeLimit, expectsTLS: context != nil))
+        }
+      }
+    let channel = try await connect(with: bootstrap)
+    let handler = try await channel.eventLoop.submit {
+      NIOLoopBound(
+        try channel.pipeline.syncOperations.handler(type: RedisChannelHandler.self),
+        eventLoop: channel.eventLoop)
+    }.get()
+    return RedisConnection(channel: channel, handler: handler, timeout: limit)
+  }
+
+  private func connect(with bootstrap: ClientBootstrap) async throws -> any Channel {
+    switch endpoint.address {
+    case .tcp(let host):
+      return try await bootstrap.connect(host: host.name, port: host.port).get()
+    case .unixSocket(let path):
+      return try await bootstrap.connect(unixDomainSocketPath: path).get()
+    case .sentinel:
+      throw RedisError(
+        .configuration, "Sentinel addresses cannot be connected to",
+        remedy: "give the master's own redis:// URL")
+    }
+  }
+}
+
+extension RedisConnector {
+  private func tlsContext() throws -> NIOSSLContext {
+    var configuration = TLSConfiguration.makeClientConfiguration()
+    if tls.skipsVerification || endpoint.skipsTLSVerification {
+      configuration.certificateVerification = .none
+    }
+    do {
+      if let file = tls.authorityFile {
+        // Read here, so that a bad file is told apart from a bad server.
+        let authorities = try NIOSSLCertificate.fromPEMFile(file)
+        configuration.additionalTrustRoots = [.certificates(authorities)]
+      }
+      if let file = tls.certificateFile {
+        configuration.certificateChain = try NIOSSLCertificate.fromPEMFile(file)
+          .map { .certificate($0) }
+      }
+      if let file = tls.keyFile {
+        configuration.privateKey = .privateKey(try NIOSSLPrivateKey(file: file, format: .pem))
+      }
+      return try NIOSSLContext(configuration: configuration)
+    } catch {
+      let files = [tls.authorityFile, tls.certificateFile, tls.keyFile].compactMap { $0 }
+      throw RedisError(
+        .configuration, "the TLS files cannot be used (\(files.joined(separator: ", ")))",
+        remedy: "give readable PEM files with --tls-ca, --tls-cert and --tls-key")
+    }
+  }
+
+  private static func tlsHandler(
+    context: NIOSSLContext, serverName: String?
+  ) throws -> NIOSSLClientHandler {
+    do {
+      return try NIOSSLClientHandler(context: context, serverHostname: serverName)
+    } catch {
+      // An IP address is no name for SNI; the certificate is checked against the address.
+      return try NIOSSLClientHandler(context: context, serverHostname: nil)
+    }
+  }
+}
+
+extension TimeAmount {
+  init(_ duration: Duration) {
+    let (seconds, attoseconds) = duration.components
+    let whole = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+    self = .nanoseconds(
+      whole.overflow ? .max / 2 : min(whole.partialValue, .max / 2) + attoseconds / 1_000_000_000)
+  }
+}

@@ -1,0 +1,109 @@
+/// What went wrong between us and a Redis server, as a value: the kind decides what to do, the
+/// texts tell a person.
+public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
+  public enum Kind: Hashable, Sendable {
+    /// No connection could be made, or it broke, or no answer came in time.
+    case unreachable
+    /// The TLS handshake failed.
+    case tls
+    /// Credentials or permissions: trying again the same way cannot help.
+    case refused
+    /// The server says that it cannot do this just now (loading, failing over, full).
+    case passing
+    /// Any other error reply.
+    case server
+    /// The peer does not speak the protocol, or a reply was larger than we take.
+    case nonsense
+    /// What was configured cannot work (a database that is not there, a CA file).
+    case configuration
+  }
+
+  public var kind: Kind
+  /// What went wrong, without a final full stop.
+  public var problem: String
+  /// What to do about it.
+  public var remedy: String
+
+  public init(_ kind: Kind, _ problem: String, remedy: String) {
+    self.kind = kind
+    self.problem = problem
+    self.remedy = remedy
+  }
+
+  public var description: String { "\(problem): \(remedy)" }
+
+  /// Whether the same attempt may succeed later.
+  public var isTransient: Bool {
+    kind == .unreachable || kind == .passing
+  }
+
+  /// Sorts an error reply by its first word.
+  ///
+  /// Source of the codes: Redis' `server.c` (`createSharedObjects`) and its ACL documentation.
+  public static func server(_ reply: String) -> RedisError {
+    let code = reply.prefix { $0 != " " }
+    // Scripts hand their errors on with words of their own around the code.
+    if code == "NOPERM" || reply.contains("NOPERM") || reply.contains("can't run this command") {
+      return RedisError(
+        .refused, "Redis refuses: \(reply)", remedy: "give this user the permission by ACL SETUSER")
+    }
+    if reply.contains("max number of clients reached") {
+      return RedisError(
+        .passing, "Redis has no connection left: \(reply)",
+        remedy: "close other clients or take a larger plan")
+    }
+    switch code {
+    case "NOAUTH":
+      return RedisError(
+        .refused, "Redis asks for a password", remedy: "put it into the URL (redis://:PASSWORD@…)")
+    case "WRONGPASS":
+      return RedisError(
+        .refused, "Redis refuses the user name or password",
+        remedy: "compare the URL with what the provider shows")
+    case "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "READONLY", "OOM",
+      "MISCONF", "NOREPLICAS", "UNKILLABLE":
+      return RedisError(.passing, "Redis answers \(reply)", remedy: passingRemedy(code))
+    case "WRONGTYPE":
+      return RedisError(
+        .configuration, "a key of this bus holds something else: \(reply)",
+        remedy: "choose another --app, or remove the key")
+    default:
+      return RedisError(
+        .server, "Redis answers \(reply)", remedy: "see the server's log, or try another server")
+    }
+  }
+
+  private static func passingRemedy(_ code: Substring) -> String {
+    switch code {
+    case "READONLY": "the address leads to a replica; use the master's"
+    case "OOM": "the server's memory is full; free some or raise maxmemory"
+    case "MISCONF": "the server cannot save to its disk; see its log"
+    default: "wait until it is ready"
+    }
+  }
+
+  static func protocolViolation(_ detail: String) -> RedisError {
+    RedisError(
+      .nonsense, "the server's answer is no Redis protocol (\(detail))",
+      remedy: "check host and port of the URL")
+  }
+
+  static let closed = RedisError(
+    .unreachable, "the connection to Redis was closed", remedy: "check that the server runs")
+
+  static let closedUnheard = RedisError(
+    .unreachable, "the server closed the connection without a word",
+    remedy: "use rediss:// if its port is a TLS one, and check that it is a Redis")
+
+  static func timedOut(after timeout: Duration) -> RedisError {
+    RedisError(
+      .unreachable, "Redis did not answer within \(timeout)",
+      remedy: "check the server, or allow more with --timeout")
+  }
+
+  static func replyTooLarge(limit: Int) -> RedisError {
+    RedisError(
+      .nonsense, "a reply is larger than \(limit / 1_048_576) MiB",
+      remedy: "check what the server holds under this key")
+  }
+}

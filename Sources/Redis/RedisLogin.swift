@@ -1,0 +1,70 @@
+/// What is said first on every connection: credentials, name, database, and a first question.
+///
+/// Providers put dummy user names into their URLs (Redis To Go, Redis Cloud, Heroku), which a
+/// server with ACLs refuses and one before Redis 6 does not understand; for those the password is
+/// tried alone, once, on the same connection.
+struct RedisLogin {
+  var endpoint: RedisEndpoint
+  var name: String?
+
+  /// - Throws: ``RedisError``.
+  func perform(on connection: RedisConnection) async throws {
+    let replies = try await connection.pipeline(authentication + setup)
+    if let answer = authentication.isEmpty ? nil : replies.first, case .error(let text) = answer {
+      guard try await recover(from: text, on: connection) else { return }
+      try check(try await connection.pipeline(setup))
+    } else {
+      try check(Array(replies.dropFirst(authentication.count)))
+    }
+  }
+
+  private var authentication: [RedisCommand] {
+    guard let password = endpoint.password else { return [] }
+    guard let user = endpoint.username else { return [RedisCommand("AUTH", password)] }
+    return [RedisCommand("AUTH", user, password)]
+  }
+
+  private var setup: [RedisCommand] {
+    var commands = [RedisCommand("PING")]
+    if endpoint.database != 0 { commands.append(RedisCommand("SELECT", "\(endpoint.database)")) }
+    if let name { commands.append(RedisCommand("CLIENT", "SETNAME", name)) }
+    return commands
+  }
+
+  /// Returns whether the set-up has to be asked again.
+  private func recover(from text: String, on connection: RedisConnection) async throws -> Bool {
+    // A server without a password: what it answers to the rest counts.
+    if text.contains("without any password configured") || text.contains("no password is set") {
+      return true
+    }
+    let mayBeDummy = text.hasPrefix("WRONGPASS") || text.contains("wrong number of arguments")
+    guard mayBeDummy, endpoint.username != nil, let password = endpoint.password else {
+      throw RedisError.server(
+        text.hasPrefix("ERR invalid password") ? "WRONGPASS \(text)" : text)
+    }
+    let second = try await connection.send(RedisCommand("AUTH", password), orElse: text)
+    if case .error(let text) = second { throw RedisError.server(text) }
+    return true
+  }
+
+  private func check(_ replies: [RedisValue]) throws {
+    // A name is a help to others and no need of ours, so its refusal is no fault. A SELECT that
+    // is not offered is none either: keys and messages carry the app's name.
+    try replies.first?.get()
+    guard endpoint.database != 0, case .error(let text)? = replies.at(1) else { return }
+    guard text.contains("out of range") else { return }
+    throw RedisError(
+      .configuration, "Redis has no database \(endpoint.database)",
+      remedy: "choose a lower number in the URL")
+  }
+}
+
+extension RedisConnection {
+  /// The reply to a second attempt; of two refusals the telling one is kept.
+  fileprivate func send(_ command: RedisCommand, orElse first: String) async throws -> RedisValue {
+    let reply = try await pipeline([command]).first ?? .null
+    guard case .error(let text) = reply else { return reply }
+    if text.contains("without any password configured") { return .status("OK") }
+    return .error(text.hasPrefix("ERR invalid password") ? "WRONGPASS \(text)" : text)
+  }
+}

@@ -1,0 +1,56 @@
+import NIOCore
+
+/// Channels that are listened to, on a connection of their own, for as long as a closure runs.
+public struct RedisSubscription: Sendable {
+  private let connection: RedisConnection
+  private let mailbox: RedisMailbox
+
+  /// Subscribes; returns once the server has confirmed each channel and pattern.
+  init(
+    connection: RedisConnection, channels: [String], patterns: [String]
+  ) async throws {
+    self.connection = connection
+    mailbox = RedisMailbox()
+    connection.deliver(to: mailbox)
+    // Each channel is a command of its own, so that each has one answer.
+    let commands =
+      channels.map { RedisCommand("SUBSCRIBE", $0) }
+      + patterns.map { RedisCommand("PSUBSCRIBE", $0) }
+    for reply in try await connection.pipeline(commands) { try reply.get() }
+  }
+
+  /// What has come since the last call; nothing when `limit` has passed without, nil when the
+  /// task is cancelled.
+  ///
+  /// - Throws: ``RedisError`` when the connection is gone and everything before has been taken.
+  public func nextBatch(within limit: Duration? = nil) async throws -> [RedisPush]? {
+    let timer = limit.map { limit in
+      connection.channel.eventLoop.scheduleTask(in: TimeAmount(limit)) { [mailbox] in
+        mailbox.wake()
+      }
+    }
+    defer { timer?.cancel() }
+    return try await mailbox.take { connection.resumeReading() }
+  }
+
+  /// Asks for a sign of life, which comes as ``RedisPush/pong`` behind every message that was
+  /// published before the server got the question.
+  public func ping() {
+    connection.write(RedisCommand("PING"))
+  }
+}
+
+extension RedisConnector {
+  /// Runs `body` with a subscription, which ends with it.
+  ///
+  /// - Throws: ``RedisError``, or what `body` throws.
+  public func withSubscription<Result>(
+    to channels: [String], patterns: [String] = [],
+    _ body: (RedisSubscription) async throws -> Result
+  ) async throws -> Result {
+    try await withConnection { connection in
+      try await body(
+        RedisSubscription(connection: connection, channels: channels, patterns: patterns))
+    }
+  }
+}

@@ -1,0 +1,60 @@
+/// A reply as RESP2 knows it.
+public enum RedisValue: Sendable, Hashable {
+  case null
+  case integer(Int64)
+  /// A status such as `OK` or `PONG`.
+  case status(String)
+  case bytes([UInt8])
+  case array([RedisValue])
+  /// An error reply, its first word being the code (`NOPERM`, `OOM`, `ERR`).
+  case error(String)
+
+  /// The text of a status or of bytes that are UTF-8; nil for everything else.
+  public var string: String? {
+    switch self {
+    case .status(let text): text
+    case .bytes(let bytes): String(validating: bytes, as: UTF8.self)
+    default: nil
+    }
+  }
+
+  /// A whole number, given as such or as text.
+  public var integer: Int64? {
+    if case .integer(let number) = self { return number }
+    return string.flatMap(Int64.init)
+  }
+
+  /// A number as scores come: text such as `1732400000000` or `1.7e12`.
+  public var number: Double? {
+    if case .integer(let number) = self { return Double(number) }
+    return string.flatMap(Double.init)
+  }
+
+  /// The content of a bulk string; nil for everything else.
+  public var bytes: [UInt8]? {
+    if case .bytes(let bytes) = self { return bytes }
+    return nil
+  }
+
+  /// The elements of an array; empty for everything else.
+  public var elements: [RedisValue] {
+    if case .array(let elements) = self { return elements }
+    return []
+  }
+
+  /// This value, unless it is an error reply.
+  ///
+  /// - Throws: ``RedisError`` of kind `server` for an error reply.
+  @discardableResult
+  public func get() throws -> RedisValue {
+    if case .error(let text) = self { throw RedisError.server(text) }
+    return self
+  }
+}
+
+extension Collection {
+  /// The element at `index`, or nil where there is none: replies come from outside.
+  public func at(_ index: Index) -> Element? {
+    indices.contains(index) ? self[index] : nil
+  }
+}

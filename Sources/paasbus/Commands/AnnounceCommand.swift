@@ -1,0 +1,139 @@
+import ArgumentParser
+import Platforms
+import Presence
+import Redis
+
+struct AnnounceCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "announce",
+    abstract: "Publish that this instance started, and on SIGTERM that it stopped.",
+    discussion: """
+      Examples:
+        paasbus announce &
+        paasbus announce --name web.1 --release v42 --meta zone=a
+      """
+  )
+
+  @OptionGroup var connection: ConnectionOptions
+
+  @Option(help: "What the instance is called; else as the platform calls it.")
+  var name: String?
+
+  @Option(help: "What kind of process it is (web, worker).")
+  var process: String?
+
+  @Option(help: "The release that it runs.")
+  var release: String?
+
+  @Option(help: "The commit that it runs.")
+  var commit: String?
+
+  @Option(help: "The region that it runs in.")
+  var region: String?
+
+  @Option(help: ArgumentHelp("Something else to tell; repeatable.", valueName: "key=value"))
+  var meta: [String] = []
+
+  @Option(help: "How long it counts as present without a heartbeat (2s to 5m).")
+  var lease = DurationArgument(.seconds(15))
+
+  @Option(help: "How many events the bus keeps (1,000 unless told).")
+  var history: Int?
+
+  @Flag(help: "Also publish the bare words start and stop.")
+  var plain = false
+
+  @Option(help: "How long to try to deliver the stop.")
+  var stopTimeout = DurationArgument(.seconds(3))
+
+  func validate() throws {
+    guard (.seconds(2) ... .seconds(300)).contains(lease.duration) else {
+      throw ValidationError("--lease must be from 2s to 5m")
+    }
+    if let history, !(1...10_000_000).contains(history) {
+      throw ValidationError("--history must be from 1 to 10000000")
+    }
+    let texts = [name, process, release, commit, region].compactMap { $0 } + meta
+    for text in texts where text.unicodeScalars.contains(where: \.isUnsafeInText) {
+      throw ValidationError("\(Visible.text(String(text.prefix(60)))) holds control characters")
+    }
+    if let name, name.isEmpty { throw ValidationError("--name must not be empty") }
+    _ = try metaValues()
+  }
+
+  func run() async throws {
+    let began = ContinuousClock.now
+    let signals = Signals.stream()
+    let setup = Setup(connection)
+    let instance = try instance(setup)
+    let connector = try await setup.connector(name: "paasbus:\(instance.id)")
+    var options = Announcer.Options()
+    options.channel = setup.channel
+    options.history = history
+    options.stopTimeout = stopTimeout.duration
+    let announcer = Announcer(instance, connector: connector, options: options, began: began) {
+      Self.report($0, instance, connector.endpoint, setup.diagnostics)
+    }
+    Task {
+      for await name in signals { announcer.stop(reason: name) }
+    }
+    if case .undelivered(let error) = try await announcer.run() {
+      throw Failure(
+        .unreachable, "the stop could not be delivered (\(error.problem))",
+        remedy: "the lease tells the others within \(lease.defaultValueDescription)")
+    }
+  }
+
+  private static func report(
+    _ notice: Announcer.Notice, _ instance: Instance, _ endpoint: RedisEndpoint,
+    _ diagnostics: Diagnostics
+  ) {
+    switch notice {
+    case .announced(let channel):
+      diagnostics.note(
+        "announced \(instance.name) (\(instance.id)) on the bus \(instance.app), "
+          + "channel \(channel), at \(endpoint.redactedURL)")
+    case .connectionLost(let error):
+      diagnostics.note("\(error.problem); trying again")
+    case .connectionBack:
+      diagnostics.note("connected to Redis again")
+    }
+  }
+
+  /// Who is announced: what was said, else what the platform says.
+  private func instance(_ setup: Setup) throws -> Instance {
+    let identity = setup.identity
+    var instance = Instance(
+      app: setup.app ?? "default", id: setup.bootID, name: name ?? identity.name,
+      lease: lease.duration)
+    instance.process = process ?? identity.process
+    instance.host = Setup.hostName
+    instance.pid = Int(Setup.processID)
+    instance.platform = identity.platform
+    instance.release = release ?? identity.release
+    instance.commit = commit ?? identity.commit
+    instance.region = region ?? identity.region
+    instance.meta = identity.meta.merging(try metaValues()) { $1 }
+    instance.isPlain = plain
+    guard instance.fitsIntoEvent else {
+      throw Failure(
+        .usage, "the event would be larger than 8 KiB",
+        remedy: "shorten the name or leave out some --meta")
+    }
+    return instance
+  }
+
+  private func metaValues() throws -> [String: String] {
+    var values: [String: String] = [:]
+    for item in meta {
+      let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      guard parts.count == 2, let key = parts.first, let value = parts.last, !key.isEmpty else {
+        throw ValidationError("--meta \(item.prefix(60)) is no KEY=VALUE")
+      }
+      guard values.updateValue(String(value), forKey: String(key)) == nil else {
+        throw ValidationError("--meta \(key) is given twice")
+      }
+    }
+    return values
+  }
+}

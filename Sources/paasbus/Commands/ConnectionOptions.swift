@@ -1,0 +1,64 @@
+import ArgumentParser
+
+/// The options of all commands that talk to Redis.
+struct ConnectionOptions: ParsableArguments {
+  @Option(help: "Where Redis is (redis://, rediss://, unix://, …).")
+  var url: String?
+
+  @Option(help: "The app whose bus it is.")
+  var app: String?
+
+  @Option(help: "The Pub/Sub channel of the bus.")
+  var channel: String?
+
+  @Option(help: "How long a connection and an answer may take.")
+  var timeout = DurationArgument(.seconds(5))
+
+  @Option(name: .customLong("tls-ca"), help: "A PEM file with an authority to trust.")
+  var tlsAuthority: String?
+
+  @Option(name: .customLong("tls-cert"), help: "A PEM file with the certificate to present.")
+  var tlsCertificate: String?
+
+  @Option(name: .customLong("tls-key"), help: "A PEM file with its private key.")
+  var tlsKey: String?
+
+  @Flag(help: "Do not check the server's certificate.")
+  var tlsInsecure = false
+
+  @Flag(name: .shortAndLong, help: "Say more on stderr.")
+  var verbose = false
+
+  @Flag(name: .shortAndLong, help: "Say nothing on stderr but errors.")
+  var quiet = false
+
+  @Option(help: "When to use colour: auto, always or never.")
+  var color = ColorChoice.auto
+
+  var diagnostics: Diagnostics { Diagnostics(isQuiet: quiet, isVerbose: verbose) }
+
+  func validate() throws {
+    guard timeout.duration > .zero else {
+      throw ValidationError("--timeout must be longer than nothing")
+    }
+    if let channel, channel.isEmpty || channel.utf8.count > 512 {
+      throw ValidationError("--channel must have 1 to 512 bytes")
+    }
+    if let app, app.isEmpty { throw ValidationError("--app must not be empty") }
+  }
+}
+
+enum ColorChoice: String, ExpressibleByArgument, CaseIterable {
+  case auto, always, never
+
+  /// Whether to colour what goes to `descriptor`. Source of `NO_COLOR`: no-color.org.
+  func isOn(descriptor: CInt, environment: [String: String]) -> Bool {
+    switch self {
+    case .always: true
+    case .never: false
+    case .auto:
+      environment["NO_COLOR", default: ""].isEmpty && environment["TERM"] != "dumb"
+        && StandardStreams.isTerminal(descriptor)
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import ArgumentParser
+import Presence
+import Redis
+
+struct ListCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "list",
+    abstract: "Show the instances that are present.",
+    discussion: """
+      Examples:
+        paasbus list
+        paasbus list --state lost --json
+      """
+  )
+
+  @OptionGroup var connection: ConnectionOptions
+
+  @Flag(help: "One JSON object a line.")
+  var json = false
+
+  @Option(help: ArgumentHelp("Only instances whose name matches.", valueName: "glob"))
+  var name: String?
+
+  @Option(help: "Only instances in this state: up, stopping, overdue, lost or stopped.")
+  var state: InstanceStatus.State?
+
+  func run() async throws {
+    let setup = Setup(connection)
+    let connector = try await setup.connector()
+    let snapshot = try await connector.withConnection { connection -> Snapshot? in
+      guard let app = try await setup.readableApp(on: connection) else { return nil }
+      return try await Snapshot.read(keys: Keys(app: app), on: connection)
+    }
+    let instances = (snapshot?.instances ?? []).filter(isWanted)
+    if json {
+      try StandardStreams.write(instances.flatMap(InstanceTable.jsonLine))
+    } else {
+      let table = InstanceTable(instances: instances, now: snapshot?.now ?? 0)
+      try StandardStreams.write(Array(table.text.utf8))
+    }
+  }
+
+  private func isWanted(_ status: InstanceStatus) -> Bool {
+    guard name.map({ Glob($0).matches(status.instance.name) }) ?? true else { return false }
+    return state.map { $0 == status.state } ?? status.isPresent
+  }
+}
+
+extension InstanceStatus.State: ExpressibleByArgument {}

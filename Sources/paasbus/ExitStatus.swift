@@ -1,0 +1,59 @@
+import Platforms
+import Presence
+import Redis
+
+/// The exit codes, after `sysexits.h` where it has a fitting one.
+enum ExitStatus: Int32 {
+  case done = 0
+  /// A check failed, or the output could not be written.
+  case failed = 1
+  case usage = 64
+  case unreachable = 69
+  /// A bug of ours.
+  case software = 70
+  /// The server answered nonsense.
+  case `protocol` = 76
+  /// Credentials or permissions were refused.
+  case refused = 77
+  case configuration = 78
+  case timedOut = 124
+}
+
+/// What ends the program with an error: a line for a person and a code for a script.
+struct Failure: Error {
+  var status: ExitStatus
+  /// What went wrong.
+  var problem: String
+  /// What to do.
+  var remedy: String
+
+  init(_ status: ExitStatus, _ problem: String, remedy: String) {
+    self.status = status
+    self.problem = problem
+    self.remedy = remedy
+  }
+
+  /// Any error as what it means to the user.
+  init(_ error: any Error) {
+    switch error {
+    case let failure as Failure: self = failure
+    case let error as RedisError:
+      self.init(error.exitStatus, error.problem, remedy: error.remedy)
+    case let error as RedisLocatorError:
+      self.init(.configuration, error.problem, remedy: error.remedy)
+    default:
+      self.init(.software, "\(error)", remedy: "this is a bug; please report it")
+    }
+  }
+}
+
+extension RedisError {
+  fileprivate var exitStatus: ExitStatus {
+    switch kind {
+    case .unreachable, .passing, .server: .unreachable
+    case .refused: .refused
+    case .nonsense: .protocol
+    case .tls, .configuration: .configuration
+    }
+  }
+}

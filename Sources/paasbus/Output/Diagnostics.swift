@@ -1,0 +1,42 @@
+import Presence
+
+/// What is said on stderr: one line each, harmless on a terminal whatever is in it.
+struct Diagnostics: Sendable {
+  var isQuiet = false
+  var isVerbose = false
+
+  /// Says what a user should know, unless asked to be quiet.
+  func note(_ text: String) {
+    if !isQuiet { Self.error(text) }
+  }
+
+  /// Says what only the curious want to know.
+  func detail(_ text: String) {
+    if isVerbose { Self.error(text) }
+  }
+
+  /// Says it in any case.
+  static func error(_ text: String) {
+    StandardStreams.writeError("paasbus: \(Visible.text(text))\n")
+  }
+}
+
+/// Text that was not written by us, made safe to show.
+enum Visible {
+  /// Control, escape and bidirectional characters as visible escapes.
+  static func text(_ untrusted: String) -> String {
+    guard untrusted.unicodeScalars.contains(where: \.isUnsafeInText) else { return untrusted }
+    var safe = ""
+    for scalar in untrusted.unicodeScalars {
+      switch scalar {
+      case "\n": safe += "\\n"
+      case "\r": safe += "\\r"
+      case "\t": safe += "\\t"
+      case _ where scalar.isUnsafeInText:
+        safe += "\\u{\(String(scalar.value, radix: 16))}"
+      default: safe.unicodeScalars.append(scalar)
+      }
+    }
+    return safe
+  }
+}

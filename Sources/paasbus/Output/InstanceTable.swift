@@ -1,0 +1,51 @@
+import Presence
+
+/// Instances as a table for people, or a JSON object a line for programs.
+struct InstanceTable {
+  private static let header = [
+    "NAME", "STATE", "UP", "RELEASE", "PLATFORM", "REGION", "HOST", "PID", "BEAT", "ID",
+  ]
+
+  var instances: [InstanceStatus]
+  /// The server's time, in ms.
+  var now: Int64
+
+  static func jsonLine(_ status: InstanceStatus) -> [UInt8] {
+    var text = JSONText()
+    status.addMembers(to: &text)
+    text.member("beat", status.lastBeat)
+    return text.object + [0x0A]
+  }
+
+  var text: String {
+    guard !instances.isEmpty else { return "nobody is here\n" }
+    let rows = [Self.header] + instances.map(row)
+    let widths = Self.header.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+    let lines = rows.map { row in
+      zip(row, widths).map { $0.padded(to: $1) }.joined(separator: "  ").trimmingEnd()
+    }
+    return (lines + [totals]).joined(separator: "\n") + "\n"
+  }
+
+  private func row(_ status: InstanceStatus) -> [String] {
+    let instance = status.instance
+    let columns: [String?] = [
+      instance.name, status.state.rawValue, age(instance.started), instance.release,
+      instance.platform, instance.region, instance.host, instance.pid.map(String.init),
+      age(status.lastBeat), instance.id,
+    ]
+    return columns.map { $0.map(Visible.text) ?? "-" }
+  }
+
+  private func age(_ moment: Int64?) -> String? {
+    moment.map { Span(milliseconds: max(0, now - $0)).description }
+  }
+
+  private var totals: String {
+    let states = InstanceStatus.State.allCases.compactMap { state -> String? in
+      let count = instances.count { $0.state == state }
+      return count > 0 ? "\(count) \(state.rawValue)" : nil
+    }
+    return states.joined(separator: ", ")
+  }
+}

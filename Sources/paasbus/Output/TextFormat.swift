@@ -1,0 +1,56 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// A moment of the server's clock in the local time zone.
+struct LocalTime {
+  private var parts = tm()
+
+  init(milliseconds: Int64) {
+    var seconds = time_t(milliseconds / 1000)
+    localtime_r(&seconds, &parts)
+  }
+
+  /// `14:03:07`
+  var time: String { [parts.tm_hour, parts.tm_min, parts.tm_sec].map(Self.two).joined(separator: ":") }
+
+  /// `2026-11-24 14:03:07`
+  var dayAndTime: String {
+    "\(Int(parts.tm_year) + 1900)-\(Self.two(parts.tm_mon + 1))-\(Self.two(parts.tm_mday)) \(time)"
+  }
+
+  private static func two(_ number: CInt) -> String { number < 10 ? "0\(number)" : "\(number)" }
+}
+
+/// A length of time in its two largest units: `2h 5m`, `40s`, `3d 1h`.
+struct Span: CustomStringConvertible {
+  var milliseconds: Int64
+
+  var description: String {
+    let seconds = milliseconds / 1000
+    switch seconds {
+    case ..<1: return "\(max(0, milliseconds))ms"
+    case ..<60: return "\(seconds)s"
+    case ..<3600: return "\(seconds / 60)m \(seconds % 60)s"
+    case ..<86_400: return "\(seconds / 3600)h \(seconds % 3600 / 60)m"
+    default: return "\(seconds / 86_400)d \(seconds % 86_400 / 3600)h"
+    }
+  }
+}
+
+extension String {
+  func padded(to width: Int) -> String {
+    let missing = width - count
+    return missing > 0 ? self + String(repeating: " ", count: missing) : self
+  }
+
+  func trimmingEnd() -> String {
+    var text = self
+    while text.last == " " { text.removeLast() }
+    return text
+  }
+}

@@ -1,0 +1,24 @@
+import Presence
+
+/// What of a watch was asked for. The watcher's own remarks always pass.
+struct WatchFilter: Sendable {
+  var types: Set<EventType>?
+  var name: String?
+
+  func passes(_ output: WatchOutput) -> Bool {
+    switch output {
+    case .event(let event, _):
+      passes(event.type) && passes(event.instance.name)
+    case .snapshot(let status): passes(status.instance.name)
+    case .foreign(let type, _): passes(type) && passes(WatchRendering.unnamed)
+    case .message: types == nil && name == nil
+    case .gap, .reset, .retracted: true
+    }
+  }
+
+  private func passes(_ type: EventType) -> Bool { types?.contains(type) ?? true }
+
+  private func passes(_ instanceName: String) -> Bool {
+    name.map { Glob($0).matches(instanceName) } ?? true
+  }
+}

@@ -1,0 +1,96 @@
+import ArgumentParser
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+struct PaasbusCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "paasbus",
+    abstract: "Tells who of an app's instances joins and leaves, over any Redis.",
+    discussion: """
+      In one terminal:   paasbus watch
+      In another:        paasbus announce --name web.1
+
+      Redis is found by --url, PAASBUS_URL, or the variable of your provider (REDISTOGO_URL, \
+      REDISCLOUD_URL, REDIS_URL, …). Without any, a private local bus is used.
+      """,
+    version: Version.text,
+    subcommands: [
+      AnnounceCommand.self, WatchCommand.self, ListCommand.self, LocalCommand.self,
+    ]
+  )
+}
+
+enum Version {
+  static let text = "0.1.0"
+}
+
+/// The way in. The main thread waits here until the command's task has ended: it must not end
+/// itself, since what it started would take that for our death.
+@main
+enum Program {
+  static func main() {
+    StandardStreams.ensureOpen()
+    let arguments = Array(CommandLine.arguments.dropFirst())
+    ProcessTitle.hidePasswords()
+    signal(SIGPIPE, SIG_IGN)
+    exit(run(arguments))
+  }
+
+  private static func run(_ arguments: [String]) -> Int32 {
+    do {
+      let command = try PaasbusCommand.parseAsRoot(arguments)
+      if var command = command as? any MainThreadCommand { return try command.runOnMainThread() }
+      guard let command = command as? any AsyncParsableCommand else {
+        var command = command
+        try command.run()
+        return 0
+      }
+      wait(for: command)
+    } catch {
+      return report(error)
+    }
+  }
+
+  private static func wait(for command: sending any AsyncParsableCommand) -> Never {
+    Task {
+      do {
+        var command = command
+        try await command.run()
+        exit(ExitStatus.done.rawValue)
+      } catch {
+        exit(report(error))
+      }
+    }
+    while true { pause() }
+  }
+
+  /// Says what went wrong and returns the exit code. The one place where errors are printed.
+  private static func report(_ error: any Error) -> Int32 {
+    if error is OutputClosed { return ExitStatus.done.rawValue }
+    let code = PaasbusCommand.exitCode(for: error)
+    let isOurs = error is Failure || !(code == .validationFailure || code == .success)
+    if isOurs, !(error is ExitCode) {
+      let failure = Failure(error)
+      Diagnostics.error("\(failure.problem): \(failure.remedy)")
+      return failure.status.rawValue
+    }
+    let message = PaasbusCommand.message(for: error)
+    if code == .success {
+      print(PaasbusCommand.fullMessage(for: error))
+    } else if !(error is ExitCode) {
+      Diagnostics.error("\(message): see 'paasbus --help'")
+    }
+    return code.rawValue
+  }
+}
+
+/// A command that has to stay on the main thread.
+protocol MainThreadCommand: ParsableCommand {
+  mutating func runOnMainThread() throws -> Int32
+}

@@ -1,0 +1,127 @@
+import Platforms
+import Presence
+import Redis
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// Where Redis is and who we are, from the options and the environment.
+struct Setup {
+  let options: ConnectionOptions
+  let environment: [String: String]
+  let identity: PlatformIdentity
+  let bootID: String
+  let diagnostics: Diagnostics
+
+  init(_ options: ConnectionOptions) {
+    self.options = options
+    environment = ProcessInfo.processInfo.environment
+    bootID = InstanceID.make()
+    identity = PlatformIdentity.detect(
+      environment: environment, bootID: bootID, hostName: Self.hostName, processID: Self.processID)
+    diagnostics = options.diagnostics
+  }
+
+  static var processID: Int32 { getpid() }
+
+  static var hostName: String {
+    var buffer = [CChar](repeating: 0, count: 256)
+    guard gethostname(&buffer, buffer.count - 1) == 0 else { return "localhost" }
+    return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
+  // MARK: Redis
+
+  /// What makes connections to the Redis that is configured, or to the local bus.
+  ///
+  /// - Throws: ``Failure``, `RedisLocatorError`.
+  func connector(name: String? = nil) async throws -> RedisConnector {
+    RedisConnector(
+      endpoint: try await endpoint(), tls: tls, timeout: options.timeout.duration, name: name)
+  }
+
+  private func endpoint() async throws -> RedisEndpoint {
+    guard let location = try RedisLocator.locate(url: options.url, environment: environment) else {
+      return try await localEndpoint()
+    }
+    for note in location.notes { diagnostics.note(note) }
+    for item in location.endpoint.ignoredQueryItems {
+      diagnostics.detail("\(location.source): the query item \(item) is ignored")
+    }
+    diagnostics.detail("using \(location.source): \(location.endpoint.redactedURL)")
+    return location.endpoint
+  }
+
+  private func localEndpoint() async throws -> RedisEndpoint {
+    if let platform = identity.platform {
+      let names = RedisLocator.variableNames.joined(separator: ", ")
+      throw Failure(
+        .configuration, "no Redis is configured on this \(platform) instance",
+        remedy: "add one, or set one of \(names)")
+    }
+    let bus = try LocalBus(environment: environment)
+    if try await !bus.isRunning() {
+      guard (0...2).contains(where: { StandardStreams.isTerminal($0) }) else {
+        throw Failure(
+          .configuration, "no Redis is configured and no local bus runs",
+          remedy: "give --url or PAASBUS_URL, or run 'paasbus local start'")
+      }
+      try await bus.start(idle: LocalBus.defaultIdle)
+    }
+    diagnostics.note("using the local bus (\(bus.socketPath))")
+    return bus.endpoint
+  }
+
+  private var tls: RedisConnector.TLSOptions {
+    var tls = RedisConnector.TLSOptions()
+    tls.authorityFile = options.tlsAuthority ?? variable("PAASBUS_TLS_CA")
+    tls.certificateFile = options.tlsCertificate
+    tls.keyFile = options.tlsKey
+    tls.skipsVerification = options.tlsInsecure || variable("PAASBUS_TLS_INSECURE") == "1"
+    return tls
+  }
+
+  func variable(_ name: String) -> String? {
+    environment[name].flatMap { $0.isEmpty ? nil : $0 }
+  }
+
+  // MARK: Bus
+
+  var channel: String? { options.channel ?? variable("PAASBUS_CHANNEL") }
+
+  /// The app as it was given or as the platform calls it, in the characters of keys.
+  var app: String? {
+    guard let given = options.app ?? variable("PAASBUS_APP") ?? identity.app else { return nil }
+    let name = Keys.appName(from: given)
+    if name != given { diagnostics.note("the app \(given) is called \(name) on the bus") }
+    return name
+  }
+
+  /// The bus that a reading command takes: the app's, or the only one there is.
+  ///
+  /// - Returns: nil where none is known yet.
+  /// - Throws: ``Failure`` where there are several, `RedisError`.
+  func readableApp(on connection: RedisConnection) async throws -> String? {
+    if let app { return app }
+    let apps = try await connection.send(RedisCommand("ZRANGE", Keys.apps, "0", "-1"))
+      .elements.compactMap(\.string).sorted()
+    guard apps.count > 1 else {
+      if let app = apps.first { diagnostics.note("watching the bus \(app), the only one here") }
+      return apps.first
+    }
+    throw Failure(
+      .configuration, "several apps are on this Redis (\(apps.joined(separator: ", ")))",
+      remedy: "choose one with --app")
+  }
+}
