@@ -39,7 +39,7 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]
     ),
-    .target(name: "TestSupport", path: "Tests/TestSupport"),
+    .target(name: "TestSupport", dependencies: ["Redis"], path: "Tests/TestSupport"),
     .testTarget(name: "RedisTests", dependencies: ["Redis", "TestSupport"]),
     .testTarget(name: "PresenceTests", dependencies: ["Presence", "Redis", "TestSupport"]),
     .testTarget(name: "PlatformsTests", dependencies: ["Platforms", "Redis"]),

@@ -36,7 +36,8 @@ public struct Keys: Sendable, Hashable {
   /// An app's name in the characters that keys may have: others become `-`; at most 100.
   public static func appName(from text: String) -> String {
     let allowed = text.unicodeScalars.map { scalar -> Character in
-      let isPlain = scalar.isASCII && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil)
+      let isPlain =
+        scalar.isASCII && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil)
       return isPlain || "._-".unicodeScalars.contains(scalar) ? Character(scalar) : "-"
     }
     return String(allowed.prefix(100))

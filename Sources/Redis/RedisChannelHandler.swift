@@ -126,7 +126,10 @@ final class RedisChannelHandler: ChannelInboundHandler {
     }
     request.replies.append(reply)
     request.missing -= 1
-    guard request.missing == 0 else { return requests[requests.startIndex] = request }
+    guard request.missing == 0 else {
+      requests[requests.startIndex] = request
+      return
+    }
     requests.removeFirst()
     request.timer.cancel()
     request.promise.succeed(request.replies)

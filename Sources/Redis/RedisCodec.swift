@@ -114,8 +114,10 @@ private final class ReplyBuilder {
     functions.createString = { task, bytes, count in
       let raw = UnsafeRawBufferPointer(start: bytes, count: Int(count))
       switch task?.pointee.type {
-      case REDIS_REPLY_STATUS: ReplyBuilder.of(task)?.add(.status(String(decoding: raw, as: UTF8.self)))
-      case REDIS_REPLY_ERROR: ReplyBuilder.of(task)?.add(.error(String(decoding: raw, as: UTF8.self)))
+      case REDIS_REPLY_STATUS:
+        ReplyBuilder.of(task)?.add(.status(String(decoding: raw, as: UTF8.self)))
+      case REDIS_REPLY_ERROR:
+        ReplyBuilder.of(task)?.add(.error(String(decoding: raw, as: UTF8.self)))
       default: ReplyBuilder.of(task)?.add(.bytes(Array(raw)))
       }
       return ReplyBuilder.token

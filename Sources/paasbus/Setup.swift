@@ -117,7 +117,9 @@ struct Setup {
     let apps = try await connection.send(RedisCommand("ZRANGE", Keys.apps, "0", "-1"))
       .elements.compactMap(\.string).sorted()
     guard apps.count > 1 else {
-      if let app = apps.first { diagnostics.note("watching the bus \(app), the only one here") }
+      if let app = apps.first {
+        diagnostics.note("taking the bus \(app), the only one on this Redis")
+      }
       return apps.first
     }
     throw Failure(

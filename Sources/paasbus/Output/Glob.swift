@@ -18,4 +18,3 @@ struct Glob: Sendable {
     fnmatch(pattern, text, 0) == 0
   }
 }
-

@@ -16,7 +16,9 @@ struct LocalTime {
   }
 
   /// `14:03:07`
-  var time: String { [parts.tm_hour, parts.tm_min, parts.tm_sec].map(Self.two).joined(separator: ":") }
+  var time: String {
+    [parts.tm_hour, parts.tm_min, parts.tm_sec].map(Self.two).joined(separator: ":")
+  }
 
   /// `2026-11-24 14:03:07`
   var dayAndTime: String {

@@ -66,7 +66,8 @@ struct WatchRendering: Sendable {
         at: status.instance.started ?? 0, Style(status.state), status.instance,
         remarks: ["since \(LocalTime(milliseconds: status.instance.started ?? 0).dayAndTime)"])
     case .foreign(let type, let at):
-      paint("\(LocalTime(milliseconds: at).time)  \(Style(type).label)  \(Self.unnamed)", Style(type))
+      paint(
+        "\(LocalTime(milliseconds: at).time)  \(Style(type).label)  \(Self.unnamed)", Style(type))
     case .message(let message): "? message \(Visible.text(message))"
     case .gap(let from, let to):
       "? gap     \(to - from + 1) events are no longer in the history (\(from) to \(to))"

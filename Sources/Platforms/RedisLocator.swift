@@ -1,0 +1,87 @@
+import Redis
+
+/// A Redis that was found, and where.
+public struct RedisLocation: Sendable, Equatable {
+  public var endpoint: RedisEndpoint
+  /// The option or variable that named it.
+  public var source: String
+  /// What a user should know, without any password.
+  public var notes: [String]
+}
+
+/// Why the variable that counts cannot be used; without its content.
+public struct RedisLocatorError: Error, Sendable, Equatable, CustomStringConvertible {
+  public var problem: String
+  public var remedy: String
+
+  public var description: String { "\(problem): \(remedy)" }
+}
+
+/// Finds the Redis that the environment names. A pure function of its arguments.
+public enum RedisLocator {
+  /// The names looked for, in order.
+  public static var variableNames: [String] {
+    ["PAASBUS_URL"] + RedisProviders.all.map(\.name)
+  }
+
+  /// The first of `--url`, `PAASBUS_URL` and the providers' variables; nil where none is set.
+  ///
+  /// - Throws: ``RedisLocatorError`` when the first that is set cannot be read.
+  public static func locate(
+    url: String?, environment: [String: String]
+  ) throws(RedisLocatorError) -> RedisLocation? {
+    let environment = environment.filter { !$0.value.isEmpty }
+    if let url { return try explicit(url, source: "--url") }
+    if let url = environment["PAASBUS_URL"] { return try explicit(url, source: "PAASBUS_URL") }
+    return try provided(environment)
+  }
+
+  private static func explicit(
+    _ url: String, source: String
+  ) throws(RedisLocatorError) -> RedisLocation {
+    do {
+      return RedisLocation(endpoint: try RedisEndpoint(url: url), source: source, notes: [])
+    } catch {
+      throw RedisLocatorError(problem: "\(source): \(error.problem)", remedy: error.remedy)
+    }
+  }
+
+  private static func provided(
+    _ environment: [String: String]
+  ) throws(RedisLocatorError) -> RedisLocation? {
+    var found: RedisLocation?
+    var others: [String] = []
+    var notes: [String] = []
+    for provider in RedisProviders.all {
+      do {
+        switch try provider.read(environment) {
+        case .absent: break
+        case .passedOver(let why): notes.append("\(provider.name) is passed over: \(why)")
+        case .endpoint(let endpoint):
+          if let found {
+            if found.endpoint.server != endpoint.server { others.append(provider.name) }
+          } else {
+            found = RedisLocation(endpoint: endpoint, source: provider.name, notes: [])
+          }
+        }
+      } catch {
+        guard found != nil else {
+          throw RedisLocatorError(
+            problem: "\(provider.name): \(error.problem)", remedy: error.remedy)
+        }
+        notes.append("\(provider.name) cannot be read and is not needed")
+      }
+    }
+    if let source = found?.source, !others.isEmpty {
+      notes.append(
+        "\(source) is used; \(others.joined(separator: ", ")) would lead to another server")
+    }
+    found?.notes = notes
+    return found
+  }
+}
+
+extension RedisEndpoint {
+  /// What makes two endpoints the same server, whoever logs in.
+  fileprivate var server: Address { address }
+}

@@ -1,0 +1,97 @@
+import Redis
+
+/// A variable, or a group of them, that may name a Redis.
+struct RedisProvider: Sendable {
+  enum Reading: Sendable {
+    case absent
+    case endpoint(RedisEndpoint)
+    /// It is set, and by design no Redis address.
+    case passedOver(String)
+  }
+
+  var name: String
+  var read: @Sendable ([String: String]) throws(RedisURLError) -> Reading
+
+  /// A variable that holds a URL.
+  static func url(_ name: String) -> RedisProvider {
+    RedisProvider(name: name) { environment throws(RedisURLError) in
+      guard let text = environment[name] else { return .absent }
+      return .endpoint(try RedisEndpoint(url: text))
+    }
+  }
+
+  /// Variables that hold host, port, user and password apart; `name` is the host's.
+  static func parts(
+    host name: String, port: String, user: String? = nil, password: String
+  ) -> RedisProvider {
+    RedisProvider(name: name) { environment throws(RedisURLError) in
+      guard let host = environment[name] else { return .absent }
+      if host.contains("://") { return .endpoint(try RedisEndpoint(url: host)) }
+      var parts = RedisParts(host: host)
+      parts.port = environment[port]
+      parts.username = user.flatMap { environment[$0] }
+      parts.password = environment[password]
+      return .endpoint(try parts.endpoint())
+    }
+  }
+}
+
+/// All variables in the order in which they are tried, after `PAASBUS_URL`. Source: the add-ons'
+/// pages.
+enum RedisProviders {
+  static let all: [RedisProvider] =
+    [
+      .url("REDISTOGO_URL"), .url("REDISCLOUD_URL"), .url("REDIS_TLS_URL"), .url("REDIS_URL"),
+      .url("OPENREDIS_URL"), .url("REDISGREEN_URL"), .url("MYREDIS_URL"),
+      .url("MEMETRIA_REDIS_URL"), .url("STACKHERO_REDIS_URL_TLS"), .url("SCALINGO_REDIS_URL"),
+      .url("REDIS_PUBLIC_URL"), .url("REDIS_CLI_URL"), .url("VALKEY_URL"), upstash,
+      ServiceBindings.cloudFoundry, ServiceBindings.platformSH,
+    ] + [
+      .parts(
+        host: "OPENSHIFT_REDIS_HOST", port: "OPENSHIFT_REDIS_PORT", password: "REDIS_PASSWORD"),
+      .parts(
+        host: "OPENSHIFT_REDIS_DB_HOST", port: "OPENSHIFT_REDIS_DB_PORT",
+        password: "OPENSHIFT_REDIS_DB_PASSWORD"),
+      .parts(
+        host: "REDIS_HOST", port: "REDIS_PORT", user: "REDIS_USER", password: "REDIS_PASSWORD"),
+      .parts(host: "REDISHOST", port: "REDISPORT", user: "REDISUSER", password: "REDISPASSWORD"),
+    ]
+
+  /// Upstash also gives REST addresses under this name.
+  private static let upstash = RedisProvider(name: "UPSTASH_REDIS_URL") {
+    environment throws(RedisURLError) in
+    guard let text = environment["UPSTASH_REDIS_URL"] else { return .absent }
+    if text.lowercased().hasPrefix("http") { return .passedOver("it is a REST address") }
+    return .endpoint(try RedisEndpoint(url: text))
+  }
+}
+
+/// A Redis whose address comes in parts, unencoded.
+struct RedisParts {
+  var host: String
+  var port: String?
+  var usesTLS = false
+  var username: String?
+  var password: String?
+  var database = 0
+
+  init(host: String) {
+    self.host = host
+  }
+
+  /// - Throws: `RedisURLError` where host or port are none.
+  func endpoint() throws(RedisURLError) -> RedisEndpoint {
+    // The parser of URLs knows best what a host and a port are.
+    var address = host
+    let isBareIPv6 = host.count { $0 == ":" } > 1 && !host.hasPrefix("[")
+    if isBareIPv6 { address = "[\(host)]" }
+    let hasPort = !isBareIPv6 && host.contains(":") && !host.hasSuffix("]")
+    if let port, !hasPort { address += ":\(port)" }
+    var endpoint = try RedisEndpoint(url: "redis://\(address)")
+    endpoint.usesTLS = usesTLS
+    endpoint.username = username.flatMap { $0.isEmpty ? nil : $0 }
+    endpoint.password = password.flatMap { $0.isEmpty ? nil : $0 }
+    endpoint.database = database
+    return endpoint
+  }
+}

@@ -1,0 +1,317 @@
+import Redis
+import Testing
+
+@testable import Presence
+
+/// Feeds a timeline as a watcher does, with a bus made up by hand.
+private struct Bench {
+  var timeline: Timeline
+  var history: [Int64: [UInt8]] = [:]
+  var epoch: Int64 = 1_000
+  var last: Int64 = 0
+
+  init(at seq: Int64? = 0) {
+    timeline = Timeline(app: "shop", position: seq.map { Position(epoch: 1_000, seq: $0) })
+    for number in 0..<(seq ?? 0) { write(number + 1) }
+  }
+
+  static func bytes(
+    _ seq: Int64, type: String = "start", epoch: Int64 = 1_000, app: String = "shop",
+    name: String = "web.1", version: Int = 1, plain: Bool = false
+  ) -> [UInt8] {
+    let tail = plain ? #","plain":true}"# : "}"
+    return Array(
+      (#"{"v":\#(version),"type":"\#(type)","epoch":\#(epoch),"seq":\#(seq),"at":5,"#
+        + #""app":"\#(app)","id":"01A","name":"\#(name)","started":1,"lease":15000"# + tail).utf8)
+  }
+
+  mutating func write(_ seq: Int64, name: String = "web.1") {
+    history[seq] = Self.bytes(seq, epoch: epoch, name: name)
+    last = max(last, seq)
+  }
+
+  mutating func receive(_ bytes: [UInt8]) -> [String] {
+    timeline.receive(bytes, now: 7).map(Self.short)
+  }
+
+  /// A whole reading of the history.
+  mutating func read() -> [String] {
+    let bus = Position(epoch: epoch, seq: last)
+    let unconfirmed = timeline.unconfirmed
+    let (start, first) = timeline.begin(bus)
+    let page = history.keys.sorted().map {
+      HistoryEntry(position: Position(epoch: epoch, seq: $0), bytes: history[$0] ?? [])
+    }.filter { entry in start.map { entry.position >= $0 } ?? true }
+    var confirmed: [Position: [UInt8]] = [:]
+    for place in unconfirmed where place.epoch == epoch {
+      confirmed[place] = history[place.seq]
+    }
+    let output =
+      first + timeline.replay(page, bus: bus)
+      + timeline.finish(bus, confirmed: confirmed)
+    return output.map(Self.short)
+  }
+
+  /// A comparison with the bus and the pong behind it.
+  mutating func compare() {
+    let bus = Position(epoch: epoch, seq: last)
+    timeline.compare(bus, shownBefore: timeline.position)
+    timeline.settle(bus)
+  }
+
+  static func short(_ output: WatchOutput) -> String {
+    switch output {
+    case .event(let event, let source): "\(source) \(event.position.seq) \(event.instance.name)"
+    case .snapshot(let status): "snapshot \(status.instance.name)"
+    case .foreign(let type, let at): "foreign \(type) at \(at)"
+    case .message: "message"
+    case .gap(let from, let to): "gap \(from)-\(to)"
+    case .reset(let epoch): "reset \(epoch)"
+    case .retracted(let seq): "retracted \(seq)"
+    }
+  }
+}
+
+@Suite("Timeline")
+struct TimelineTests {
+  @Test("a message that continues the position is shown at once")
+  func continuing() {
+    var bench = Bench(at: 3)
+    #expect(bench.receive(Bench.bytes(4)) == ["live 4 web.1"])
+    #expect(bench.receive(Bench.bytes(5)) == ["live 5 web.1"])
+    #expect(!bench.timeline.needsHistory)
+  }
+
+  @Test("the first event of a bus that nobody had seen is live")
+  func birth() {
+    var bench = Bench(at: nil)
+    #expect(bench.receive(Bench.bytes(1)) == ["live 1 web.1"])
+  }
+
+  @Test("a jump shows nothing until the history has what was missed")
+  func jump() {
+    var bench = Bench(at: 1)
+    #expect(bench.receive(Bench.bytes(4)) == [])
+    #expect(bench.timeline.needsHistory)
+    for seq: Int64 in 2...4 { bench.write(seq) }
+    #expect(bench.read() == ["replay 2 web.1", "replay 3 web.1", "live 4 web.1"])
+    #expect(!bench.timeline.needsHistory)
+    #expect(bench.receive(Bench.bytes(5)) == ["live 5 web.1"])
+  }
+
+  @Test("messages behind a jump wait and are shown once")
+  func messagesBehindAJump() {
+    var bench = Bench(at: 1)
+    _ = bench.receive(Bench.bytes(3))
+    #expect(bench.receive(Bench.bytes(4)) == [])
+    for seq: Int64 in 2...3 { bench.write(seq) }
+    #expect(bench.read() == ["replay 2 web.1", "live 3 web.1", "live 4 web.1"])
+  }
+
+  @Test("a repeated message is not shown again")
+  func repeated() {
+    var bench = Bench(at: 3)
+    _ = bench.receive(Bench.bytes(4))
+    #expect(bench.receive(Bench.bytes(4)) == [])
+    #expect(!bench.timeline.needsHistory)
+  }
+
+  @Test("a message from before the snapshot is confirmed by the history and dropped")
+  func beforeTheSnapshot() {
+    var bench = Bench(at: 3)
+    #expect(bench.receive(Bench.bytes(2)) == [])
+    #expect(bench.timeline.unconfirmed == [Position(epoch: 1_000, seq: 2)])
+    #expect(bench.read() == [])
+  }
+
+  @Test(
+    "what the history does not confirm is a message and moves nothing",
+    arguments: [
+      Bench.bytes(2, name: "liar"), Bench.bytes(3, name: "liar"), Bench.bytes(99, name: "liar"),
+      Bench.bytes(4, epoch: 77), Bench.bytes(1, epoch: 5_000), Bench.bytes(4, version: 99),
+    ])
+  func lies(lie: [UInt8]) {
+    var bench = Bench(at: 3)
+    #expect(bench.receive(lie) == [])
+    var shown = bench.read()
+    if bench.timeline.needsHistory { shown += bench.read() }
+    #expect(shown == ["message"])
+    #expect(!bench.timeline.needsHistory)
+    #expect(bench.receive(Bench.bytes(4)) == ["live 4 web.1"])
+  }
+
+  @Test("a forged next event is retracted by the comparison")
+  func forged() {
+    var bench = Bench(at: 3)
+    #expect(bench.receive(Bench.bytes(4, name: "liar")) == ["live 4 liar"])
+    bench.compare()
+    #expect(bench.timeline.needsHistory)
+    #expect(bench.read() == ["retracted 4"])
+    bench.write(4)
+    #expect(bench.receive(Bench.bytes(4)) == ["live 4 web.1"])
+  }
+
+  @Test("a forged event is retracted when the true one with its number comes")
+  func forgedThenTrue() {
+    var bench = Bench(at: 3)
+    _ = bench.receive(Bench.bytes(4, name: "liar"))
+    bench.write(4)
+    #expect(bench.receive(Bench.bytes(4)) == [])
+    #expect(bench.read() == ["retracted 4", "live 4 web.1"])
+  }
+
+  @Test("what a lost connection missed is replayed")
+  func reconnect() {
+    var bench = Bench(at: 3)
+    bench.timeline.connectionWasLost()
+    for seq: Int64 in 4...5 { bench.write(seq) }
+    #expect(bench.timeline.needsHistory)
+    #expect(bench.read() == ["replay 4 web.1", "replay 5 web.1"])
+  }
+
+  @Test("what the history no longer holds is a gap")
+  func gap() {
+    var bench = Bench(at: 3)
+    bench.timeline.connectionWasLost()
+    for seq: Int64 in 4...9 { bench.write(seq) }
+    for seq: Int64 in 1...7 { bench.history[seq] = nil }
+    #expect(bench.read() == ["gap 4-7", "replay 8 web.1", "replay 9 web.1"])
+  }
+
+  @Test("a history that is gone altogether is a gap up to the bus")
+  func wholeGap() {
+    var bench = Bench(at: 3)
+    bench.timeline.connectionWasLost()
+    bench.last = 9
+    bench.history = [:]
+    #expect(bench.read() == ["gap 4-9"])
+    #expect(bench.receive(Bench.bytes(10)) == ["live 10 web.1"])
+  }
+
+  @Test("another epoch is a reset, after which everything is shown")
+  func newEpoch() {
+    var bench = Bench(at: 3)
+    bench.epoch = 2_000
+    (bench.history, bench.last) = ([:], 0)
+    for seq: Int64 in 1...2 { bench.write(seq) }
+    #expect(bench.receive(Bench.bytes(2, epoch: 2_000)) == [])
+    #expect(bench.read() == ["reset 2000", "replay 1 web.1", "live 2 web.1"])
+  }
+
+  @Test("a new epoch without events is noticed by the comparison")
+  func emptyEpoch() {
+    var bench = Bench(at: 3)
+    bench.epoch = 500
+    (bench.history, bench.last) = ([:], 0)
+    bench.compare()
+    #expect(bench.read() == ["reset 500"])
+  }
+
+  @Test("a fail-over that lost certain writes is a reset, and what is new is shown")
+  func lostWrites() {
+    var bench = Bench(at: 3)
+    for seq: Int64 in 4...6 {
+      bench.write(seq)
+      _ = bench.receive(Bench.bytes(seq))
+    }
+    bench.compare()
+    for seq: Int64 in 5...6 { bench.history[seq] = nil }
+    bench.last = 4
+    bench.write(5, name: "other")
+    bench.timeline.connectionWasLost()
+    #expect(bench.read() == ["reset 1000", "replay 5 other"])
+    #expect(bench.receive(Bench.bytes(6)) == ["live 6 web.1"])
+  }
+
+  @Test("numbers given anew while we were away are found")
+  func rewritten() {
+    var bench = Bench(at: 3)
+    for seq: Int64 in 4...6 {
+      bench.write(seq)
+      _ = bench.receive(Bench.bytes(seq))
+    }
+    bench.compare()
+    for seq: Int64 in 5...8 { bench.write(seq, name: "other") }
+    bench.timeline.connectionWasLost()
+    var shown = bench.read()
+    if bench.timeline.needsHistory { shown += bench.read() }
+    #expect(
+      shown == [
+        "reset 1000", "replay 5 other", "replay 6 other", "replay 7 other", "replay 8 other",
+      ])
+  }
+
+  @Test("the tutorial's words are foreign events")
+  func foreign() {
+    var bench = Bench(at: 3)
+    #expect(bench.receive(Array("start".utf8)) == ["foreign start at 7"])
+    #expect(bench.receive(Array("stop".utf8)) == ["foreign stop at 7"])
+    #expect(bench.receive(Array("starts".utf8)) == ["message"])
+  }
+
+  @Test("only the word directly behind a plain event is dropped")
+  func plainWords() {
+    var bench = Bench(at: 3)
+    #expect(bench.receive(Bench.bytes(4, plain: true)) == ["live 4 web.1"])
+    #expect(bench.receive(Array("start".utf8)) == [])
+    #expect(bench.receive(Array("start".utf8)) == ["foreign start at 7"])
+    _ = bench.receive(Bench.bytes(5, plain: true))
+    #expect(bench.receive(Array("stop".utf8)) == ["foreign stop at 7"])
+  }
+
+  @Test("another app's events are not shown, but said")
+  func otherApps() {
+    var bench = Bench(at: 3)
+    #expect(bench.receive(Bench.bytes(4, app: "blog")) == [])
+    #expect(!bench.timeline.needsHistory)
+    #expect(bench.timeline.otherApps == ["blog"])
+  }
+
+  @Test("a flood of suspects is bounded, and the true events still come")
+  func flood() {
+    var bench = Bench(at: 3)
+    for number in 0..<5_000 { _ = bench.receive(Bench.bytes(Int64(100 + number))) }
+    bench.write(4)
+    let shown = bench.read() + bench.read()
+    #expect(shown.first == "replay 4 web.1")
+    #expect(shown.dropFirst().allSatisfy { $0 == "message" })
+    #expect(bench.receive(Bench.bytes(5)) == ["live 5 web.1"])
+  }
+
+  @Test("what random faults do to the messages, each event is shown once and in order")
+  func randomFaults() {
+    var generator = SeededGenerator(state: 42)
+    for _ in 0..<300 {
+      var bench = Bench(at: 0)
+      var shown: [String] = []
+      for seq: Int64 in 1...40 {
+        bench.write(seq)
+        switch Int.random(in: 0..<6, using: &generator) {
+        case 0: bench.timeline.connectionWasLost()
+        case 1: shown += bench.receive(Bench.bytes(seq)) + bench.receive(Bench.bytes(seq))
+        case 2: shown += bench.receive(Bench.bytes(seq + 50, name: "liar"))
+        case 3: bench.compare()
+        default: shown += bench.receive(Bench.bytes(seq))
+        }
+        if bench.timeline.needsHistory, Bool.random(using: &generator) { shown += bench.read() }
+      }
+      bench.timeline.connectionWasLost()
+      shown += bench.read() + bench.read()
+      let numbers = shown.filter { $0 != "message" }.compactMap { $0.split(separator: " ").at(1) }
+      #expect(numbers == (1...40).map { Substring("\($0)") })
+    }
+  }
+}
+
+/// The same numbers every time (SplitMix64).
+struct SeededGenerator: RandomNumberGenerator {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var mixed = state
+    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+    return mixed ^ (mixed >> 31)
+  }
+}

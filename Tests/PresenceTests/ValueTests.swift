@@ -1,0 +1,163 @@
+import Foundation
+import Testing
+
+@testable import Presence
+
+@Suite("Values of the protocol")
+struct ValueTests {
+  @Test(
+    "app names keep to the characters of keys",
+    arguments: [
+      ("shop", "shop"), ("my app!", "my-app-"), ("a.b_c-D9", "a.b_c-D9"), ("{x}", "-x-"),
+      ("é½", "--"), (String(repeating: "x", count: 300), String(repeating: "x", count: 100)),
+    ])
+  func appNames(given: String, kept: String) {
+    #expect(Keys.appName(from: given) == kept)
+  }
+
+  @Test("ids are 26 characters of Crockford's alphabet and differ")
+  func ids() {
+    let ids = Set((0..<1000).map { _ in InstanceID.make() })
+    #expect(ids.count == 1000)
+    #expect(
+      ids.allSatisfy {
+        $0.count == 26 && $0.allSatisfy("0123456789ABCDEFGHJKMNPQRSTVWXYZ".contains)
+      }
+    )
+  }
+
+  @Test(
+    "an instance comes back from its record as it was",
+    arguments: [
+      "web.1", "a \"b\" \\ c", "new\nline", "\u{1b}[31m", "\u{202e}evil", "👩‍👩‍👧", "日本",
+    ])
+  func roundTrip(name: String) throws {
+    var instance = Instance(app: "shop", name: name, lease: .seconds(15))
+    instance.started = 1_700_000_000_000
+    instance.meta = ["zone": name, "b": "2"]
+    instance.pid = 4
+    var text = JSONText()
+    instance.addMembers(to: &text)
+    #expect(WireInstance.decode(text.object) == instance)
+    #expect(!text.object.contains { $0 < 0x20 })
+  }
+
+  @Test(
+    "bytes that are no event are none, and nothing traps",
+    arguments: [
+      "", "{", "{}", "[]", "null", "start", #"{"v":1}"#, #"{"v":2,"type":"start"}"#,
+      #"{"v":1,"type":"start","epoch":1,"seq":0,"at":1,"app":"a","id":"i","name":"n","started":1,"lease":1}"#,
+      #"{"v":1,"type":"start","epoch":1,"seq":9223372036854775807,"at":1,"app":"a","id":"i","name":"n","started":1,"lease":1}"#,
+      #"{"v":1,"type":"start","epoch":1,"seq":1,"at":1,"app":"a","id":"i","name":"n","started":-9223372036854775808,"lease":1}"#,
+      #"{"v":1,"type":"born","epoch":1,"seq":1,"at":1,"app":"a","id":"i","name":"n","started":1,"lease":1}"#,
+      String(repeating: "[", count: 5000), #"{"v":1e400}"#,
+    ])
+  func noEvents(text: String) {
+    #expect(Event(decoding: Array(text.utf8)) == nil)
+  }
+
+  @Test("an event of more than 8 KiB is none")
+  func tooLarge() {
+    let name = String(repeating: "x", count: 9000)
+    let text =
+      #"{"v":1,"type":"start","epoch":1,"seq":1,"at":1,"app":"a","id":"i","name":"\#(name)","started":1,"lease":1}"#
+    #expect(Event(decoding: Array(text.utf8)) == nil)
+  }
+
+  @Test("random bytes never trap the decoder")
+  func fuzz() {
+    var generator = SeededGenerator(state: 7)
+    let seed = Array(
+      #"{"v":1,"type":"stop","epoch":5,"seq":1,"at":1,"app":"a","id":"i","name":"n","started":1,"lease":1,"meta":{"a":"b"},"exit":143}"#
+        .utf8)
+    #expect(Event(decoding: seed) != nil)
+    for _ in 0..<3000 {
+      var bytes = seed
+      for _ in 0..<Int.random(in: 1...4, using: &generator) {
+        let place = Int.random(in: 0..<bytes.count, using: &generator)
+        bytes[place] = UInt8.random(in: 0...255, using: &generator)
+      }
+      _ = Event(decoding: bytes)
+      _ = Event.position(ofUnreadable: bytes, app: "a")
+    }
+  }
+
+  @Test("a back-off begins quickly, then grows to its longest and is spread")
+  func backoff() {
+    var generator = SeededGenerator(state: 3)
+    var backoff = Backoff()
+    let waits = (0..<12).map { _ in backoff.next(using: &generator) }
+    #expect(
+      Array(waits.prefix(4)) == [
+        .zero, .milliseconds(100), .milliseconds(300), .milliseconds(700),
+      ])
+    #expect(waits.dropFirst(4).allSatisfy { $0 >= .milliseconds(500) && $0 <= .seconds(5) })
+    #expect(Set(waits.suffix(5).map(\.milliseconds)).count > 1)
+    backoff.reset()
+    #expect(backoff.next(using: &generator) == .zero)
+  }
+
+  @Test("durations become milliseconds and saturate")
+  func milliseconds() {
+    #expect(Duration.milliseconds(1500).milliseconds == 1500)
+    #expect(Duration.seconds(Int64.max / 2).milliseconds == .max)
+  }
+}
+
+@Suite("Lease observer")
+struct LeaseObserverTests {
+  private let start = ContinuousClock.now
+
+  private func look(
+    _ observer: inout LeaseObserver, at seconds: Double, end: Int64 = 10_000,
+    took: Duration = .zero
+  ) -> [String] {
+    let asked = start + .seconds(seconds)
+    return observer.look(
+      asked: asked, answered: asked + took, ends: ["a": end], leases: ["a": 15_000],
+      now: Int64(seconds * 1000)
+    ).map(\.id)
+  }
+
+  @Test("whoever's end was seen for a beat is lost once it is over")
+  func lost() {
+    var observer = LeaseObserver()
+    #expect(look(&observer, at: 5.5) == [])
+    #expect(look(&observer, at: 9.9) == [])
+    #expect(look(&observer, at: 10.6) == ["a"])
+  }
+
+  @Test("after an outage a lease that is long over is watched for a beat first")
+  func outage() {
+    var observer = LeaseObserver()
+    #expect(look(&observer, at: 60) == [])
+    #expect(look(&observer, at: 64.9) == [])
+    #expect(look(&observer, at: 65) == ["a"])
+  }
+
+  @Test("an end that moves begins anew")
+  func moves() {
+    var observer = LeaseObserver()
+    _ = look(&observer, at: 60)
+    #expect(look(&observer, at: 64, end: 11_000) == [])
+    #expect(look(&observer, at: 66, end: 11_000) == [])
+    #expect(look(&observer, at: 69, end: 11_000) == ["a"])
+  }
+
+  @Test("a slow answer begins anew")
+  func slow() {
+    var observer = LeaseObserver()
+    _ = look(&observer, at: 60)
+    #expect(look(&observer, at: 66, took: .milliseconds(1100)) == [])
+    #expect(look(&observer, at: 68) == [])
+    #expect(look(&observer, at: 73) == ["a"])
+  }
+
+  @Test("a new connection begins anew")
+  func reconnect() {
+    var observer = LeaseObserver()
+    _ = look(&observer, at: 60)
+    observer.startAnew()
+    #expect(look(&observer, at: 66) == [])
+  }
+}

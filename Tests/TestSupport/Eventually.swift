@@ -1,0 +1,20 @@
+/// A condition that did not come true.
+public struct Impatience: Error, CustomStringConvertible {
+  public var description: String
+}
+
+/// Waits until the condition holds, and fails at a deadline that is far beyond what is promised.
+///
+/// An error of the condition counts as not yet.
+public func eventually(
+  _ what: String, within limit: Duration = .seconds(30), _ condition: () async throws -> Bool
+) async throws {
+  let deadline = ContinuousClock.now + limit
+  while true {
+    if let holds = try? await condition(), holds { return }
+    guard ContinuousClock.now < deadline else {
+      throw Impatience(description: "not within \(limit): \(what)")
+    }
+    try await Task.sleep(for: .milliseconds(5))
+  }
+}

@@ -1,0 +1,89 @@
+import Foundation
+
+/// The built program.
+public enum Paasbus {
+  public static var path: String {
+    let tests = CommandLine.arguments.first ?? ""
+    return URL(filePath: tests).deletingLastPathComponent().appending(path: "paasbus").path
+  }
+
+  /// Starts it with a bare environment and the server's URL in `PAASBUS_URL`.
+  public static func start(
+    _ words: String..., on server: RedisServer? = nil, environment: [String: String] = [:]
+  ) throws -> ManagedProcess {
+    try start(words, on: server, environment: environment)
+  }
+
+  public static func start(
+    _ words: [String], on server: RedisServer? = nil, environment: [String: String] = [:]
+  ) throws -> ManagedProcess {
+    var all = ManagedProcess.bareEnvironment
+    if let server { all["PAASBUS_URL"] = server.url }
+    all.merge(environment) { $1 }
+    return try ManagedProcess(path, words, environment: all)
+  }
+
+  /// Starts an announcer and waits until it has been announced.
+  public static func announce(
+    _ words: String..., on server: RedisServer
+  ) async throws -> ManagedProcess {
+    let process = try start(["announce"] + words, on: server)
+    try await eventually("it is announced") { process.errorOutput.contains("announced ") }
+    return process
+  }
+
+  /// Starts `watch --json` and waits until it watches.
+  public static func watch(
+    _ words: String..., on server: RedisServer
+  ) async throws -> ManagedProcess {
+    let process = try start(["watch", "--json"] + words, on: server)
+    try await eventually("it watches") {
+      process.errorOutput.contains("watching ") || process.errorOutput.contains("waiting")
+    }
+    return process
+  }
+}
+
+extension ManagedProcess {
+  /// The lines of JSON that have come, as dictionaries.
+  public var objects: [[String: JSONValue]] {
+    lines.compactMap { try? JSONDecoder().decode([String: JSONValue].self, from: Data($0.utf8)) }
+  }
+
+  /// Those of one type, in order.
+  public func objects(ofType type: String) -> [[String: JSONValue]] {
+    objects.filter { $0["type"] == .string(type) }
+  }
+
+  /// Waits for as many objects of a type.
+  public func waitFor(_ type: String, count: Int = 1) async throws -> [[String: JSONValue]] {
+    try await eventually("\(count) of \(type) among \(output) \(errorOutput)") {
+      self.objects(ofType: type).count >= count
+    }
+    return objects(ofType: type)
+  }
+}
+
+/// A JSON value as tests compare it.
+public enum JSONValue: Decodable, Hashable, Sendable {
+  case number(Int64)
+  case string(String)
+  case bool(Bool)
+  case object([String: JSONValue])
+  case other
+
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    if let value = try? container.decode(Bool.self) {
+      self = .bool(value)
+    } else if let value = try? container.decode(Int64.self) {
+      self = .number(value)
+    } else if let value = try? container.decode(String.self) {
+      self = .string(value)
+    } else if let value = try? container.decode([String: JSONValue].self) {
+      self = .object(value)
+    } else {
+      self = .other
+    }
+  }
+}

@@ -1,0 +1,101 @@
+import Foundation
+import Redis
+
+/// A real redis-server in a private folder, for as long as a closure runs.
+public final class RedisServer: Sendable {
+  public let folder: URL
+  public let port: Int?
+  private let arguments: [String]
+  private let process: Mutable<ManagedProcess?> = Mutable(nil)
+
+  public var socketPath: String { folder.appending(path: "redis.sock").path }
+  public var url: String { "unix://\(socketPath)" }
+  public var connector: RedisConnector {
+    RedisConnector(endpoint: RedisEndpoint(address: .unixSocket(path: socketPath)))
+  }
+
+  private init(folder: URL, port: Int?, options: [String]) {
+    self.folder = folder
+    self.port = port
+    arguments =
+      [
+        "--unixsocket", folder.appending(path: "redis.sock").path, "--dir", folder.path,
+        "--bind", "127.0.0.1", "--port", port.map(String.init) ?? "0",
+        "--save", "", "--appendonly", "no", "--logfile", folder.appending(path: "log").path,
+      ] + options
+  }
+
+  /// Runs `body` with a server that answers, and removes everything afterwards.
+  ///
+  /// - Parameters:
+  ///   - usesTCP: listen on a free port of the loopback too.
+  ///   - options: more options; `FOLDER` in them stands for the private folder.
+  ///   - prepare: makes files in the private folder before the server starts.
+  public static func with(
+    usesTCP: Bool = false, options: [String] = [],
+    prepare: (URL) async throws -> Void = { _ in },
+    _ body: (RedisServer) async throws -> Void
+  ) async throws {
+    let folder = URL(filePath: "/tmp/paasbus-test-\(UUID().uuidString.prefix(12))")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try await prepare(folder)
+    let port = usesTCP ? try freePort() : nil
+    let filled = options.map { $0.replacing("FOLDER", with: folder.path) }
+    let server = RedisServer(folder: folder, port: port, options: filled)
+    try await server.start()
+    defer { server.kill() }
+    try await body(server)
+  }
+
+  /// Starts it (again) and waits until it answers.
+  public func start() async throws {
+    process.set(try ManagedProcess("redis-server", arguments))
+    try await eventually("redis-server takes connections") {
+      try await self.command("PING") != .null
+    }
+  }
+
+  /// Ends it without saving.
+  public func kill() {
+    process.get()?.signal(SIGKILL)
+    process.get()?.waitForEnd()
+  }
+
+  public func freeze() { process.get()?.signal(SIGSTOP) }
+  public func thaw() { process.get()?.signal(SIGCONT) }
+
+  /// Sends one command on a connection of its own, by redis-cli's socket and not by our own code
+  /// paths' state; error replies come back as values.
+  @discardableResult
+  public func command(_ words: String...) async throws -> RedisValue {
+    try await connector.withConnection { connection in
+      try await connection.pipeline([RedisCommand(words)]).first ?? .null
+    }
+  }
+
+  /// What redis-cli prints for a command.
+  @discardableResult
+  public func cli(_ words: String..., input: [UInt8]? = nil) async throws -> String {
+    let process = try ManagedProcess("redis-cli", ["-s", socketPath] + words, input: input)
+    _ = try await process.exitStatus()
+    return process.output
+  }
+
+  /// A port of the loopback that nobody listens on.
+  public static func freePort() throws -> Int {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(descriptor) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let isBound = withUnsafeMutablePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
+      }
+    }
+    guard isBound else { throw POSIXError(.EADDRINUSE) }
+    return Int(UInt16(bigEndian: address.sin_port))
+  }
+}
