@@ -21,9 +21,7 @@ public final class ManagedProcess: Sendable {
     var error = Data()
   }
 
-  // Foundation's class is not Sendable, but after `run()` only its thread-safe parts are used:
-  // its identifier, its state and waiting for its end.
-  private nonisolated(unsafe) let process = Process()
+  private let process = Process()
   private let collected = Mutex(Output())
 
   /// - Parameters:

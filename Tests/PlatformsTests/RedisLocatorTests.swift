@@ -1,0 +1,133 @@
+import Foundation
+import Platforms
+import Testing
+
+@Suite("Where Redis is")
+struct RedisLocatorTests {
+  private func locate(
+    _ environment: [String: String], url: String? = nil
+  ) throws -> RedisLocation? {
+    try RedisLocator.locate(url: url, environment: environment)
+  }
+
+  @Test(
+    "each provider's variable",
+    arguments: [
+      "PAASBUS_URL", "REDISTOGO_URL", "REDISCLOUD_URL", "REDIS_TLS_URL", "REDIS_URL",
+      "OPENREDIS_URL", "REDISGREEN_URL", "MYREDIS_URL", "MEMETRIA_REDIS_URL",
+      "STACKHERO_REDIS_URL_TLS", "SCALINGO_REDIS_URL", "REDIS_PUBLIC_URL", "REDIS_CLI_URL",
+      "VALKEY_URL", "UPSTASH_REDIS_URL",
+    ])
+  func variables(name: String) throws {
+    let found = try #require(try locate([name: "redis://u:pw@h:1/"]))
+    #expect(found.source == name)
+    #expect(found.endpoint.redactedURL == "redis://u:***@h:1")
+    #expect(RedisLocator.variableNames.contains(name))
+  }
+
+  @Test("nothing is set")
+  func nothing() throws {
+    #expect(try locate([:]) == nil)
+    #expect(try locate(["REDIS_URL": ""]) == nil)
+  }
+
+  @Test("the option wins over PAASBUS_URL, which wins over the providers")
+  func order() throws {
+    let all = [
+      "PAASBUS_URL": "redis://b", "REDISTOGO_URL": "redis://c", "REDISCLOUD_URL": "redis://d",
+    ]
+    #expect(try locate(all, url: "redis://a")?.endpoint.hostName == "a")
+    let second = try #require(try locate(all))
+    #expect(second.endpoint.hostName == "b" && second.notes.isEmpty)
+    let third = try #require(try locate(all.filter { $0.key != "PAASBUS_URL" }))
+    #expect(third.endpoint.hostName == "c")
+    #expect(third.notes == ["REDISTOGO_URL is used; REDISCLOUD_URL would lead to another server"])
+  }
+
+  @Test("variables that name the same server need no note")
+  func same() throws {
+    let found = try locate(["REDISCLOUD_URL": "redis://:a@h:1", "REDIS_URL": "redis://u:b@h:1/2"])
+    #expect(found?.notes == [])
+  }
+
+  @Test("the first variable that cannot be read is an error, a later one a note; never its content")
+  func malformed() throws {
+    let error = #expect(throws: RedisLocatorError.self) {
+      try locate(["REDISTOGO_URL": "redis://:topsecret@h:0", "REDIS_URL": "redis://h"])
+    }
+    #expect(error?.problem.hasPrefix("REDISTOGO_URL: ") == true)
+    #expect(error?.description.contains("topsecret") == false)
+    let found = try locate(["REDISTOGO_URL": "redis://h", "REDIS_URL": "redis://:topsecret@h:0"])
+    #expect(found?.notes == ["REDIS_URL cannot be read and is not needed"])
+  }
+
+  @Test("Upstash's REST address next to a good REDIS_URL, and alone")
+  func upstash() throws {
+    let rest = ["UPSTASH_REDIS_URL": "https://eu1.upstash.io"]
+    #expect(try locate(rest) == nil)
+    #expect(
+      try locate(rest.merging(["REDIS_URL": "redis://h"]) { $1 })?.endpoint.hostName == "h")
+  }
+
+  @Test(
+    "VCAP_SERVICES in the shapes of several services",
+    arguments: [
+      (
+        #"{"p.redis":[{"name":"c","label":"p.redis","tags":["redis"],"credentials":{"host":"h","port":6380,"password":"pw","tls_port":16380}}]}"#,
+        "rediss://:***@h:16380"
+      ),
+      (
+        #"{"rediscloud":[{"label":"rediscloud","credentials":{"hostname":"h","port":"9","password":"pw"}}]}"#,
+        "redis://:***@h:9"
+      ),
+      (
+        #"{"user-provided":[{"name":"my-redis","credentials":{"uri":"rediss://u:pw@h:7"}}]}"#,
+        "rediss://u:***@h:7"
+      ),
+      (
+        #"{"a-redis-like":[{"name":"x","credentials":{"url":"redis://wrong"}}],"z":[{"name":"y","tags":["Redis"],"credentials":{"url":"redis://right"}}]}"#,
+        "redis://right:6379"
+      ),
+    ])
+  func cloudFoundry(json: String, shown: String) throws {
+    #expect(try locate(["VCAP_SERVICES": json])?.endpoint.redactedURL == shown)
+  }
+
+  @Test("VCAP_SERVICES without a Redis names none; broken, it is an error")
+  func cloudFoundryWithout() throws {
+    #expect(try locate(["VCAP_SERVICES": #"{"mysql":[{"name":"db","credentials":{}}]}"#]) == nil)
+    #expect(throws: RedisLocatorError.self) { try locate(["VCAP_SERVICES": "{"]) }
+  }
+
+  @Test("PLATFORM_RELATIONSHIPS")
+  func platformSH() throws {
+    let json =
+      #"{"db":[{"scheme":"mysql","host":"m","port":3306}],"cache":[{"scheme":"redis","host":"h","port":6379}]}"#
+    let text = Data(json.utf8).base64EncodedString()
+    #expect(
+      try locate(["PLATFORM_RELATIONSHIPS": text])?.endpoint.redactedURL == "redis://h:6379")
+    #expect(throws: RedisLocatorError.self) { try locate(["PLATFORM_RELATIONSHIPS": "%%%"]) }
+  }
+
+  @Test(
+    "addresses in parts",
+    arguments: [
+      (
+        ["OPENSHIFT_REDIS_HOST": "h", "OPENSHIFT_REDIS_PORT": "16379", "REDIS_PASSWORD": "p@/ w"],
+        "redis://:***@h:16379"
+      ),
+      (
+        ["OPENSHIFT_REDIS_DB_HOST": "h", "OPENSHIFT_REDIS_DB_PASSWORD": "p"], "redis://:***@h:6379"
+      ),
+      (
+        ["REDIS_HOST": "h", "REDIS_PORT": "7", "REDIS_USER": "u", "REDIS_PASSWORD": "p"],
+        "redis://u:***@h:7"
+      ),
+      (["REDISHOST": "::1", "REDISPORT": "7"], "redis://[::1]:7"),
+      (["REDIS_HOST": "h:9"], "redis://h:9"),
+      (["REDIS_HOST": "rediss://u:p@h:9"], "rediss://u:***@h:9"),
+    ])
+  func parts(environment: [String: String], shown: String) throws {
+    #expect(try locate(environment)?.endpoint.redactedURL == shown)
+  }
+}

@@ -1,0 +1,75 @@
+import Testing
+
+@testable import Redis
+
+@Suite("Codec")
+struct RedisCodecTests {
+  private func decode(
+    _ bytes: [UInt8], pieces: Int = .max, limit: Int = 1 << 20
+  ) throws -> [RedisValue] {
+    let codec = RedisCodec(sizeLimit: limit)
+    var replies: [RedisValue] = []
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let part = Array(rest.prefix(pieces))
+      rest = rest.dropFirst(pieces)
+      try part.withUnsafeBytes { try codec.decode($0) { replies.append($0) } }
+    }
+    return replies
+  }
+
+  private static let mixed = Array(
+    "+OK\r\n:42\r\n$5\r\nhello\r\n$-1\r\n*0\r\n*-1\r\n*2\r\n*1\r\n:1\r\n$0\r\n\r\n-ERR no\r\n".utf8)
+
+  private static let values: [RedisValue] = [
+    .status("OK"), .integer(42), .bytes(Array("hello".utf8)), .null, .array([]), .null,
+    .array([.array([.integer(1)]), .bytes([])]), .error("ERR no"),
+  ]
+
+  @Test("all kinds of replies, in one piece and in pieces of any size", arguments: 1...12)
+  func kinds(pieces: Int) throws {
+    #expect(try decode(Self.mixed) == Self.values)
+    #expect(try decode(Self.mixed, pieces: pieces) == Self.values)
+  }
+
+  @Test("many replies in one read")
+  func many() throws {
+    let bytes = (0..<10_000).flatMap { Array(":\($0)\r\n".utf8) }
+    #expect(try decode(bytes) == (0..<10_000).map { .integer($0) })
+  }
+
+  @Test(
+    "what is no RESP2 is an error",
+    arguments: [
+      "HTTP/1.1 400 Bad Request\r\n", "\r\n", "%1\r\n", "*x\r\n", "$x\r\n", ":12a\r\n",
+      "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n",
+    ])
+  func nonsense(text: String) {
+    let error = #expect(throws: RedisError.self) { try decode(Array(text.utf8)) }
+    #expect(error?.kind == .nonsense)
+  }
+
+  @Test(
+    "a reply beyond the limit is an error, however it is made up",
+    arguments: [
+      "$9223372036854775807\r\n", "$5000000\r\n", "*1000000000\r\n", "*3\r\n$5000000\r\n",
+    ])
+  func tooLarge(header: String) {
+    let bytes = Array(header.utf8) + Array(repeating: UInt8(ascii: "x"), count: 2_000_000)
+    let error = #expect(throws: RedisError.self) { try decode(bytes) }
+    #expect(error?.kind == .nonsense)
+  }
+
+  @Test("random bytes never crash it")
+  func fuzz() {
+    var state: UInt64 = 11
+    for _ in 0..<3000 {
+      var bytes = Self.mixed
+      for _ in 0..<4 {
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        bytes[Int(state >> 33) % bytes.count] = UInt8(truncatingIfNeeded: state >> 20)
+      }
+      _ = try? decode(bytes, pieces: 3)
+    }
+  }
+}

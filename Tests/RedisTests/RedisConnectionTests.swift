@@ -1,0 +1,131 @@
+import Redis
+import TestSupport
+import Testing
+
+@Suite("Connections")
+struct RedisConnectionTests {
+  @Test("requests are pipelined and replies come in order")
+  func pipelining() async throws {
+    try await RedisServer.with { server in
+      try await server.connector.withConnection { connection in
+        async let one = connection.pipeline((0..<500).map { RedisCommand("ECHO", "a\($0)") })
+        async let two = connection.pipeline((0..<500).map { RedisCommand("ECHO", "b\($0)") })
+        let (first, second) = try await (one, two)
+        #expect(first.map(\.string) == (0..<500).map { "a\($0)" })
+        #expect(second.map(\.string) == (0..<500).map { "b\($0)" })
+      }
+    }
+  }
+
+  @Test("a server that does not answer ends the connection after the time-out")
+  func commandTimeout() async throws {
+    try await RedisServer.with { server in
+      try await server.connector.withConnection { connection in
+        server.freeze()
+        defer { server.thaw() }
+        let error = await #expect(throws: RedisError.self) {
+          try await connection.pipeline([RedisCommand("PING")], timeout: .milliseconds(50))
+        }
+        #expect(error?.kind == .unreachable)
+        await #expect(throws: RedisError.self) { try await connection.send(RedisCommand("PING")) }
+      }
+    }
+  }
+
+  @Test("a reply beyond the limit is a clear error")
+  func replyLimit() async throws {
+    try await RedisServer.with { server in
+      var connector = server.connector
+      connector.replySizeLimit = 1 << 20
+      try await connector.withConnection { connection in
+        _ = try await connection.send(RedisCommand("SETRANGE", "key", "3000000", "x"))
+        let error = await #expect(throws: RedisError.self) {
+          try await connection.send(RedisCommand("GET", "key"))
+        }
+        #expect(error?.problem == "a reply is larger than 1 MiB")
+      }
+    }
+  }
+
+  @Test("a killed connection fails what is under way and ends a sleep")
+  func killed() async throws {
+    try await RedisServer.with { server in
+      try await server.connector.withConnection { connection in
+        let sleep = Task { try await connection.sleep(for: .seconds(60)) }
+        try await server.command("CLIENT", "KILL", "TYPE", "normal")
+        await #expect(throws: RedisError.self) { try await sleep.value }
+      }
+    }
+  }
+
+  @Test("messages come in batches, with the pong behind those published before the ping")
+  func subscription() async throws {
+    try await RedisServer.with { server in
+      try await server.connector.withSubscription(to: ["one"], patterns: ["t*"]) { subscription in
+        for number in 0..<100 { try await server.command("PUBLISH", "one", "\(number)") }
+        try await server.command("PUBLISH", "two", "last")
+        subscription.ping()
+        var pushes: [RedisPush] = []
+        while pushes.last != .pong, let batch = try await subscription.nextBatch() {
+          pushes += batch
+        }
+        let texts = pushes.compactMap(\.payload).map { String(decoding: $0, as: UTF8.self) }
+        #expect(texts == (0..<100).map(String.init) + ["last"])
+        guard case .message(let message)? = pushes.dropLast().last else { return }
+        #expect(message.pattern == Array("t*".utf8))
+      }
+    }
+  }
+
+  @Test("nothing comes within the limit, and a cancelled reader gets nil")
+  func silence() async throws {
+    try await RedisServer.with { server in
+      try await server.connector.withSubscription(to: ["one"]) { subscription in
+        let nothing = try await subscription.nextBatch(within: .milliseconds(10))
+        #expect(nothing == [])
+        let reader = Task { try await subscription.nextBatch() }
+        reader.cancel()
+        let end = try await reader.value
+        #expect(end == nil)
+      }
+    }
+  }
+
+  @Test("a reader who is slow gets everything, and reading pauses meanwhile")
+  func slowReader() async throws {
+    try await RedisServer.with { server in
+      try await server.connector.withSubscription(to: ["one"]) { subscription in
+        let payload = String(repeating: "x", count: 100_000)
+        try await server.connector.withConnection { connection in
+          for _ in 0..<150 {
+            _ = try await connection.send(RedisCommand("PUBLISH", "one", payload))
+          }
+        }
+        var count = 0
+        while count < 150, let batch = try await subscription.nextBatch() {
+          count += batch.count
+        }
+        #expect(count == 150)
+      }
+    }
+  }
+
+  @Test("a script runs by its text first, then by its digest, and again after SCRIPT FLUSH")
+  func scripts() async throws {
+    try await RedisServer.with { server in
+      let script = RedisScript(source: Array("return {KEYS[1], ARGV[1]}".utf8))
+      try await server.connector.withConnection { connection in
+        for round in 0..<4 {
+          if round == 2 { _ = try await connection.send(RedisCommand("SCRIPT", "FLUSH")) }
+          let reply = try await script.run(
+            on: connection, keys: ["k"], arguments: [Array("\(round)".utf8)])
+          #expect(reply.elements.map(\.string) == ["k", "\(round)"])
+        }
+        let statistics =
+          try await connection.send(RedisCommand("INFO", "commandstats")).string ?? ""
+        #expect(statistics.contains("cmdstat_evalsha:calls=3"))
+        #expect(statistics.contains("cmdstat_eval:calls=2"))
+      }
+    }
+  }
+}
