@@ -1,6 +1,14 @@
 import NIOCore
 import NIOSSL
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// Matches replies to requests in order, and once subscribed, collects messages into batches.
 ///
 /// Lives on the event loop; everything here runs there.
@@ -112,7 +120,8 @@ final class RedisChannelHandler: ChannelInboundHandler {
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
     // A peer that ends without a TLS goodbye just ends.
     if let error = error as? NIOSSLError, case .uncleanShutdown = error { return fail(.closed) }
-    fail(RedisError(connecting: error))
+    let isReset = (error as? IOError)?.errnoCode == ECONNRESET
+    fail(isReset && !hasReceived ? .closedUnheard : RedisError(connecting: error))
   }
 
   // MARK: Replies

@@ -52,8 +52,7 @@ struct LocalBusKeeper {
 
   /// Keeps the server until nobody has used it for `idle`, or until SIGTERM.
   func run() throws {
-    // What ends the terminal or its group is not meant for us.
-    setsid()
+    detach()
     // Whoever comes second has nothing to do.
     guard KeeperLock.take(bus.lockPath) else { return }
     let ending = Ending()
@@ -67,6 +66,15 @@ struct LocalBusKeeper {
       while waitpid(server, &status, 0) == -1 && errno == EINTR {}
     }
     unlink(bus.socketPath)
+  }
+
+  /// Leaves the session and the descriptors of whoever started us: what ends that terminal is not
+  /// meant for us, and whoever waits for the end of a pipe must not wait for ours.
+  private func detach() {
+    setsid()
+    for descriptor in 3..<CInt(min(65_536, max(3, sysconf(CInt(_SC_OPEN_MAX))))) {
+      close(descriptor)
+    }
   }
 
   private func spawn() -> pid_t? {
