@@ -141,8 +141,13 @@ public actor Announcer {
     }
     channel = outcome.channel ?? channel
     instance.started = outcome.started ?? instance.started
-    let apps = RedisCommand("ZADD", Keys.apps, "\(outcome.now)", instance.app)
-    _ = try await connection.pipeline([apps] + renewal([Keys.apps]))
+    // In a slot of its own on a cluster, so no matter for the script; nor is a refusal one of ours.
+    let oldest = outcome.now - Keys.timeToLive.milliseconds
+    _ = try await connection.pipeline(
+      [
+        RedisCommand("ZADD", Keys.apps, "\(outcome.now)", instance.app),
+        RedisCommand("ZREMRANGEBYSCORE", Keys.apps, "-inf", "\(oldest)"),
+      ] + renewal([Keys.apps]))
     if isFirst { notify(.announced(channel: channel ?? "")) }
   }
 

@@ -142,6 +142,7 @@ struct WatchSession {
     }
     for app in timeline.otherApps.subtracting(knownApps) { watcher.notify(.otherApp(app)) }
     knownApps = timeline.otherApps
+    for case .event(let event, _) in output { longestBeat = max(longestBeat, event.instance.beat) }
     if !output.isEmpty { try await show(output) }
   }
 

@@ -17,11 +17,12 @@ public final class RedisConnection: Sendable {
   /// Writes all commands in one go and returns their replies in order, error replies among them.
   ///
   /// - Parameter timeout: how long to wait for the last reply, instead of the connection's own.
-  /// - Throws: ``RedisError``; afterwards the connection is closed.
+  /// - Throws: ``RedisError``; afterwards the connection is closed. `CancellationError` when the
+  ///   task is cancelled; the commands are on their way all the same.
   public func pipeline(
     _ commands: [RedisCommand], timeout: Duration? = nil
   ) async throws -> [RedisValue] {
-    try await start(commands, timeout: timeout).get()
+    try await start(commands, timeout: timeout).cancellableValue()
   }
 
   /// Sends one command and returns its reply.
@@ -54,11 +55,7 @@ public final class RedisConnection: Sendable {
     channel.eventLoop.execute {
       self.handler.value.sleep(for: TimeAmount(duration), promise: promise)
     }
-    try await withTaskCancellationHandler {
-      try await promise.futureResult.get()
-    } onCancel: {
-      promise.fail(CancellationError())
-    }
+    try await promise.futureResult.cancellableValue()
   }
 
   /// Ends the connection; what is under way fails.
@@ -88,5 +85,18 @@ public final class RedisConnection: Sendable {
 
   func resumeReading() {
     channel.setOption(.autoRead, value: true).whenFailure { _ in }
+  }
+}
+
+extension EventLoopFuture where Value: Sendable {
+  /// The value; a cancelled task waits no longer, whatever becomes of the future.
+  func cancellableValue() async throws -> Value {
+    let promise = eventLoop.makePromise(of: Value.self)
+    cascade(to: promise)
+    return try await withTaskCancellationHandler {
+      try await promise.futureResult.get()
+    } onCancel: {
+      promise.fail(CancellationError())
+    }
   }
 }

@@ -51,6 +51,7 @@ public struct RedisConnector: Sendable {
       }
       return connection
     } catch {
+      if error is CancellationError { throw error }
       throw (error as? RedisError ?? RedisError(connecting: error)).at(endpoint)
     }
   }
@@ -100,15 +101,21 @@ public struct RedisConnector: Sendable {
   }
 
   private func connect(with bootstrap: ClientBootstrap) async throws -> any Channel {
+    let attempt: EventLoopFuture<any Channel>
     switch endpoint.address {
-    case .tcp(let host):
-      return try await bootstrap.connect(host: host.name, port: host.port).get()
-    case .unixSocket(let path):
-      return try await bootstrap.connect(unixDomainSocketPath: path).get()
+    case .tcp(let host): attempt = bootstrap.connect(host: host.name, port: host.port)
+    case .unixSocket(let path): attempt = bootstrap.connect(unixDomainSocketPath: path)
     case .sentinel:
       throw RedisError(
         .configuration, "Sentinel addresses cannot be connected to",
         remedy: "give the master's own redis:// URL")
+    }
+    do {
+      return try await attempt.cancellableValue()
+    } catch {
+      // Whoever waits no longer has no use for a connection that comes later.
+      attempt.whenSuccess { $0.close(promise: nil) }
+      throw error
     }
   }
 }

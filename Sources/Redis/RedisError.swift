@@ -43,7 +43,7 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
   public static func server(_ reply: String) -> RedisError {
     let code = reply.prefix { $0 != " " }
     // Scripts hand their errors on with words of their own around the code.
-    if code == "NOPERM" || reply.contains("NOPERM") || reply.contains("can't run this command") {
+    if reply.contains("NOPERM") || reply.contains("The user executing the script can't") {
       return RedisError(
         .refused, "Redis refuses: \(reply)", remedy: "give this user the permission by ACL SETUSER")
     }

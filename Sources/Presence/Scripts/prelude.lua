@@ -28,8 +28,8 @@ local function refusal(...)
   local reply = redis.pcall(...)
   if type(reply) ~= 'table' or not reply.err then return nil end
   local message = reply.err
-  local blocks = not string.find(message, '^ERR') or string.find(message, "can't run this command")
-    or string.find(message, "can't access")
+  local blocks = not string.find(message, '^ERR')
+    or string.find(message, "user executing the script can't")
   return blocks and reply or nil
 end
 

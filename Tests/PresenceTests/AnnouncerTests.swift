@@ -1,0 +1,145 @@
+import Redis
+import TestSupport
+import Testing
+
+@testable import Presence
+
+@Suite("Announcer")
+struct AnnouncerTests {
+  private let keys = Keys(app: "shop")
+
+  /// Runs `body` while an instance with the shortest lease is announced, and stops it.
+  private func withAnnouncer(
+    on server: RedisServer, _ body: (Instance) async throws -> Void
+  ) async throws {
+    let instance = Instance(app: "shop", name: "web.1", lease: .seconds(2))
+    let announcer = Announcer(instance, connector: server.connector)
+    let run = Task { try await announcer.run() }
+    try await eventually("it is up") { try await present(server).count == 1 }
+    try await body(instance)
+    announcer.stop(reason: "SIGTERM")
+    let ending = try await run.value
+    #expect(ending == .stopped)
+  }
+
+  private func present(_ server: RedisServer) async throws -> [InstanceStatus] {
+    try await server.connector.withConnection { connection in
+      try await Snapshot.read(keys: keys, on: connection).instances.filter { $0.state == .up }
+    }
+  }
+
+  @Test("heartbeats move the lease and never shorten it")
+  func heartbeats() async throws {
+    try await RedisServer.with { server in
+      try await withAnnouncer(on: server) { instance in
+        let first = try await present(server).first?.leaseEnd ?? 0
+        try await eventually("the lease moves") {
+          try await present(server).first?.leaseEnd ?? 0 > first
+        }
+        let far = first + 100_000
+        try await server.command("ZADD", keys.leases, "\(far)", instance.id)
+        let beats = try await beatCount(server)
+        try await eventually("two more beats") { try await beatCount(server) >= beats + 2 }
+        let end = try await present(server).first?.leaseEnd
+        #expect(end == far)
+      }
+    }
+  }
+
+  private func beatCount(_ server: RedisServer) async throws -> Int {
+    let text = try await server.command("INFO", "commandstats").string ?? ""
+    let line = text.split(whereSeparator: \.isNewline).first { $0.hasPrefix("cmdstat_hexists:calls=") }
+    return line.flatMap { Int($0.dropFirst(22).prefix { $0.isNumber }) } ?? 0
+  }
+
+  @Test(
+    "whatever key Redis loses, the instance is there again, its start unchanged",
+    arguments: [
+      "bus", "instances", "leases", "events",
+    ])
+  func lostKeys(name: String) async throws {
+    try await RedisServer.with { server in
+      try await withAnnouncer(on: server) { _ in
+        let before = try await present(server).first
+        try await server.command("DEL", "paasbus:{shop}:\(name)")
+        try await eventually("it is there again") {
+          let now = try await present(server).first
+          return now?.instance == before?.instance && now?.leaseEnd != before?.leaseEnd
+        }
+      }
+    }
+  }
+
+  @Test("after FLUSHALL it is back")
+  func flushed() async throws {
+    try await RedisServer.with { server in
+      try await withAnnouncer(on: server) { _ in
+        let before = try await present(server).first?.instance
+        try await server.command("FLUSHALL")
+        try await eventually("it is back") {
+          try await present(server).first?.instance == before
+        }
+        let history = try await server.cli("XRANGE", keys.events, "-", "+")
+        #expect(history.contains(#""type":"back""#) && !history.contains(#""type":"start""#))
+      }
+    }
+  }
+
+  @Test("killed connections cost nothing: no event, the same start")
+  func killedConnections() async throws {
+    try await RedisServer.with { server in
+      try await withAnnouncer(on: server) { _ in
+        for _ in 0..<20 {
+          try await server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+          try await eventually("it is connected") {
+            let clients = try await server.command("CLIENT", "LIST").string ?? ""
+            return clients.split(separator: "\n").count >= 2
+          }
+        }
+        let length = try await server.command("XLEN", keys.events)
+        #expect(length == .integer(1))
+      }
+    }
+  }
+
+  @Test("a dead instance is reaped by another announcer alone")
+  func reapedByPeer() async throws {
+    try await RedisServer.with { server in
+      try await withAnnouncer(on: server) { _ in
+        let dead = Instance(app: "shop", name: "dead", lease: .seconds(2))
+        try await server.connector.withConnection { connection in
+          _ = try await Transitions(keys: keys).start(
+            dead, elapsed: .zero, channel: nil, history: nil, on: connection)
+        }
+        try await eventually("it is lost") {
+          try await server.cli("XRANGE", keys.events, "-", "+").contains(#""reason":"lease""#)
+        }
+      }
+    }
+  }
+
+  @Test("stopped at any moment of its start, it leaves nothing up", arguments: 0..<25)
+  func stoppedEarly(delay: Int) async throws {
+    try await RedisServer.with { server in
+      let instance = Instance(app: "shop", name: "web.1", lease: .seconds(2))
+      let announcer = Announcer(instance, connector: server.connector)
+      let run = Task { try await announcer.run() }
+      for _ in 0..<(delay * 40) { await Task.yield() }
+      announcer.stop(reason: "SIGTERM")
+      let ending = try await run.value
+      let left = try await present(server)
+      let history = try await server.cli("XRANGE", keys.events, "-", "+")
+      let starts = history.components(of: #""type":"start""#)
+      let stops = history.components(of: #""type":"stop""#)
+      #expect(left.isEmpty && starts == stops && starts <= 1)
+      #expect(ending == .neverAnnounced || ending == .stopped)
+    }
+  }
+}
+
+extension String {
+  /// How often a text occurs.
+  fileprivate func components(of text: String) -> Int {
+    ranges(of: text).count
+  }
+}
