@@ -80,12 +80,12 @@ enum PlatformTable {
     PlatformRow(
       platform: "cloud-foundry", isDetected: { $0.has("VCAP_APPLICATION") },
       name: { facts in
-        let process = VCAPApplication(facts)?.process_type ?? facts.shortHostName
+        let process = VCAPApplication(facts)?.processType ?? facts.shortHostName
         return facts.joined(process, ".", facts.first("CF_INSTANCE_INDEX"))
       },
-      process: { VCAPApplication($0)?.process_type },
-      app: { VCAPApplication($0)?.application_name },
-      release: { VCAPApplication($0)?.application_version }),
+      process: { VCAPApplication($0)?.processType },
+      app: { VCAPApplication($0)?.name },
+      release: { VCAPApplication($0)?.version }),
     PlatformRow(
       platform: "openshift-v2", isDetected: { $0.has("OPENSHIFT_GEAR_UUID") },
       name: { $0.first("OPENSHIFT_GEAR_DNS", "OPENSHIFT_GEAR_UUID") },
@@ -94,7 +94,7 @@ enum PlatformTable {
       platform: "scalingo", isDetected: { $0.has("CONTAINER") && $0.has("APP") },
       name: { $0.first("CONTAINER") },
       process: { $0.first("CONTAINER").map { String($0.prefix { $0 != "-" }) } },
-      app: { $0.first("APP") }, release: { $0.first("CONTAINER_VERSION") },
+      app: { $0.first("APP") }, commit: { $0.first("CONTAINER_VERSION") },
       region: { $0.first("REGION_NAME") }),
     PlatformRow(
       platform: "clever-cloud", isDetected: { $0.has("CC_DEPLOYMENT_ID") },
@@ -113,8 +113,7 @@ enum PlatformTable {
     PlatformRow(
       platform: "platform-sh", isDetected: { $0.has("PLATFORM_APPLICATION_NAME") },
       name: { $0.joined($0.first("PLATFORM_APPLICATION_NAME"), "-", $0.bootTail) },
-      process: { $0.first("PLATFORM_APPLICATION_NAME") }, app: { $0.first("PLATFORM_PROJECT") },
-      release: { $0.first("PLATFORM_TREE_ID") }),
+      app: { $0.first("PLATFORM_PROJECT") }, release: { $0.first("PLATFORM_TREE_ID") }),
   ]
 
   private static let orchestrators = [

@@ -52,6 +52,8 @@ public enum RedisLocator {
     var found: RedisLocation?
     var others: [String] = []
     var notes: [String] = []
+    // A description that cannot be read counts only where nothing else names a Redis.
+    var unreadable: RedisLocatorError?
     for provider in RedisProviders.all {
       do {
         switch try provider.read(environment) {
@@ -65,13 +67,14 @@ public enum RedisLocator {
           }
         }
       } catch {
-        guard found != nil else {
-          throw RedisLocatorError(
-            problem: "\(provider.name): \(error.problem)", remedy: error.remedy)
-        }
+        let failure = RedisLocatorError(
+          problem: "\(provider.name): \(error.problem)", remedy: error.remedy)
+        guard found != nil || provider.isDescription else { throw unreadable ?? failure }
+        unreadable = unreadable ?? failure
         notes.append("\(provider.name) cannot be read and is not needed")
       }
     }
+    if found == nil, let unreadable { throw unreadable }
     if let source = found?.source, !others.isEmpty {
       notes.append(
         "\(source) is used; \(others.joined(separator: ", ")) would lead to another server")
@@ -82,6 +85,14 @@ public enum RedisLocator {
 }
 
 extension RedisEndpoint {
-  /// What makes two endpoints the same server, whoever logs in.
-  fileprivate var server: Address { address }
+  /// What makes two endpoints the same server, whoever logs in. Names of hosts are the same in
+  /// upper and lower case (RFC 4343).
+  fileprivate var server: Address {
+    func lowercased(_ host: Host) -> Host { Host(name: host.name.lowercased(), port: host.port) }
+    return switch address {
+    case .tcp(let host): .tcp(lowercased(host))
+    case .unixSocket: address
+    case .sentinel(let hosts, let master): .sentinel(hosts: hosts.map(lowercased), master: master)
+    }
+  }
 }

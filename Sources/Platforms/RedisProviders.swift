@@ -10,6 +10,8 @@ struct RedisProvider: Sendable {
   }
 
   var name: String
+  /// Whether it describes all services of an app, so that it may be set without any Redis.
+  var isDescription = false
   var read: @Sendable ([String: String]) throws(RedisURLError) -> Reading
 
   /// A variable that holds a URL.
@@ -26,12 +28,19 @@ struct RedisProvider: Sendable {
   ) -> RedisProvider {
     RedisProvider(name: name) { environment throws(RedisURLError) in
       guard let host = environment[name] else { return .absent }
-      if host.contains("://") { return .endpoint(try RedisEndpoint(url: host)) }
-      var parts = RedisParts(host: host)
-      parts.port = environment[port]
-      parts.username = user.flatMap { environment[$0] }
-      parts.password = environment[password]
-      return .endpoint(try parts.endpoint())
+      guard host.contains("://") else {
+        var parts = RedisParts(host: host)
+        parts.port = environment[port]
+        parts.username = user.flatMap { environment[$0] }
+        parts.password = environment[password]
+        return .endpoint(try parts.endpoint())
+      }
+      var endpoint = try RedisEndpoint(url: host)
+      if endpoint.password == nil {
+        endpoint.username = endpoint.username ?? user.flatMap { environment[$0] }
+        endpoint.password = environment[password]
+      }
+      return .endpoint(endpoint)
     }
   }
 }
@@ -61,7 +70,8 @@ enum RedisProviders {
   private static let upstash = RedisProvider(name: "UPSTASH_REDIS_URL") {
     environment throws(RedisURLError) in
     guard let text = environment["UPSTASH_REDIS_URL"] else { return .absent }
-    if text.lowercased().hasPrefix("http") { return .passedOver("it is a REST address") }
+    let scheme = text.prefix { $0 != ":" }.lowercased()
+    if scheme == "http" || scheme == "https" { return .passedOver("it is a REST address") }
     return .endpoint(try RedisEndpoint(url: text))
   }
 }
@@ -81,17 +91,28 @@ struct RedisParts {
 
   /// - Throws: `RedisURLError` where host or port are none.
   func endpoint() throws(RedisURLError) -> RedisEndpoint {
+    // Whatever else a URL may hold has its own variables here, so that it is a mistake.
+    guard !host.contains(where: { "/?#@".contains($0) }) else {
+      throw RedisURLError("the host holds more than a host", remedy: "give --url")
+    }
     // The parser of URLs knows best what a host and a port are.
     var address = host
     let isBareIPv6 = host.count { $0 == ":" } > 1 && !host.hasPrefix("[")
     if isBareIPv6 { address = "[\(host)]" }
     let hasPort = !isBareIPv6 && host.contains(":") && !host.hasSuffix("]")
-    if let port, !hasPort { address += ":\(port)" }
+    if let port, !hasPort { address += ":\(Self.number(port))" }
     var endpoint = try RedisEndpoint(url: "redis://\(address)")
     endpoint.usesTLS = usesTLS
     endpoint.username = username.flatMap { $0.isEmpty ? nil : $0 }
     endpoint.password = password.flatMap { $0.isEmpty ? nil : $0 }
     endpoint.database = database
     return endpoint
+  }
+
+  /// The port itself: Kubernetes and Docker links set `REDIS_PORT=tcp://10.0.0.1:6379` for a
+  /// service of that name.
+  private static func number(_ port: String) -> Substring {
+    guard port.hasPrefix("tcp://"), let colon = port.lastIndex(of: ":") else { return port[...] }
+    return port[port.index(after: colon)...]
   }
 }

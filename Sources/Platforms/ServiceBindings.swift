@@ -8,107 +8,95 @@ import Redis
 
 /// Redis servers that a platform describes in JSON.
 enum ServiceBindings {
-  // MARK: Cloud Foundry
-
-  private struct Service: Decodable {
-    struct Credentials: Decodable {
-      var uri, url, host, hostname, username, password: String?
-      var port, tls_port: LooseNumber?
-    }
-
-    var name, label: String?
-    var tags: [String]?
-    var credentials: Credentials?
-
-    var isTagged: Bool { tags?.contains { $0.lowercased() == "redis" } ?? false }
-    func isNamed(_ key: String) -> Bool {
-      [key, label ?? "", name ?? ""].contains { namesRedis($0) }
-    }
+  /// An entry of such a description, with the name of the group in which it stands.
+  private struct Entry {
+    var group: String
+    var value: LooseJSON
   }
 
+  // MARK: Cloud Foundry
+
   /// `VCAP_SERVICES`: label → services, of which one tagged `redis` is preferred.
-  static let cloudFoundry = RedisProvider(name: "VCAP_SERVICES") {
+  static let cloudFoundry = RedisProvider(name: "VCAP_SERVICES", isDescription: true) {
     environment throws(RedisURLError) in
     guard let text = environment["VCAP_SERVICES"] else { return .absent }
-    let groups = try decode([String: [Service]].self, Data(text.utf8))
-    let services = groups.sorted { $0.key < $1.key }.flatMap { key, services in
-      services.map { (key: key, service: $0) }
-    }
+    let services = try entries(Data(text.utf8))
     let chosen =
-      services.first { $0.service.isTagged } ?? services.first { $0.service.isNamed($0.key) }
-    guard let credentials = chosen?.service.credentials else { return .absent }
+      services.first { $0.value["tags"].list.contains { $0.text?.lowercased() == "redis" } }
+      ?? services.first { service in
+        [service.group, service.value["label"].text, service.value["name"].text]
+          .contains { namesRedis($0) }
+      }
+    guard let credentials = chosen?.value["credentials"], credentials.object != nil else {
+      return .absent
+    }
     return .endpoint(try endpoint(credentials))
   }
 
-  private static func endpoint(
-    _ credentials: Service.Credentials
-  ) throws(RedisURLError) -> RedisEndpoint {
-    if let url = credentials.uri ?? credentials.url { return try RedisEndpoint(url: url) }
-    guard let host = credentials.host ?? credentials.hostname else {
+  private static func endpoint(_ credentials: LooseJSON) throws(RedisURLError) -> RedisEndpoint {
+    if let url = credentials["uri"].text ?? credentials["url"].text {
+      return try RedisEndpoint(url: url)
+    }
+    guard let host = credentials["host"].text ?? credentials["hostname"].text else {
       throw RedisURLError(
         "the Redis service has neither a uri nor a host", remedy: "bind it anew, or give --url")
     }
+    let securePort = credentials["tls_port"].text
     var parts = RedisParts(host: host)
-    parts.usesTLS = credentials.tls_port != nil
-    parts.port = (credentials.tls_port ?? credentials.port)?.text
-    parts.username = credentials.username
-    parts.password = credentials.password
+    parts.usesTLS = securePort != nil
+    parts.port = securePort ?? credentials["port"].text
+    parts.username = credentials["username"].text
+    parts.password = credentials["password"].text
     return try parts.endpoint()
   }
 
   // MARK: Platform.sh
 
-  private struct Relationship: Decodable {
-    var scheme, host, username, password, path: String?
-    var port: LooseNumber?
-  }
+  private static let schemes = ["redis", "rediss", "valkey", "valkeys"]
 
-  /// `PLATFORM_RELATIONSHIPS`: base64 of name → relationships.
-  static let platformSH = RedisProvider(name: "PLATFORM_RELATIONSHIPS") {
+  /// `PLATFORM_RELATIONSHIPS`: base64 of name → relationships, of which one whose scheme is Redis'
+  /// is preferred to one that is only named so.
+  static let platformSH = RedisProvider(name: "PLATFORM_RELATIONSHIPS", isDescription: true) {
     environment throws(RedisURLError) in
     guard let text = environment["PLATFORM_RELATIONSHIPS"] else { return .absent }
     guard let data = Data(base64Encoded: text) else {
       throw RedisURLError("it is no base64", remedy: "give --url")
     }
-    let groups = try decode([String: [Relationship]].self, data)
-    let all = groups.sorted { $0.key < $1.key }.flatMap { key, list in
-      list.map { (key: key, relationship: $0) }
+    let all = try entries(data)
+    let chosen =
+      all.first { schemes.contains(scheme($0.value)) }
+      ?? all.first { namesRedis($0.group) && !scheme($0.value).hasPrefix("http") }
+    guard let relationship = chosen?.value, let host = relationship["host"].text else {
+      return .absent
     }
-    let chosen = all.first { namesRedis($0.relationship.scheme ?? $0.key) }?.relationship
-    guard let chosen, let host = chosen.host else { return .absent }
     var parts = RedisParts(host: host)
-    parts.port = chosen.port?.text
-    parts.usesTLS = chosen.scheme == "rediss"
-    parts.username = chosen.username
-    parts.password = chosen.password
-    parts.database = chosen.path.flatMap { Int($0.drop { $0 == "/" }) } ?? 0
+    parts.port = relationship["port"].text
+    parts.usesTLS = ["rediss", "valkeys"].contains(scheme(relationship))
+    parts.username = relationship["username"].text
+    parts.password = relationship["password"].text
+    let number = relationship["path"].text.flatMap { Int($0.drop { $0 == "/" }) }
+    parts.database = max(0, number ?? 0)
     return .endpoint(try parts.endpoint())
+  }
+
+  private static func scheme(_ relationship: LooseJSON) -> String {
+    relationship["scheme"].text?.lowercased() ?? ""
   }
 
   // MARK: Shared
 
-  private static func namesRedis(_ text: String) -> Bool {
-    let text = text.lowercased()
+  private static func namesRedis(_ text: String?) -> Bool {
+    guard let text = text?.lowercased() else { return false }
     return text.contains("redis") || text.contains("valkey")
   }
 
-  private static func decode<Value: Decodable>(
-    _ type: Value.Type, _ data: Data
-  ) throws(RedisURLError) -> Value {
-    do {
-      return try JSONDecoder().decode(type, from: data)
-    } catch {
+  /// All entries of all groups, by the groups' names, as JSON objects have no order.
+  private static func entries(_ data: Data) throws(RedisURLError) -> [Entry] {
+    guard let groups = try? JSONDecoder().decode(LooseJSON.self, from: data).object else {
       throw RedisURLError("it is not the JSON that it should be", remedy: "give --url")
     }
-  }
-
-  /// A number that some services write as text.
-  private struct LooseNumber: Decodable {
-    var text: String
-
-    init(from decoder: any Decoder) throws {
-      let container = try decoder.singleValueContainer()
-      text = try (try? container.decode(Int.self)).map(String.init) ?? container.decode(String.self)
+    return groups.sorted { $0.key < $1.key }.flatMap { group, value in
+      value.list.map { Entry(group: group, value: $0) }
     }
   }
 }

@@ -4,15 +4,17 @@
   import Foundation
 #endif
 
-/// What Cloud Foundry says of an app; member names are its own.
-struct VCAPApplication: Decodable {
-  var application_name, application_version, process_type: String?
+/// What Cloud Foundry says of an app. A member that is missing or odd takes no other along.
+struct VCAPApplication {
+  var name, version, processType: String?
 
-  /// nil where the variable is no JSON of that shape.
+  /// nil where the variable is no JSON.
   init?(_ facts: PlatformFacts) {
     guard let text = facts.first("VCAP_APPLICATION"),
-      let decoded = try? JSONDecoder().decode(Self.self, from: Data(text.utf8))
+      let members = try? JSONDecoder().decode(LooseJSON.self, from: Data(text.utf8))
     else { return nil }
-    self = decoded
+    name = members["application_name"].text
+    version = members["application_version"].text
+    processType = members["process_type"].text
   }
 }

@@ -20,24 +20,27 @@ public struct RedisEndpoint: Sendable, Hashable {
   public var address: Address
   public var usesTLS: Bool
   /// Whether the URL itself asks for no check of the certificate.
-  public var skipsTLSVerification = false
+  public var skipsTLSVerification: Bool
   /// nil where there is none or it is empty.
   public var username: String?
   /// nil where there is none or it is empty.
   public var password: String?
   public var database: Int
   /// Names of query items that mean nothing to us.
-  public var ignoredQueryItems: [String] = []
+  public var ignoredQueryItems: [String]
 
   public init(
-    address: Address, usesTLS: Bool = false, username: String? = nil, password: String? = nil,
-    database: Int = 0
+    address: Address, usesTLS: Bool = false, skipsTLSVerification: Bool = false,
+    username: String? = nil, password: String? = nil, database: Int = 0,
+    ignoredQueryItems: [String] = []
   ) {
     self.address = address
     self.usesTLS = usesTLS
+    self.skipsTLSVerification = skipsTLSVerification
     self.username = username
     self.password = password
     self.database = database
+    self.ignoredQueryItems = ignoredQueryItems
   }
 
   /// The name of the server for TLS; nil on a Unix socket.
@@ -49,31 +52,51 @@ public struct RedisEndpoint: Sendable, Hashable {
     }
   }
 
-  /// The URL as it may be shown: the password is `***`.
+  /// The URL as it may be shown: the password is `***`, and what is not plain ASCII comes
+  /// percent-encoded, so that the URL can be read again and does nothing to a terminal.
   public var redactedURL: String {
-    var user = username.map { Self.escape($0) } ?? ""
+    var user = username.map { Self.encode($0, sparing: "+") } ?? ""
     if password != nil { user += ":***" }
     if !user.isEmpty { user += "@" }
     let path = database == 0 ? "" : "/\(database)"
     let secure = usesTLS ? "s" : ""
-    return switch address {
-    case .tcp(let host): "redis\(secure)://\(user)\(Self.text(host))\(path)"
+    switch address {
+    case .tcp(let host):
+      return "redis\(secure)://\(user)\(Self.text(host))\(path)"
     case .unixSocket(let socket):
-      "unix://\(user)\(socket)" + (database == 0 ? "" : "?db=\(database)")
+      let query = database == 0 ? "" : "?db=\(database)"
+      return "unix://\(user)\(Self.encode(socket, sparing: "/:@+,="))\(query)"
     case .sentinel(let hosts, let master):
-      "redis\(secure)+sentinel://\(user)\(hosts.map(Self.text).joined(separator: ","))"
-        + "/\(master)\(path)"
+      let list = hosts.map(Self.text).joined(separator: ",")
+      let name = Self.encode(master, sparing: ":+")
+      return "redis\(secure)+sentinel://\(user)\(list)/\(name)\(path)"
     }
   }
 
   private static func text(_ host: Host) -> String {
-    host.name.contains(":") ? "[\(host.name)]:\(host.port)" : "\(host.name):\(host.port)"
+    let name = encode(host.name, sparing: ":")
+    return name.contains(":") ? "[\(name)]:\(host.port)" : "\(name):\(host.port)"
   }
 
-  private static func escape(_ user: String) -> String {
-    String(
-      user.unicodeScalars.map {
-        $0.value < 0x21 || "@:/%".unicodeScalars.contains($0) ? "?" : Character($0)
-      })
+  private static func encode(_ text: String, sparing: String) -> String {
+    let spared = Set("-._~".utf8).union(sparing.utf8)
+    let digits = Array("0123456789ABCDEF")
+    return text.utf8.reduce(into: "") { encoded, byte in
+      let character = Character(Unicode.Scalar(byte))
+      let isPlain = byte < 0x80 && (character.isLetter || character.isNumber)
+      if isPlain || spared.contains(byte) {
+        encoded.append(character)
+      } else {
+        encoded += "%"
+        encoded.append(contentsOf: [byte >> 4, byte & 15].compactMap { digits.at(Int($0)) })
+      }
+    }
   }
+}
+
+/// Text made of an endpoint by chance, in a log or a debugger, holds no password either.
+extension RedisEndpoint: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+  public var description: String { redactedURL }
+  public var debugDescription: String { redactedURL }
+  public var customMirror: Mirror { Mirror(self, children: ["url": redactedURL]) }
 }

@@ -78,12 +78,17 @@ struct PlatformIdentityTests {
         ["VCAP_APPLICATION": "{broken", "CF_INSTANCE_INDEX": "3"], "cloud-foundry", "b7c1.3", nil,
         nil, nil, nil, nil),
       Row(
+        [
+          "VCAP_APPLICATION":
+            #"{"application_name":"a","process_type":"","application_version":[7]}"#
+        ], "cloud-foundry", "b7c1", nil, "a", nil, nil, nil),
+      Row(
         ["OPENSHIFT_GEAR_UUID": "u", "OPENSHIFT_GEAR_DNS": "g.x", "OPENSHIFT_APP_NAME": "a"],
         "openshift-v2", "g.x", nil, "a", nil, nil, nil),
       Row(
         [
           "CONTAINER": "web-1", "APP": "a", "CONTAINER_VERSION": "7", "REGION_NAME": "osc",
-        ], "scalingo", "web-1", "web", "a", "7", nil, "osc"),
+        ], "scalingo", "web-1", "web", "a", nil, "7", "osc"),
       Row(
         [
           "CC_DEPLOYMENT_ID": "d", "INSTANCE_TYPE": "production", "INSTANCE_NUMBER": "0",
@@ -96,7 +101,7 @@ struct PlatformIdentityTests {
         ], "koyeb", "s.2", "s", "a", "d", nil, "fra"),
       Row(
         ["PLATFORM_APPLICATION_NAME": "app", "PLATFORM_PROJECT": "p", "PLATFORM_TREE_ID": "t"],
-        "platform-sh", "app-5rkxyb", "app", "p", "t", nil, nil),
+        "platform-sh", "app-5rkxyb", nil, "p", "t", nil, nil),
       Row(
         [
           "NOMAD_ALLOC_ID": "x", "NOMAD_TASK_NAME": "t", "NOMAD_ALLOC_INDEX": "4",
@@ -108,6 +113,11 @@ struct PlatformIdentityTests {
       Row(
         ["KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOSTNAME": "pod-1", "POD_NAMESPACE": "n"],
         "kubernetes", "pod-1", nil, "n", nil, nil, nil),
+      Row(["OPENSHIFT_GEAR_UUID": "u"], "openshift-v2", "u", nil, nil, nil, nil, nil),
+      Row(["DOKKU_ROOT": "/home/dokku"], "dokku", "b7c1", nil, nil, nil, nil, nil),
+      Row(["RENDER": "true"], "render", "b7c1", nil, nil, nil, nil, nil),
+      Row(["KUBERNETES_SERVICE_HOST": "x"], "kubernetes", "b7c1", nil, nil, nil, nil, nil),
+      Row(["CONTAINER": "web-1"], nil, "b7c1.7", nil, nil, nil, nil, nil),
       Row([:], nil, "b7c1.7", nil, nil, nil, nil, nil),
       Row(["DYNO": ""], nil, "b7c1.7", nil, nil, nil, nil, nil),
       Row(

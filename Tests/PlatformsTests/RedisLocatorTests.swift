@@ -125,9 +125,107 @@ struct RedisLocatorTests {
       ),
       (["REDISHOST": "::1", "REDISPORT": "7"], "redis://[::1]:7"),
       (["REDIS_HOST": "h:9"], "redis://h:9"),
+      (["REDIS_HOST": "::1"], "redis://[::1]:6379"),
+      (["REDIS_HOST": "[::1]", "REDIS_PORT": "7"], "redis://[::1]:7"),
+      (["REDIS_HOST": "redis://h:9", "REDIS_PASSWORD": "p"], "redis://:***@h:9"),
+      (["REDIS_HOST": "h", "REDIS_PORT": "tcp://10.0.0.1:7"], "redis://h:7"),
+      (
+        [
+          "OPENSHIFT_REDIS_DB_HOST": "h", "OPENSHIFT_REDIS_DB_PORT": "8",
+          "OPENSHIFT_REDIS_DB_PASSWORD": "p",
+        ], "redis://:***@h:8"
+      ),
+      (
+        ["REDISHOST": "h", "REDISPORT": "7", "REDISUSER": "default", "REDISPASSWORD": "p"],
+        "redis://default:***@h:7"
+      ),
       (["REDIS_HOST": "rediss://u:p@h:9"], "rediss://u:***@h:9"),
     ])
   func parts(environment: [String: String], shown: String) throws {
     #expect(try locate(environment)?.endpoint.redactedURL == shown)
+  }
+
+  @Test("the providers' variables come in the documented order")
+  func documentedOrder() {
+    #expect(
+      RedisLocator.variableNames == [
+        "PAASBUS_URL", "REDISTOGO_URL", "REDISCLOUD_URL", "REDIS_TLS_URL", "REDIS_URL",
+        "OPENREDIS_URL", "REDISGREEN_URL", "MYREDIS_URL", "MEMETRIA_REDIS_URL",
+        "STACKHERO_REDIS_URL_TLS", "SCALINGO_REDIS_URL", "REDIS_PUBLIC_URL", "REDIS_CLI_URL",
+        "VALKEY_URL", "UPSTASH_REDIS_URL", "VCAP_SERVICES", "PLATFORM_RELATIONSHIPS",
+        "OPENSHIFT_REDIS_HOST", "OPENSHIFT_REDIS_DB_HOST", "REDIS_HOST", "REDISHOST",
+      ])
+  }
+
+  @Test("hosts are the same in any case, and different on another port")
+  func sameHost() throws {
+    #expect(
+      try locate(["REDIS_TLS_URL": "rediss://H.example:1", "REDIS_URL": "redis://h.example:1"])?
+        .notes == [])
+    #expect(
+      try locate(["REDIS_TLS_URL": "rediss://h:2", "REDIS_URL": "redis://h:1"])?.notes.count == 1)
+  }
+
+  @Test(
+    "a description that cannot be read gives way to another variable, with a note",
+    arguments: ["VCAP_SERVICES", "PLATFORM_RELATIONSHIPS"])
+  func givesWay(name: String) throws {
+    let found = try #require(try locate([name: "{topsecret", "REDIS_HOST": "h"]))
+    #expect(found.source == "REDIS_HOST")
+    #expect(found.notes == ["\(name) cannot be read and is not needed"])
+    let error = #expect(throws: RedisLocatorError.self) { try locate([name: "{topsecret"]) }
+    #expect(error?.problem.hasPrefix("\(name): ") == true)
+    #expect(error?.description.contains("topsecret") == false)
+  }
+
+  @Test(
+    "VCAP_SERVICES with other services in shapes of their own",
+    arguments: [
+      #"{"a":[{"name":"x","credentials":"text"}],"redis":[{"credentials":{"uri":"redis://h"}}]}"#,
+      #"{"a":[{"credentials":{"port":[1],"host":["m"]}}],"redis":[{"credentials":{"uri":"redis://h"}}]}"#,
+      #"{"a":{"b":1},"c":[7],"redis":[{"tags":null,"label":3,"credentials":{"host":"h","uri":""}}]}"#,
+      #"{"redis":[{"tags":["redis",1],"credentials":{"host":"h","port":6379,"tls_port":null}}]}"#,
+    ])
+  func otherServices(json: String) throws {
+    #expect(try locate(["VCAP_SERVICES": json])?.endpoint.redactedURL == "redis://h:6379")
+  }
+
+  @Test(
+    "PLATFORM_RELATIONSHIPS by scheme before name, with every part",
+    arguments: [
+      (
+        #"{"redis-ui":[{"scheme":"http","host":"x"}],"z":[{"scheme":"redis","host":"h"}]}"#,
+        "redis://h:6379"
+      ),
+      (#"{"redis":[{"scheme":"tcp","host":"h","port":"7"}]}"#, "redis://h:7"),
+      (
+        #"{"c":[{"scheme":"rediss","host":"h","username":"u","password":"p","path":"/2"}]}"#,
+        "rediss://u:***@h:6379/2"
+      ),
+      (#"{"c":[{"scheme":"valkeys","host":"h","path":"-3","port":null}]}"#, "rediss://h:6379"),
+      (#"{"a":[{"host":[1],"port":{}}],"redis":[{"host":"h"}]}"#, "redis://h:6379"),
+    ])
+  func relationships(json: String, shown: String) throws {
+    let text = Data(json.utf8).base64EncodedString()
+    #expect(try locate(["PLATFORM_RELATIONSHIPS": text])?.endpoint.redactedURL == shown)
+  }
+
+  @Test(
+    "hosts in parts that are none",
+    arguments: ["a/b", "a?db=1", "topsecret@h", "a b", "h:x", "h#x", "a,b"])
+  func badParts(host: String) {
+    let error = #expect(throws: RedisLocatorError.self) { try locate(["REDIS_HOST": host]) }
+    #expect(error?.description.contains("topsecret") == false)
+  }
+
+  @Test("neither notes nor the text of a location hold a password")
+  func secrets() throws {
+    let found = try #require(
+      try locate([
+        "REDISTOGO_URL": "redis://u:topsecret@h", "REDIS_URL": "redis://:topsecret@i",
+        "VALKEY_URL": "redis://:topsecret@j:0", "UPSTASH_REDIS_URL": "https://:topsecret@k",
+      ]))
+    #expect(found.notes.count == 3)
+    #expect(!"\(found)".contains("topsecret"))
   }
 }

@@ -43,12 +43,20 @@ struct RedisEndpointTests {
       Good("redis://u:p:w@h", "redis://u:***@h:6379", "u", "p:w"),
       Good("redis://u:p/w@h", "redis://u:***@h:6379", "u", "p/w"),
       Good("redis://u:p?w@h:1", "redis://u:***@h:1", "u", "p?w"),
-      Good("redis://u%3A:%C3%A9@h", "redis://u?:***@h:6379", "u:", "é"),
+      Good("redis://u%3A:%C3%A9@h", "redis://u%3A:***@h:6379", "u:", "é"),
+      Good("redis://%E2%80%AEu:p@h", "redis://%E2%80%AEu:***@h:6379", "\u{202E}u", "p"),
+      Good("redis://u:p%23w@h", "redis://u:***@h:6379", "u", "p#w"),
+      Good("redis://u:p#w@h:1/2", "redis://u:***@h:1/2", "u", "p#w"),
+      Good("redis://:0f/w@h", "redis://:***@h:6379", nil, "0f/w"),
+      Good("redis://h:7/2#part", "redis://h:7/2"),
+      Good("redis://[fe80::1%25eth0]:7", "redis://[fe80::1%25eth0]:7"),
       Good("redis://[::1]", "redis://[::1]:6379"),
       Good("redis://u:p@[::1]:7/2", "redis://u:***@[::1]:7/2", "u", "p"),
       Good("unix:///tmp/s", "unix:///tmp/s"),
       Good("unix:///tmp/s?db=2", "unix:///tmp/s?db=2"),
       Good("unix://:pw@/tmp/s", "unix://:***@/tmp/s", nil, "pw"),
+      Good("unix:///tmp/a@b:1", "unix:///tmp/a@b:1"),
+      Good("unix:///tmp/a%20b%3Fc", "unix:///tmp/a%20b%3Fc"),
       Good("redis+unix:///tmp/s", "unix:///tmp/s"),
       Good("redis-socket:///tmp/s", "unix:///tmp/s"),
       Good("redis+sentinel://a,b:7/main", "redis+sentinel://a:26379,b:7/main"),
@@ -75,6 +83,14 @@ struct RedisEndpointTests {
       "unix://", "unix://relative/path", "unix:///", "redis+sentinel://h", "redis+sentinel://h/",
       "redis+sentinel://,/m", "redis+sentinel://a:0/m",
       "unix:///" + String(repeating: "x", count: 200),
+      // A raw `@` behind the host may be the rest of a password: no host is safe to take then.
+      "redis://h:6379/0?client=a@b", "redis://u:1?topsecret@h", "redis://u:p@w?topsecret@h",
+      "redis://u:p/w@h/0?client=a@topsecret", "redis://u:123#topsecret@h", "redis://u/topsecret@h",
+      "redis://a,b:7", "redis://a%2Fb", "redis://a%0Ab", "redis://a%40b", "redis://[h]",
+      "redis://[::g]", "redis://[]", "redis://h<b>", "unix:///tmp/a%0Ab", "unix:///tmp/a%1Bb",
+      "redis+sentinel://h/m%0Ax", "redis+sentinel://h/m@x", "redis://h\u{85}",
+      "redis://h\u{2028}", "redis://h\u{200B}", "redis://h\u{A0}", "redis://h/0/1",
+      "redis://h?db=", "redis://h?db=-1", "redis+sentinel://h/m/x", "redis+sentinel://h/m/1/2",
       "redis://" + String(repeating: "x", count: 9000), "topsecret://x", "redis\u{1b}://h",
     ])
   func bad(url: String) {
@@ -91,5 +107,35 @@ struct RedisEndpointTests {
     }
     #expect(try !RedisEndpoint(url: "rediss://h?tls=secure").skipsTLSVerification)
     #expect(try RedisEndpoint(url: "redis://h?family=0&x").ignoredQueryItems == ["family", "x"])
+    #expect(try RedisEndpoint(url: "redis://u?topsecret:1/2").ignoredQueryItems == ["?"])
+  }
+
+  @Test("what a URL shows can be read again and leads to the same server")
+  func again() throws {
+    for url in ["redis://[fe80::1%25eth0]:7/3", "rediss://a%25b@h", "unix:///a%20b?db=4"] {
+      let endpoint = try RedisEndpoint(url: url)
+      let again = try RedisEndpoint(url: endpoint.redactedURL)
+      #expect(again.address == endpoint.address && again.database == endpoint.database)
+      #expect(again.usesTLS == endpoint.usesTLS)
+    }
+  }
+
+  @Test("a URL without a scheme is told how to begin, and keeps its secrets")
+  func missingScheme() {
+    let error = #expect(throws: RedisURLError.self) {
+      try RedisEndpoint(url: "topsecret@localhost:6379")
+    }
+    #expect(error?.remedy.contains("redis://localhost:6379") == true)
+    #expect(error?.description.contains("topsecret") == false)
+  }
+
+  @Test("text made of an endpoint holds no password")
+  func text() throws {
+    let endpoint = try RedisEndpoint(url: "redis://u:topsecret@h")
+    #expect("\(endpoint)" == "redis://u:***@h:6379")
+    #expect(!"\([endpoint]) \(Optional(endpoint) as Any)".contains("topsecret"))
+    var dumped = ""
+    dump(endpoint, to: &dumped)
+    #expect(!dumped.contains("topsecret"))
   }
 }
