@@ -15,14 +15,20 @@ public final class Mutable<Value: Sendable>: Sendable {
 }
 
 /// A child process whose output is collected as it comes.
+///
+/// Spawned by ourselves: Foundation's `Process` lets children inherit each other's descriptors, so
+/// that tests that run side by side wait for each other's children.
 public final class ManagedProcess: Sendable {
-  private struct Output {
-    var out = Data()
-    var error = Data()
+  private struct State {
+    var out: [UInt8] = []
+    var error: [UInt8] = []
+    var openStreams = 2
+    /// As `waitpid` tells it, once it has ended.
+    var status: Int32?
   }
 
-  private let process = Process()
-  private let collected = Mutex(Output())
+  public let processID: Int32
+  private let state = Mutex(State())
 
   /// - Parameters:
   ///   - program: a path, or a name that is looked for on the PATH.
@@ -32,76 +38,119 @@ public final class ManagedProcess: Sendable {
     _ program: String, _ arguments: [String], environment: [String: String]? = nil,
     input: [UInt8]? = nil
   ) throws {
-    process.executableURL = URL(filePath: try Self.path(of: program))
-    process.arguments = arguments
-    process.environment = environment ?? Self.bareEnvironment
-    let (out, error, stdin) = (Pipe(), Pipe(), Pipe())
-    process.standardOutput = out
-    process.standardError = error
-    process.standardInput = input == nil ? FileHandle.nullDevice : stdin
-    collect(out) { $0.out.append($1) }
-    collect(error) { $0.error.append($1) }
-    try process.run()
-    if let input {
-      stdin.fileHandleForWriting.write(Data(input))
-      try stdin.fileHandleForWriting.close()
+    let (out, error, stdin) = (try Channel(), try Channel(), try Channel())
+    defer { for end in [out.writing, error.writing, stdin.reading] { close(end) } }
+    var actions = posix_spawn_file_actions_t()
+    var attributes = posix_spawnattr_t()
+    posix_spawn_file_actions_init(&actions)
+    posix_spawnattr_init(&attributes)
+    defer {
+      posix_spawn_file_actions_destroy(&actions)
+      posix_spawnattr_destroy(&attributes)
     }
+    posix_spawn_file_actions_adddup2(&actions, stdin.reading, 0)
+    posix_spawn_file_actions_adddup2(&actions, out.writing, 1)
+    posix_spawn_file_actions_adddup2(&actions, error.writing, 2)
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    posix_spawnattr_setsigmask(&attributes, &signals)
+    for signal in [SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGPIPE] { sigaddset(&signals, signal) }
+    posix_spawnattr_setsigdefault(&attributes, &signals)
+    posix_spawnattr_setflags(
+      &attributes, Int16(POSIX_SPAWN_SETSIGDEF) | Int16(POSIX_SPAWN_SETSIGMASK))
+    let variables = (environment ?? Self.bareEnvironment).map { "\($0)=\($1)" }
+    var words = ([program] + arguments).map { strdup($0) } + [nil]
+    var settings = variables.map { strdup($0) } + [nil]
+    defer { for copy in words + settings { free(copy) } }
+    var child = pid_t()
+    let failure = Channel.gate.withLock { _ in
+      posix_spawnp(&child, program, &actions, &attributes, &words, &settings)
+    }
+    guard failure == 0 else { throw POSIXError(POSIXErrorCode(rawValue: failure) ?? .EIO) }
+    processID = child
+    collect(out.reading) { $0.out.append(contentsOf: $1) }
+    collect(error.reading) { $0.error.append(contentsOf: $1) }
+    if let input { FileHandle(fileDescriptor: stdin.writing).write(Data(input)) }
+    close(stdin.writing)
   }
 
   deinit {
-    if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+    if isRunning { kill(processID, SIGKILL) }
+    waitForEnd()
+  }
+
+  /// The two ends of a pipe, which no other child inherits.
+  private struct Channel {
+    /// Held while descriptors that are not yet marked, or children, come into being.
+    static let gate = Mutex(())
+    let reading: Int32
+    let writing: Int32
+
+    init() throws {
+      var ends: [Int32] = [0, 0]
+      // `pipe2` is not to be had here; a child spawned in between would keep our ends open.
+      let isMade = Self.gate.withLock { _ in
+        pipe(&ends) == 0 && ends.allSatisfy { fcntl($0, F_SETFD, FD_CLOEXEC) == 0 }
+      }
+      guard isMade else { throw POSIXError(.EMFILE) }
+      (reading, writing) = (ends[0], ends[1])
+    }
   }
 
   public static var bareEnvironment: [String: String] {
     ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin", "TZ": "UTC"]
   }
 
-  private static func path(of program: String) throws -> String {
-    if program.contains("/") { return program }
-    let folders = (bareEnvironment["PATH"] ?? "").split(separator: ":")
-    guard
-      let folder = folders.first(where: {
-        FileManager.default.isExecutableFile(atPath: "\($0)/\(program)")
-      })
-    else { throw POSIXError(.ENOENT) }
-    return "\(folder)/\(program)"
-  }
-
-  private func collect(_ pipe: Pipe, _ add: @escaping @Sendable (inout Output, Data) -> Void) {
-    pipe.fileHandleForReading.readabilityHandler = { [weak self] handle in
-      let data = handle.availableData
-      if data.isEmpty { return handle.readabilityHandler = nil }
-      self?.collected.withLock { add(&$0, data) }
+  private func collect(
+    _ descriptor: Int32, _ add: @escaping @Sendable (inout State, ArraySlice<UInt8>) -> Void
+  ) {
+    Thread.detachNewThread { [weak self] in
+      var buffer = [UInt8](repeating: 0, count: 65_536)
+      while true {
+        let count = read(descriptor, &buffer, buffer.count)
+        guard count > 0 else { break }
+        self?.state.withLock { add(&$0, buffer[..<count]) }
+      }
+      close(descriptor)
+      self?.state.withLock { $0.openStreams -= 1 }
     }
   }
 
-  public var processID: Int32 { process.processIdentifier }
-  public var isRunning: Bool { process.isRunning }
-  public var output: String { text(\.out) }
-  public var errorOutput: String { text(\.error) }
+  public var output: String { state.withLock { String(decoding: $0.out, as: UTF8.self) } }
+  public var errorOutput: String { state.withLock { String(decoding: $0.error, as: UTF8.self) } }
   public var lines: [String] { Self.lines(output) }
   public var errorLines: [String] { Self.lines(errorOutput) }
-
-  private func text(_ part: KeyPath<Output, Data>) -> String {
-    collected.withLock { String(decoding: $0[keyPath: part], as: UTF8.self) }
-  }
 
   private static func lines(_ text: String) -> [String] {
     text.split(separator: "\n").map(String.init)
   }
 
   public func signal(_ number: Int32) {
-    kill(process.processIdentifier, number)
+    if isRunning { kill(processID, number) }
   }
 
-  public func waitForEnd() { process.waitUntilExit() }
+  public var isRunning: Bool { poll(WNOHANG) == nil }
 
-  /// Waits for its end; what a shell would tell of it.
+  public func waitForEnd() { _ = poll(0) }
+
+  private func poll(_ options: Int32) -> Int32? {
+    state.withLock { state in
+      if let status = state.status { return status }
+      var status: Int32 = 0
+      if waitpid(processID, &status, options) == processID { state.status = status }
+      return state.status
+    }
+  }
+
+  /// Waits for its end and its last output; what a shell would tell of it.
   public func exitStatus(within limit: Duration = .seconds(30)) async throws -> Int32 {
-    try await eventually("the process ends", within: limit) { !self.process.isRunning }
-    // The last output may come just behind the end.
-    try await Task.sleep(for: .milliseconds(20))
-    let status = process.terminationStatus
-    return process.terminationReason == .uncaughtSignal ? 128 + status : status
+    try await eventually("the process ends", within: limit) { !self.isRunning }
+    // Whoever inherited the streams, as a keeper may, is not waited for.
+    try? await eventually("the output ends", within: .milliseconds(500)) {
+      self.state.withLock { $0.openStreams == 0 }
+    }
+    let status = poll(WNOHANG) ?? 0
+    let signal = status & 0x7F
+    return signal == 0 ? (status >> 8) & 0xFF : 128 + signal
   }
 }
