@@ -73,6 +73,8 @@ public struct Watcher: Sendable {
             try await session.run(&timeline, app: app, show)
           }
         }
+      } catch is CancellationError {
+        return
       } catch let error as RedisError where timeline != nil && error.kind != .configuration {
         if trouble == nil { notify(.connectionLost(error)) }
         trouble = error

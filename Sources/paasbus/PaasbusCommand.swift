@@ -72,7 +72,8 @@ enum Program {
 
   /// Says what went wrong and returns the exit code. The one place where errors are printed.
   private static func report(_ error: any Error) -> Int32 {
-    if error is OutputClosed { return ExitStatus.done.rawValue }
+    // Asked to end before there was anything to do, or nobody reads any more.
+    if error is CancellationError || error is OutputClosed { return ExitStatus.done.rawValue }
     let code = PaasbusCommand.exitCode(for: error)
     let isOurs = error is Failure || !(code == .validationFailure || code == .success)
     if isOurs, !(error is ExitCode) {

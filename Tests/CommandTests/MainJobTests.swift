@@ -140,6 +140,28 @@ struct MainJobTests {
     #expect(try await announce.exitStatus() == 0)
   }
 
+  @Test("a signal ends a first contact that hangs, with 0", arguments: ["announce", "watch"])
+  func hangingContact(command: String) async throws {
+    try await RedisServer.with { server in
+      server.freeze()
+      defer { server.thaw() }
+      let process = try Paasbus.start(command, "--app", "a", "--timeout", "1h", on: server)
+      try await eventually("it waits for signals") {
+        try Self.handlesTermination(process.processID)
+      }
+      process.signal(SIGTERM)
+      #expect(try await process.exitStatus() == 0)
+    }
+  }
+
+  /// Whether the process no longer dies of SIGTERM by default.
+  private static func handlesTermination(_ process: Int32) throws -> Bool {
+    let status = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
+    let line = status.split(separator: "\n").first { $0.hasPrefix("SigCgt:") }
+    let mask = line.flatMap { UInt64($0.dropFirst(8), radix: 16) } ?? 0
+    return mask & (1 << UInt64(SIGTERM - 1)) != 0
+  }
+
   @Test("a watcher that comes later sees who is there, and with --since what was")
   func snapshotAndReplay() async throws {
     try await RedisServer.with { server in

@@ -48,7 +48,9 @@ struct AnnouncerTests {
 
   private func beatCount(_ server: RedisServer) async throws -> Int {
     let text = try await server.command("INFO", "commandstats").string ?? ""
-    let line = text.split(whereSeparator: \.isNewline).first { $0.hasPrefix("cmdstat_hexists:calls=") }
+    let line = text.split(whereSeparator: \.isNewline).first {
+      $0.hasPrefix("cmdstat_hexists:calls=")
+    }
     return line.flatMap { Int($0.dropFirst(22).prefix { $0.isNumber }) } ?? 0
   }
 
