@@ -43,6 +43,7 @@ let package = Package(
     .testTarget(name: "RedisTests", dependencies: ["Redis", "TestSupport"]),
     .testTarget(name: "PresenceTests", dependencies: ["Presence", "Redis", "TestSupport"]),
     .testTarget(name: "PlatformsTests", dependencies: ["Platforms", "Redis"]),
-    .testTarget(name: "CommandTests", dependencies: ["paasbus", "Redis", "TestSupport"]),
+    .testTarget(
+      name: "CommandTests", dependencies: ["paasbus", "Presence", "Redis", "TestSupport"]),
   ]
 )

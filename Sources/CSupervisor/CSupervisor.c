@@ -46,3 +46,19 @@ pid_t csupervisor_spawn(const char *const arguments[]) {
     }
     return child;
 }
+
+static int argument_count = 0;
+static char **arguments = NULL;
+
+#ifdef __GLIBC__
+// glibc hands the arguments to every initialiser; other C libraries pass nothing.
+__attribute__((constructor)) static void keep_arguments(int count, char **vector) {
+    argument_count = count;
+    arguments = vector;
+}
+#endif
+
+char **csupervisor_arguments(int *count) {
+    *count = argument_count;
+    return arguments;
+}

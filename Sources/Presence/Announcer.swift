@@ -59,6 +59,8 @@ public actor Announcer {
     keys = Keys(app: instance.app)
     transitions = Transitions(keys: keys)
     self.instance = instance
+    var connector = connector
+    connector.name = ConnectionProbe.namePrefix + instance.id
     self.connector = connector
     self.options = options
     self.began = began
@@ -99,23 +101,29 @@ public actor Announcer {
     var trouble: RedisError?
     while !Task.isCancelled {
       do {
-        try await connect()
-        try await register()
+        if connection == nil { try await connect() }
+        guard let clock = try await register() else { return }
         if trouble != nil { notify(.connectionBack) }
         trouble = nil
         backoff.reset()
-        try await beat()
+        try await beat(clock)
       } catch let error as RedisError where !isEnding && !Task.isCancelled {
         let isFirst = instance.started == nil
         if isFirst, options.failsWhenRefused, error.isFinal { throw error }
         if trouble == nil { notify(.connectionLost(error)) }
         trouble = error
+        if error.endsConnection { await dropConnection() }
       }
       guard !isEnding else { return }
-      await connection?.close()
-      connection = nil
       try? await Task.sleep(for: backoff.next())
     }
+  }
+
+  private func dropConnection() async {
+    guard !isEnding else { return }
+    let broken = connection
+    connection = nil
+    await broken?.close()
   }
 
   private func connect() async throws {
@@ -126,8 +134,11 @@ public actor Announcer {
   }
 
   /// Says that the instance is there, whatever the server knows of it.
-  private func register() async throws {
-    guard !isEnding, let connection else { return }
+  ///
+  /// - Returns: the server's clock; nil at the end.
+  private func register() async throws -> ServerClock? {
+    guard !isEnding, let connection else { return nil }
+    let asked = ContinuousClock.now
     hasSentStart = true
     let isFirst = instance.started == nil
     let outcome = try await transitions.start(
@@ -139,6 +150,7 @@ public actor Announcer {
         "the bus \(instance.app) uses the channel \(outcome.channel ?? "?")",
         remedy: "leave --channel away, or give the same")
     }
+    let clock = ServerClock(time: outcome.now, asked: asked)
     channel = outcome.channel ?? channel
     instance.started = outcome.started ?? instance.started
     // In a slot of its own on a cluster, so no matter for the script; nor is a refusal one of ours.
@@ -149,6 +161,7 @@ public actor Announcer {
         RedisCommand("ZREMRANGEBYSCORE", Keys.apps, "-inf", "\(oldest)"),
       ] + renewal([Keys.apps]))
     if isFirst { notify(.announced(channel: channel ?? "")) }
+    return clock
   }
 
   private func renewal(_ names: [String]) -> [RedisCommand] {
@@ -156,22 +169,20 @@ public actor Announcer {
     return names.map { RedisCommand("EXPIRE", $0, seconds) }
   }
 
-  private func beat() async throws {
+  private func beat(_ clock: ServerClock) async throws {
     guard let connection else { return }
-    var heartbeat = Heartbeat(keys: keys, id: instance.id, lease: instance.lease)
+    var heartbeat = Heartbeat(
+      keys: keys, id: instance.id, lease: instance.lease, clock: clock)
     var reaper = Reaper(keys: keys, ownID: instance.id)
-    let asked = ContinuousClock.now
-    if let time = ServerClock.milliseconds(try await connection.send(RedisCommand("TIME"))) {
-      heartbeat.learn(time, asked: asked)
-    }
     var renewed = ContinuousClock.now
     while !isEnding {
-      let pause = instance.beat * Double.random(in: 0.9...1.1)
-      try await connection.sleep(for: pause)
+      // From the last beat's sending on: what the server was slow with since does not count.
+      let due = heartbeat.clock.asked + instance.beat * Double.random(in: 0.9...1.1)
+      try await connection.sleep(for: max(.zero, due - .now))
       var finding = try await beatOnce(&heartbeat, &reaper, on: connection)
       // A second beat, now that the clock or the server's abilities are known.
       if finding == .stale { finding = try await beatOnce(&heartbeat, &reaper, on: connection) }
-      if finding == .forgotten { try await register() }
+      if finding == .forgotten, let clock = try await register() { heartbeat.learn(clock) }
       if ContinuousClock.now - renewed > .seconds(3600) {
         renewed = .now
         _ = try await connection.pipeline(renewal(keys.transition + [Keys.apps]))
@@ -182,17 +193,24 @@ public actor Announcer {
   private func beatOnce(
     _ heartbeat: inout Heartbeat, _ reaper: inout Reaper, on connection: RedisConnection
   ) async throws -> Heartbeat.Finding {
-    guard !isEnding, let commands = heartbeat.commands(), let clock = heartbeat.clock else {
-      return .present
-    }
+    guard !isEnding else { return .present }
     let asked = ContinuousClock.now
-    let look = reaper.lookCommand(before: clock.now + instance.beat.milliseconds)
-    let replies = try await connection.pipeline(commands + [look])
+    let replies = try await connection.pipeline(heartbeat.commands() + [look(reaper, heartbeat)])
     let finding = try heartbeat.read(Array(replies.dropLast()), asked: asked)
-    if finding == .present, let now = heartbeat.clock?.now, !isEnding {
-      try await reaper.take(replies.last ?? .null, asked: asked, now: now, on: connection)
+    guard finding == .present, !isEnding else { return finding }
+    try await reaper.take(
+      replies.last ?? .null, asked: asked, now: heartbeat.clock.now, on: connection)
+    if let confirmation = reaper.confirmation {
+      try await connection.sleep(for: max(.zero, confirmation - .now))
+      let asked = ContinuousClock.now
+      let reply = try await connection.pipeline([look(reaper, heartbeat)]).first ?? .null
+      try await reaper.take(reply, asked: asked, now: heartbeat.clock.now, on: connection)
     }
     return finding
+  }
+
+  private func look(_ reaper: Reaper, _ heartbeat: Heartbeat) -> RedisCommand {
+    reaper.lookCommand(before: heartbeat.clock.now + instance.beat.milliseconds)
   }
 
   // MARK: The end
@@ -231,6 +249,12 @@ public actor Announcer {
 }
 
 extension RedisError {
+  /// A new connection is called for; other refusals are waited out on the one that there is, so
+  /// that nobody takes its absence for ours.
+  fileprivate var endsConnection: Bool {
+    kind == .unreachable || kind == .nonsense || kind == .tls || problem.contains("READONLY")
+  }
+
   /// Trying the same again cannot help.
   var isFinal: Bool { !isTransient && kind != .server }
 

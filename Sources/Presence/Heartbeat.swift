@@ -5,28 +5,26 @@ struct Heartbeat: Sendable {
   private let keys: Keys
   private let id: String
   private let lease: Int64
-  /// The server's clock; nil before the first answer.
-  private(set) var clock: ServerClock?
+  private(set) var clock: ServerClock
   /// `GT` (Redis 6.2) lets a late command of a dead connection shorten nothing.
   private var knowsGreaterThan = true
   /// The server's clock went back, so the lease has to be set anew.
   private var mustReset = false
   private var end: Int64 = 0
 
-  init(keys: Keys, id: String, lease: Int64) {
+  /// - Parameter clock: the server's, as the registration told it.
+  init(keys: Keys, id: String, lease: Int64, clock: ServerClock) {
     self.keys = keys
     self.id = id
     self.lease = lease
+    self.clock = clock
   }
 
-  /// What the server said of its time when this instance was registered.
-  mutating func learn(_ time: Int64, asked: ContinuousClock.Instant) {
-    clock = ServerClock(time: time, asked: asked)
-  }
+  /// Takes the server's clock from another answer than to a beat.
+  mutating func learn(_ clock: ServerClock) { self.clock = clock }
 
-  /// The commands of one beat, written together; nil before the server's time is known.
-  mutating func commands() -> [RedisCommand]? {
-    guard let clock else { return nil }
+  /// The commands of one beat, written together.
+  mutating func commands() -> [RedisCommand] {
     end = mustReset ? clock.now + lease : max(end, clock.now + lease)
     let options = knowsGreaterThan && !mustReset ? ["XX", "GT", "CH"] : ["XX", "CH"]
     mustReset = false
@@ -41,26 +39,32 @@ struct Heartbeat: Sendable {
     case present
     /// Redis forgot the instance, or somebody declared it lost.
     case forgotten
-    /// The lease was set by a clock that has changed; beat once more.
+    /// The lease was set by a clock that has changed or long ago; beat once more.
     case stale
   }
 
   /// Reads the replies to `commands()`.
   ///
   /// - Throws: `RedisError` for an error reply.
-  mutating func read(_ replies: [RedisValue], asked: ContinuousClock.Instant) throws -> Finding {
+  mutating func read(
+    _ replies: [RedisValue], asked: ContinuousClock.Instant,
+    answered: ContinuousClock.Instant = .now
+  ) throws -> Finding {
     if case .error(let text)? = replies.at(1), text.contains("syntax error"), knowsGreaterThan {
       knowsGreaterThan = false
       return .stale
     }
     for reply in replies { try reply.get() }
     guard let time = replies.first.flatMap(ServerClock.milliseconds) else { return .stale }
-    let guess = clock?.now ?? time
-    clock = ServerClock(time: time, asked: asked)
-    if abs(guess - time) > lease / 3 {
+    let before = clock
+    let now = ServerClock(time: time, asked: asked, answered: answered)
+    clock = now
+    if before.wasMoved(before: now, tolerance: lease / 3) {
       mustReset = true
       return .stale
     }
+    // It was long on its way, as through a frozen server: the lease that it set is already used up.
+    if end < time + lease / 2 { return .stale }
     let isThere = replies.at(2)?.integer == 1 && replies.at(1)?.integer == 1
     return isThere ? .present : .forgotten
   }

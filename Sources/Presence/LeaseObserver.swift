@@ -3,15 +3,20 @@
 /// A lease alone proves little: after an outage all of them are over while everybody lives. So an
 /// instance counts as lost only after the very same end was seen for at least one beat of it, by
 /// this machine's monotonic clock, on one connection whose every look was answered quickly: time
-/// enough for whoever lives to renew. A value without I/O.
+/// enough for whoever lives to renew. The server may have stood still between two looks, though, so
+/// a last look confirms it after everybody has had a moment to catch up. A value without I/O.
 struct LeaseObserver: Sendable {
   /// A look that takes longer than this says nothing about the others, who may be waiting too.
   static let slowestAnswer = Duration.seconds(1)
+  /// Between the look that found a lease over for long enough and the one that confirms it.
+  static let moment = Duration.milliseconds(250)
 
   private struct Sighting {
     var end: Int64
     var first: ContinuousClock.Instant
     var beat: Duration
+    /// When the lease was first found to be over for long enough.
+    var over: ContinuousClock.Instant?
   }
 
   private var sightings: [String: Sighting] = [:]
@@ -47,16 +52,27 @@ struct LeaseObserver: Sendable {
         seen[id] = Sighting(end: end, first: answered, beat: beat ?? .seconds(5))
       }
     }
-    sightings = seen
-    return seen.compactMap { id, sighting in
-      let isSure = sighting.end < now && asked - sighting.first >= sighting.beat
-      return isSure ? (id, sighting.end) : nil
+    var lost: [(id: String, end: Int64)] = []
+    for (id, sighting) in seen {
+      if let over = sighting.over {
+        if asked - over >= Self.moment { lost.append((id, sighting.end)) }
+      } else if sighting.end < now && asked - sighting.first >= sighting.beat {
+        seen[id]?.over = answered
+      }
     }
+    sightings = seen
+    return lost
+  }
+
+  /// When to take the look that confirms; nil where nothing waits for one.
+  var confirmation: ContinuousClock.Instant? {
+    sightings.values.compactMap(\.over).max().map { $0 + Self.moment }
   }
 
   /// When the next one could be sure, seen from the server's time `now`.
   func nextDue(at instant: ContinuousClock.Instant, now: Int64) -> ContinuousClock.Instant? {
     sightings.values.map { sighting in
+      if let over = sighting.over { return over + Self.moment }
       let byLease = instant + .milliseconds(max(0, sighting.end - now) + 1)
       return max(byLease, sighting.first + sighting.beat)
     }.min()

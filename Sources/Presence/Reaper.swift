@@ -13,6 +13,7 @@ struct Reaper: Sendable {
   /// Never reaped: an announcer does not declare itself dead.
   private let ownID: String?
   private var observer = LeaseObserver()
+  private var probe = ConnectionProbe()
   private(set) var nextDue: ContinuousClock.Instant?
   /// Whether the server lets us write; a reader without permission reaps nothing.
   private(set) var isPermitted = true
@@ -21,6 +22,20 @@ struct Reaper: Sendable {
     self.keys = keys
     transitions = Transitions(keys: keys)
     self.ownID = ownID
+  }
+
+  /// A write that changes nothing. While it fails, as on a full server, nobody can renew a lease,
+  /// so the time counts for nobody.
+  var writeCommand: RedisCommand { RedisCommand("ZADD", keys.leases, "XX", "0", "") }
+
+  /// Takes the reply to the write; false where it failed and a look now would mean nothing.
+  mutating func takeWrite(_ reply: RedisValue) -> Bool {
+    guard case .error(let text) = reply else { return true }
+    if RedisError.server(text).kind == .refused { isPermitted = false }
+    observer.startAnew()
+    probe.startAnew()
+    nextDue = nil
+    return false
   }
 
   /// The command of a look.
@@ -32,11 +47,6 @@ struct Reaper: Sendable {
       "\(Self.mostAtOnce)")
   }
 
-  mutating func startAnew() {
-    observer.startAnew()
-    nextDue = nil
-  }
-
   /// Takes the reply to a look, and reaps.
   ///
   /// - Throws: `RedisError` where the connection failed.
@@ -45,17 +55,52 @@ struct Reaper: Sendable {
     on connection: RedisConnection
   ) async throws {
     guard isPermitted else { return }
-    let answered = ContinuousClock.now
     var ends = Snapshot.scores(try reply.get().elements)
     if let ownID { ends[ownID] = nil }
     let leases = try await leases(of: observer.unknown(ends), on: connection)
+    let answered = ContinuousClock.now
     let lost = observer.look(
       asked: asked, answered: answered, ends: ends, leases: leases, now: now)
     nextDue = observer.nextDue(at: answered, now: now)
+    try await reap(lost, reason: "lease", now: now, on: connection)
+  }
+
+  /// When to take the look that confirms a loss; nil where none is suspected.
+  var confirmation: ContinuousClock.Instant? { observer.confirmation }
+
+  /// When to look at the server's connections again; nil where that is of no use.
+  var nextProbe: ContinuousClock.Instant? { probe.isOn && isPermitted ? probe.nextLook : nil }
+
+  /// Looks at the server's connections, and reaps whose is gone.
+  ///
+  /// - Throws: `RedisError` where the connection failed.
+  mutating func lookAtConnections(on connection: RedisConnection) async throws {
+    let asked = ContinuousClock.now
+    let reply = try await connection.pipeline([RedisCommand("CLIENT", "LIST")]).first
+    guard let text = reply?.string else { return probe.turnOff() }
+    let missing = probe.list(text, at: asked)
+    guard !missing.isEmpty else { return }
+    let replies = try await connection.pipeline(
+      [RedisCommand("TIME")] + missing.map { RedisCommand("ZSCORE", keys.leases, $0) })
+    guard ContinuousClock.now - asked <= LeaseObserver.slowestAnswer else {
+      return probe.startAnew()
+    }
+    guard let now = replies.first.flatMap(ServerClock.milliseconds) else { return }
+    let ends = zip(missing, replies.dropFirst()).map { id, score in
+      (id: id, end: score.number.flatMap { abs($0) < 9e15 ? Int64($0) : nil })
+    }
+    try await reap(
+      probe.look(ends, at: asked), reason: "connection", now: now, on: connection)
+  }
+
+  private mutating func reap(
+    _ lost: [(id: String, end: Int64)], reason: String, now: Int64,
+    on connection: RedisConnection
+  ) async throws {
     for (id, end) in lost.sorted(by: { $0.end < $1.end }) {
       do {
         _ = try await transitions.reap(
-          id, leaseEnd: end, latest: now + Self.validity, reason: "lease", on: connection)
+          id, leaseEnd: end, latest: now + Self.validity, reason: reason, on: connection)
       } catch let error as RedisError where error.kind == .refused {
         isPermitted = false
         return

@@ -4,18 +4,33 @@ import Redis
 /// this machine's monotonic clock. Two machines' clocks are never compared.
 public struct ServerClock: Sendable {
   private var base: Int64
-  private var instant: ContinuousClock.Instant
+  /// The server looked at its clock at some moment between these.
+  private(set) var asked: ContinuousClock.Instant
+  private var answered: ContinuousClock.Instant
 
   /// - Parameters:
   ///   - time: the server's time in ms since 1970.
-  ///   - instant: when the question was sent, so that the estimate is never behind.
-  init(time: Int64, asked instant: ContinuousClock.Instant) {
+  ///   - asked: when the question was sent.
+  ///   - answered: when the answer was there.
+  init(
+    time: Int64, asked: ContinuousClock.Instant, answered: ContinuousClock.Instant = .now
+  ) {
     base = time
-    self.instant = instant
+    self.asked = asked
+    self.answered = answered
   }
 
-  /// The server's time now, in ms since 1970.
-  public var now: Int64 { base + (ContinuousClock.now - instant).milliseconds }
+  /// The server's time now, in ms since 1970; too late rather than too early by what the answer
+  /// took.
+  public var now: Int64 { base + (ContinuousClock.now - asked).milliseconds }
+
+  /// Whether the server's clock was moved by more than `tolerance` ms between the two answers,
+  /// however long each was on its way.
+  func wasMoved(before later: ServerClock, tolerance: Int64) -> Bool {
+    let earliest = base + (later.asked - answered).milliseconds
+    let latest = base + (later.answered - asked).milliseconds
+    return later.base < earliest - tolerance || later.base > latest + tolerance
+  }
 
   /// The reply to `TIME` in ms.
   static func milliseconds(_ reply: RedisValue) -> Int64? {

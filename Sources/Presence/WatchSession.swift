@@ -112,6 +112,9 @@ struct WatchSession {
         try await readHistory(&current, show)
       }
       if now >= nextLook { try await look(now) }
+      if let next = reaper.nextProbe, now >= next {
+        try await reaper.lookAtConnections(on: query)
+      }
       if now >= nextComparison { try await compare(&current, now) }
       try checkSilence(now)
       guard let batch = try await subscription.nextBatch(within: untilNext(current)) else { return }
@@ -122,6 +125,7 @@ struct WatchSession {
   private func untilNext(_ timeline: Timeline) -> Duration {
     var next = min(nextComparison, nextLook)
     if timeline.needsHistory { next = min(next, nextHistory) }
+    if let probe = reaper.nextProbe { next = min(next, probe) }
     return max(.zero, next - .now)
   }
 
@@ -192,14 +196,19 @@ struct WatchSession {
   private mutating func look(_ now: ContinuousClock.Instant) async throws {
     let horizon = (clock?.now ?? 0) + longestBeat.milliseconds
     let asked = ContinuousClock.now
-    let replies = try await query.pipeline([
-      RedisCommand("TIME"), reaper.lookCommand(before: horizon),
-    ])
+    var commands = [RedisCommand("TIME")]
+    if reaper.isPermitted {
+      commands += [reaper.writeCommand, reaper.lookCommand(before: horizon)]
+    }
+    let replies = try await query.pipeline(commands)
     guard let time = replies.first.flatMap(ServerClock.milliseconds) else { return }
     clock = ServerClock(time: time, asked: asked)
-    let wasPermitted = reaper.isPermitted
-    try await reaper.take(replies.at(1) ?? .null, asked: asked, now: time, on: query)
-    if wasPermitted, !reaper.isPermitted { watcher.notify(.cannotReap) }
+    if let write = replies.at(1), let leases = replies.at(2) {
+      if reaper.takeWrite(write) {
+        try await reaper.take(leases, asked: asked, now: time, on: query)
+      }
+      if !reaper.isPermitted { watcher.notify(.cannotReap) }
+    }
     nextLook = min(now + Self.lookInterval, reaper.nextDue ?? now + Self.lookInterval)
     nextLook = max(nextLook, .now + .milliseconds(20))
   }

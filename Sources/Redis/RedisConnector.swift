@@ -1,6 +1,7 @@
 import NIOCore
 import NIOPosix
 import NIOSSL
+import Synchronization
 
 /// Makes connections to one endpoint, ready for use: encrypted, authenticated, named.
 public struct RedisConnector: Sendable {
@@ -47,7 +48,7 @@ public struct RedisConnector: Sendable {
         try await RedisLogin(endpoint: endpoint, name: name).perform(on: connection)
       } catch {
         await connection.close()
-        throw error
+        throw await refusal(behind: error) ?? error
       }
       return connection
     } catch {
@@ -73,10 +74,31 @@ public struct RedisConnector: Sendable {
     }
   }
 
+  /// What a server that closes each new connection says of the reason.
+  ///
+  /// It speaks first and closes at once (`max number of clients reached`); where our own first words
+  /// cross that, the reset of the connection takes its words away. So this one only listens.
+  private func refusal(behind error: any Error) async -> RedisError? {
+    guard (error as? RedisError)?.kind == .unreachable, !endpoint.usesTLS,
+      let connection = try? await open()
+    else { return nil }
+    do {
+      try await connection.sleep(for: .milliseconds(300))
+      await connection.close()
+      return nil
+    } catch {
+      guard let error = error as? RedisError, error.kind != .unreachable else { return nil }
+      return error
+    }
+  }
+
   private func open() async throws -> RedisConnection {
     let context = try endpoint.usesTLS ? tlsContext() : nil
     let serverName = endpoint.hostName
     let (sizeLimit, limit) = (replySizeLimit, TimeAmount(timeout))
+    // Kept from the start, since the pipeline of a channel that was closed at once is empty; by
+    // channel, since a name with several addresses has several tried.
+    let handlers = Mutex<[ObjectIdentifier: NIOLoopBound<RedisChannelHandler>]>([:])
     let bootstrap = ClientBootstrap(group: Self.group)
       .connectTimeout(limit)
       .channelOption(.socketOption(.so_keepalive), value: 1)
@@ -87,16 +109,16 @@ public struct RedisConnector: Sendable {
             try channel.pipeline.syncOperations.addHandler(
               Self.tlsHandler(context: context, serverName: serverName))
           }
-          try channel.pipeline.syncOperations.addHandler(
-            RedisChannelHandler(sizeLimit: sizeLimit, expectsTLS: context != nil))
+          let handler = RedisChannelHandler(sizeLimit: sizeLimit, expectsTLS: context != nil)
+          let bound = NIOLoopBound(handler, eventLoop: channel.eventLoop)
+          handlers.withLock { $0[ObjectIdentifier(channel)] = bound }
+          try channel.pipeline.syncOperations.addHandler(handler)
         }
       }
     let channel = try await connect(with: bootstrap)
-    let handler = try await channel.eventLoop.submit {
-      NIOLoopBound(
-        try channel.pipeline.syncOperations.handler(type: RedisChannelHandler.self),
-        eventLoop: channel.eventLoop)
-    }.get()
+    guard let handler = handlers.withLock({ $0[ObjectIdentifier(channel)] }) else {
+      throw RedisError.closed
+    }
     return RedisConnection(channel: channel, handler: handler, timeout: limit)
   }
 

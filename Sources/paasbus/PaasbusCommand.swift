@@ -36,7 +36,7 @@ enum Version {
 enum Program {
   static func main() {
     StandardStreams.ensureOpen()
-    let arguments = Array(CommandLine.arguments.dropFirst())
+    let arguments = ProcessTitle.arguments
     ProcessTitle.hidePasswords()
     signal(SIGPIPE, SIG_IGN)
     exit(run(arguments))

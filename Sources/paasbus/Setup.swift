@@ -46,9 +46,9 @@ struct Setup {
   /// What makes connections to the Redis that is configured, or to the local bus.
   ///
   /// - Throws: ``Failure``, `RedisLocatorError`.
-  func connector(name: String? = nil) async throws -> RedisConnector {
+  func connector() async throws -> RedisConnector {
     RedisConnector(
-      endpoint: try await endpoint(), tls: tls, timeout: options.timeout.duration, name: name)
+      endpoint: try await endpoint(), tls: tls, timeout: options.timeout.duration)
   }
 
   private func endpoint() async throws -> RedisEndpoint {

@@ -44,16 +44,19 @@ struct MainJobTests {
     }
   }
 
-  @Test("a killed instance is lost once its lease ends, and said so once by two watchers")
+  @Test("a killed instance is lost by its connection, and said so once by many watchers")
   func killed() async throws {
     try await RedisServer.with { server in
-      let watches = [try await Paasbus.watch(on: server), try await Paasbus.watch(on: server)]
-      let announce = try await Paasbus.announce("--name", "w", "--lease", "2s", on: server)
+      var watches: [ManagedProcess] = []
+      for _ in 0..<5 { watches.append(try await Paasbus.watch(on: server)) }
+      let announce = try await Paasbus.announce("--name", "w", "--lease", "5m", on: server)
+      for watch in watches { _ = try await watch.waitFor("start") }
+      try await seeTheConnection(of: announce, on: server)
       announce.signal(SIGKILL)
       for watch in watches {
         let lost = try #require(try await watch.waitFor("lost").first)
-        #expect(lost["reason"] == .string("lease"))
-        #expect(lost["expired"] != nil)
+        #expect(lost["reason"] == .string("connection"))
+        #expect(lost["expired"] == nil)
       }
       let other = try await Paasbus.announce("--name", "x", on: server)
       for watch in watches {
@@ -64,13 +67,66 @@ struct MainJobTests {
     }
   }
 
+  /// Waits until the watchers have asked for the server's connections twice as often as there can
+  /// be watchers, so that each has seen the announcer's.
+  private func seeTheConnection(of announce: ManagedProcess, on server: RedisServer) async throws {
+    let before = try await lists(server)
+    try await eventually("the connection is seen") { try await lists(server) > before + 10 }
+  }
+
+  private func lists(_ server: RedisServer) async throws -> Int {
+    let text = try await server.command("INFO", "commandstats").string ?? ""
+    let start = "cmdstat_client|list:calls="
+    let line = text.split(whereSeparator: \.isNewline).first { $0.hasPrefix(start) }
+    return line.flatMap { Int($0.dropFirst(start.count).prefix { $0.isNumber }) } ?? 0
+  }
+
+  @Test("where the server does not list its clients, a killed instance is lost by its lease")
+  func killedUnseen() async throws {
+    try await RedisServer.with { server in
+      try await server.command(
+        "ACL", "SETUSER", "blind", "on", ">pw", "~*", "&*", "+@all", "-client|list")
+      let watch = try Paasbus.start(
+        "watch", "--json", environment: ["PAASBUS_URL": "unix://blind:pw@\(server.socketPath)"])
+      try await eventually("it watches") { watch.errorOutput.contains("waiting") }
+      let announce = try await Paasbus.announce("--name", "w", "--lease", "2s", on: server)
+      _ = try await watch.waitFor("start")
+      announce.signal(SIGKILL)
+      let lost = try #require(try await watch.waitFor("lost").first)
+      #expect(lost["reason"] == .string("lease"))
+      #expect(lost["expired"] != nil)
+    }
+  }
+
+  @Test("an announcer whose connection is killed again and again is never lost")
+  func killedConnections() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      let announce = try await Paasbus.announce("--name", "w", on: server)
+      _ = try await watch.waitFor("start")
+      for round in 1...200 {
+        try await server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        try await server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        if round % 10 == 0 {
+          try await eventually("it is connected") {
+            try await server.command("CLIENT", "LIST").string?.contains("name=paasbus:") ?? false
+          }
+        }
+      }
+      announce.signal(SIGTERM)
+      #expect(try await announce.exitStatus() == 0)
+      _ = try await watch.waitFor("stop")
+      #expect(watch.lines.count == 2, "\(watch.output)")
+    }
+  }
+
   @Test("a frozen instance is lost and then back, with its old start")
   func frozen() async throws {
     try await RedisServer.with { server in
       let watch = try await Paasbus.watch(on: server)
       let announce = try await Paasbus.announce("--name", "w", "--lease", "2s", on: server)
       announce.signal(SIGSTOP)
-      _ = try await watch.waitFor("lost")
+      #expect(try await watch.waitFor("lost").first?["reason"] == .string("lease"))
       announce.signal(SIGCONT)
       let back = try #require(try await watch.waitFor("back").first)
       #expect(back["started"] == watch.objects(ofType: "start").first?["started"])

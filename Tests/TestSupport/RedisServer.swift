@@ -6,6 +6,7 @@ public final class RedisServer: Sendable {
   public let folder: URL
   public let port: Int?
   private let arguments: [String]
+  private let environment: [String: String]
   private let process: Mutable<ManagedProcess?> = Mutable(nil)
 
   public var socketPath: String { folder.appending(path: "redis.sock").path }
@@ -14,9 +15,10 @@ public final class RedisServer: Sendable {
     RedisConnector(endpoint: RedisEndpoint(address: .unixSocket(path: socketPath)))
   }
 
-  private init(folder: URL, port: Int?, options: [String]) {
+  private init(folder: URL, port: Int?, options: [String], environment: [String: String]) {
     self.folder = folder
     self.port = port
+    self.environment = environment
     arguments =
       [
         "--unixsocket", folder.appending(path: "redis.sock").path, "--dir", folder.path,
@@ -30,11 +32,22 @@ public final class RedisServer: Sendable {
   /// - Parameters:
   ///   - usesTCP: listen on a free port of the loopback too.
   ///   - options: more options; `FOLDER` in them stands for the private folder.
+  ///   - environment: more variables for the server.
   ///   - prepare: makes files in the private folder before the server starts.
   public static func with(
-    usesTCP: Bool = false, options: [String] = [],
+    usesTCP: Bool = false, options: [String] = [], environment: [String: String] = [:],
     prepare: (URL) async throws -> Void = { _ in },
     _ body: (RedisServer) async throws -> Void
+  ) async throws {
+    try await Turns.take {
+      try await withServer(
+        usesTCP: usesTCP, options: options, environment: environment, prepare: prepare, body)
+    }
+  }
+
+  private static func withServer(
+    usesTCP: Bool, options: [String], environment: [String: String],
+    prepare: (URL) async throws -> Void, _ body: (RedisServer) async throws -> Void
   ) async throws {
     let folder = URL(filePath: "/tmp/paasbus-test-\(UUID().uuidString.prefix(12))")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -42,7 +55,8 @@ public final class RedisServer: Sendable {
     try await prepare(folder)
     let port = usesTCP ? try freePort() : nil
     let filled = options.map { $0.replacing("FOLDER", with: folder.path) }
-    let server = RedisServer(folder: folder, port: port, options: filled)
+    let server = RedisServer(
+      folder: folder, port: port, options: filled, environment: environment)
     try await server.start()
     defer { server.kill() }
     try await body(server)
@@ -50,7 +64,10 @@ public final class RedisServer: Sendable {
 
   /// Starts it (again) and waits until it answers.
   public func start() async throws {
-    process.set(try ManagedProcess("redis-server", arguments))
+    process.set(
+      try ManagedProcess(
+        "redis-server", arguments,
+        environment: ManagedProcess.bareEnvironment.merging(environment) { $1 }))
     try await eventually("redis-server takes connections") {
       try await self.command("PING") != .null
     }
@@ -77,6 +94,11 @@ public final class RedisServer: Sendable {
   /// What redis-cli prints for a command.
   @discardableResult
   public func cli(_ words: String..., input: [UInt8]? = nil) async throws -> String {
+    try await cli(words, input: input)
+  }
+
+  @discardableResult
+  public func cli(_ words: [String], input: [UInt8]? = nil) async throws -> String {
     let process = try ManagedProcess("redis-cli", ["-s", socketPath] + words, input: input)
     _ = try await process.exitStatus()
     return process.output

@@ -13,4 +13,11 @@
 /// signal at the parent's death.
 pid_t csupervisor_spawn(const char *const arguments[]);
 
+/// The arguments as the system handed them over, `*count` of them, in the memory that `ps` reads;
+/// NULL where the C library does not tell.
+///
+/// In C because Swift's `CommandLine` looks for them below the environment, and finds none once a
+/// preloaded library has moved that before `main`.
+char **csupervisor_arguments(int *count);
+
 #endif

@@ -66,7 +66,7 @@ struct AnnounceCommand: AsyncParsableCommand {
     let signals = Signals.stream()
     let setup = Setup(connection)
     let instance = try instance(setup)
-    let connector = try await setup.connector(name: "paasbus:\(instance.id)")
+    let connector = try await setup.connector()
     var options = Announcer.Options()
     options.channel = setup.channel
     options.history = history

@@ -1,3 +1,5 @@
+import CSupervisor
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -60,17 +62,30 @@ enum StandardStreams {
   }
 }
 
-/// What `ps` shows of us.
+/// The command line, and what `ps` shows of it.
 enum ProcessTitle {
+  /// The words that we were called with, without our own name.
+  static var arguments: [String] {
+    memory.dropFirst().map { String(decoding: UnsafeRawBufferPointer($0), as: UTF8.self) }
+  }
+
   /// Overwrites the password of every URL among the arguments, in the memory that `ps` reads.
   ///
   /// To be called once the arguments have been copied.
   static func hidePasswords() {
-    for index in 1..<max(1, Int(CommandLine.argc)) {
-      guard let argument = CommandLine.unsafeArgv[index] else { return }
-      let bytes = UnsafeMutableBufferPointer(start: argument, count: strlen(argument))
+    for bytes in memory.dropFirst() {
       guard let range = passwordRange(bytes.map { UInt8(bitPattern: $0) }) else { continue }
       for place in range { bytes[place] = CChar(UInt8(ascii: "*")) }
+    }
+  }
+
+  /// Each argument's bytes, without the final zero, where the system put them.
+  private static var memory: [UnsafeMutableBufferPointer<CChar>] {
+    var count: CInt = 0
+    let told = csupervisor_arguments(&count)
+    let vector = told ?? CommandLine.unsafeArgv
+    return (0..<Int(told == nil ? CommandLine.argc : count)).compactMap { index in
+      vector[index].map { UnsafeMutableBufferPointer(start: $0, count: strlen($0)) }
     }
   }
 

@@ -1,0 +1,111 @@
+import Foundation
+import Redis
+import TestSupport
+import Testing
+
+@Suite("Errors of the server in mid-life")
+struct ServerErrorTests {
+  struct Fault: Sendable, CustomStringConvertible {
+    var description: String
+    var begin: [String]
+    var end: [String]
+    /// What the line about it says.
+    var says: String
+  }
+
+  private static let faults = [
+    Fault(
+      description: "OOM", begin: ["CONFIG", "SET", "maxmemory", "1"],
+      end: ["CONFIG", "SET", "maxmemory", "0"], says: "OOM"),
+    Fault(
+      description: "READONLY", begin: ["REPLICAOF", "127.0.0.1", "1"],
+      end: ["REPLICAOF", "NO", "ONE"], says: "READONLY"),
+    Fault(
+      description: "NOPERM", begin: ["ACL", "SETUSER", "default", "-zadd"],
+      end: ["ACL", "SETUSER", "default", "+zadd"], says: "zadd"),
+    Fault(
+      description: "NOREPLICAS", begin: ["CONFIG", "SET", "min-replicas-to-write", "1"],
+      end: ["CONFIG", "SET", "min-replicas-to-write", "0"], says: "NOREPLICAS"),
+  ]
+
+  @Test(
+    "is said in one line when it begins and one when it ends, and nobody is lost", arguments: faults
+  )
+  func fault(_ fault: Fault) async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      let announce = try await Paasbus.announce("--lease", "2s", on: server)
+      _ = try await watch.waitFor("start")
+      _ = try await server.cli(fault.begin)
+      try await eventually("it is said") { announce.errorOutput.contains("trying again") }
+      let begun = ContinuousClock.now
+      try await eventually("the lease is over") { ContinuousClock.now - begun > .seconds(3) }
+      _ = try await server.cli(fault.end)
+      try await eventually("its end is said") {
+        announce.errorOutput.contains("connected to Redis again")
+      }
+      #expect(announce.errorLines.count == 3, "\(announce.errorOutput)")
+      #expect(announce.errorLines.at(1)?.contains(fault.says) == true, "\(announce.errorOutput)")
+      announce.signal(SIGTERM)
+      #expect(try await announce.exitStatus() == 0)
+      _ = try await watch.waitFor("stop")
+      #expect(watch.lines.count == 2, "\(watch.output)")
+    }
+  }
+
+  @Test("a script that keeps the server busy is waited out")
+  func busy() async throws {
+    try await RedisServer.with(options: ["--lua-time-limit", "50"]) { server in
+      let watch = try await Paasbus.watch(on: server)
+      let announce = try await Paasbus.announce("--lease", "2s", on: server)
+      let busy = try ManagedProcess(
+        "redis-cli", ["-s", server.socketPath, "EVAL", "while true do end", "0"])
+      try await eventually("it is said") { announce.errorOutput.contains("BUSY") }
+      _ = try await server.cli("SCRIPT", "KILL")
+      _ = try await busy.exitStatus()
+      try await eventually("its end is said") {
+        announce.errorOutput.contains("connected to Redis again")
+      }
+      announce.signal(SIGTERM)
+      _ = try await watch.waitFor("stop")
+      #expect(watch.objects(ofType: "lost").isEmpty)
+    }
+  }
+
+  @Test("scripts that the server forgot are sent again")
+  func scriptFlush() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      let announce = try await Paasbus.announce(on: server)
+      try await server.command("SCRIPT", "FLUSH")
+      announce.signal(SIGTERM)
+      #expect(try await announce.exitStatus() == 0)
+      _ = try await watch.waitFor("stop")
+    }
+  }
+
+  @Test("a server without a free connection is waited for")
+  func maxClients() async throws {
+    try await RedisServer.with { server in
+      var holders: [ManagedProcess] = []
+      for _ in 0..<3 {
+        holders.append(
+          try ManagedProcess("redis-cli", ["-s", server.socketPath, "SUBSCRIBE", "x"]))
+      }
+      for holder in holders {
+        try await eventually("it is connected") { holder.output.contains("subscribe") }
+      }
+      try await server.command("CONFIG", "SET", "maxclients", "3")
+      let announce = try Paasbus.start("announce", on: server)
+      try await eventually("it says so") {
+        announce.errorOutput.contains("max number of clients reached")
+      }
+      let watch = try Paasbus.start("watch", on: server)
+      #expect(try await watch.exitStatus() == 69)
+      for holder in holders { holder.signal(SIGTERM) }
+      try await eventually("it is announced") { announce.errorOutput.contains("announced ") }
+      announce.signal(SIGTERM)
+      #expect(try await announce.exitStatus() == 0)
+    }
+  }
+}

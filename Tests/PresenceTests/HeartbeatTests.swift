@@ -1,0 +1,69 @@
+import Redis
+import Testing
+
+@testable import Presence
+
+@Suite("Heartbeat")
+struct HeartbeatTests {
+  private let start = ContinuousClock.now
+
+  /// A heart with a lease of 3 s that learnt the server's time 1,000,000 at `start`.
+  private func heart() -> Heartbeat {
+    Heartbeat(
+      keys: Keys(app: "shop"), id: "id", lease: 3000,
+      clock: ServerClock(time: 1_000_000, asked: start, answered: start))
+  }
+
+  private func replies(time: Int64, isThere: Bool = true) -> [RedisValue] {
+    let (seconds, microseconds) = (time / 1000, time % 1000 * 1000)
+    return [
+      .array([.bytes(Array("\(seconds)".utf8)), .bytes(Array("\(microseconds)".utf8))]),
+      .integer(isThere ? 1 : 0), .integer(isThere ? 1 : 0),
+    ]
+  }
+
+  /// Whether the next beat may only lengthen the lease.
+  private func onlyLengthens(_ heart: inout Heartbeat) -> Bool? {
+    heart.commands().at(1)?.arguments.contains(Array("GT".utf8))
+  }
+
+  @Test("an answer that was long on its way is no clock that was moved")
+  func slowAnswer() throws {
+    var heart = heart()
+    _ = heart.commands()
+    let finding = try heart.read(
+      replies(time: 1_000_100), asked: start + .milliseconds(100), answered: start + .seconds(3))
+    #expect(finding == .present)
+    #expect(onlyLengthens(&heart) == true)
+  }
+
+  @Test("a clock that was moved sets the lease anew, backwards too", arguments: [-60_000, 60_000])
+  func movedClock(by shift: Int64) throws {
+    var heart = heart()
+    _ = heart.commands()
+    let later = start + .milliseconds(100)
+    let finding = try heart.read(
+      replies(time: 1_000_100 + shift), asked: later, answered: later)
+    #expect(finding == .stale)
+    #expect(onlyLengthens(&heart) == false)
+    #expect(onlyLengthens(&heart) == true)
+  }
+
+  @Test("a lease that was used up on its way is renewed at once")
+  func usedUp() throws {
+    var heart = heart()
+    _ = heart.commands()
+    let finding = try heart.read(
+      replies(time: 1_002_500), asked: start, answered: start + .milliseconds(2500))
+    #expect(finding == .stale)
+  }
+
+  @Test("who is in one key alone was forgotten")
+  func forgotten() throws {
+    var heart = heart()
+    _ = heart.commands()
+    let finding = try heart.read(
+      replies(time: 1_000_001, isThere: false), asked: start, answered: start + .milliseconds(1))
+    #expect(finding == .forgotten)
+  }
+}
