@@ -27,8 +27,8 @@ struct ConnectionProbe: Sendable {
 
   mutating func turnOff() { isOn = false }
 
-  /// Begins anew, as after an answer that came too late to mean anything.
-  mutating func startAnew() { (seen, absences) = ([], [:]) }
+  /// Waits anew for everybody, as after an answer that came too late to mean anything.
+  mutating func startAnew() { absences = [:] }
 
   /// Takes the reply to `CLIENT LIST`; returns the ids that are missing, whose leases to look at.
   mutating func list(_ text: String, at instant: ContinuousClock.Instant) -> [String] {
@@ -73,7 +73,8 @@ struct ConnectionProbe: Sendable {
         forget(id)
       } else if instant - absence.since >= Self.patience {
         lost.append((id, end))
-        forget(id)
+        // Seen still: should the server not take the reap, it is tried again.
+        absences[id] = nil
       } else {
         nextLook = min(nextLook, absence.since + Self.patience)
       }

@@ -198,6 +198,21 @@ struct ConnectionProbeTests {
     }
   }
 
+  @Test("a reap that the server did not take is tried again, also after a late answer")
+  func again() {
+    var probe = ConnectionProbe()
+    _ = probe.list(clients("a"), at: start)
+    var lost: [Double] = []
+    for quarter in 1...20 {
+      let now = start + .seconds(Double(quarter) / 4)
+      let missing = probe.list(clients(), at: now)
+      if quarter == 12 { probe.startAnew() }
+      let found = probe.look(missing.map { ($0, 99) }, at: now)
+      if !found.isEmpty { lost.append(Double(quarter) / 4) }
+    }
+    #expect(lost == [1.75, 4.5])
+  }
+
   @Test("a name that was never seen is never missed")
   func unseen() {
     var probe = ConnectionProbe()
