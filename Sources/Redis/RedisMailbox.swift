@@ -37,15 +37,19 @@ final class RedisMailbox: Sendable {
     var size = 0
     var isPaused = false
     var waiting: Waiting?
+    /// Woken before it waited: the next reader does not.
+    var isWoken = false
     var end: Result<Void, RedisError>?
 
     /// What can be handed out at once; otherwise the reader waits.
     mutating func takeOrWait(_ continuation: Waiting) -> Result<[RedisPush]?, any Error>? {
+      defer { isWoken = false }
       if !pushes.isEmpty {
         defer { (pushes, size) = ([], 0) }
         return .success(pushes)
       }
       if let end { return end.map { nil }.mapError { $0 } }
+      if isWoken { return .success([]) }
       waiting = continuation
       return nil
     }
@@ -79,9 +83,12 @@ final class RedisMailbox: Sendable {
     waiting?.resume(with: result.map { nil }.mapError { $0 })
   }
 
-  /// Lets a waiting reader go with nothing.
+  /// Lets the reader go with nothing, also one that is only about to wait.
   func wake() {
-    let waiting = state.withLock { $0.waiting.take() }
+    let waiting = state.withLock { state in
+      state.isWoken = state.waiting == nil
+      return state.waiting.take()
+    }
     waiting?.resume(returning: [])
   }
 

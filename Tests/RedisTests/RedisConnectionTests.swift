@@ -91,6 +91,25 @@ struct RedisConnectionTests {
     }
   }
 
+  @Test("a limit that is over before the reader waits lets it go all the same")
+  func shortLimits() async throws {
+    try await RedisServer.with { server in
+      try await server.connector.withSubscription(to: ["one"]) { subscription in
+        let reader = Task {
+          for _ in 0..<2000 { _ = try await subscription.nextBatch(within: .zero) }
+          return true
+        }
+        let watchdog = Task {
+          try await Task.sleep(for: .seconds(20))
+          reader.cancel()
+        }
+        defer { watchdog.cancel() }
+        let hasEnded = try await reader.value
+        #expect(hasEnded && !reader.isCancelled)
+      }
+    }
+  }
+
   @Test("a reader who is slow gets everything, and reading pauses meanwhile")
   func slowReader() async throws {
     try await RedisServer.with { server in
