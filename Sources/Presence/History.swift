@@ -19,6 +19,12 @@ public struct HistoryEntry: Sendable, Hashable {
     guard numbers.count == 2, let epoch = numbers.first, let seq = numbers.last else { return nil }
     self.init(position: Position(epoch: epoch, seq: seq), bytes: bytes)
   }
+
+  /// What a replay shows of it; nil for what happened before `earliest` (ms).
+  func output(notBefore earliest: Int64) -> WatchOutput? {
+    guard let event = Event(decoding: bytes) else { return .message(Timeline.text(bytes)) }
+    return event.at >= earliest ? .event(event, .replay) : nil
+  }
 }
 
 /// Reads the stream of events in pages.
@@ -50,20 +56,6 @@ public struct History: Sendable {
       else { return }
       lower = next
     }
-  }
-
-  /// What the history holds at single positions.
-  func entries(
-    at positions: [Position], on connection: RedisConnection
-  ) async throws -> [Position: [UInt8]] {
-    guard !positions.isEmpty else { return [:] }
-    let replies = try await connection.pipeline(
-      positions.map { RedisCommand("XRANGE", keys.events, $0.entryID, $0.entryID) })
-    var found: [Position: [UInt8]] = [:]
-    for entry in replies.flatMap(\.elements).compactMap(HistoryEntry.init) {
-      found[entry.position] = entry.bytes
-    }
-    return found
   }
 
   /// The id behind another. `XRANGE (id` needs Redis 6.2, so we count ourselves.

@@ -14,6 +14,9 @@ public struct InstanceStatus: Sendable, Hashable {
   /// When the lease ends, in ms by the server's clock; nil for who has none.
   public var leaseEnd: Int64?
 
+  /// Whether it is there, or was never said to have gone.
+  public var isPresent: Bool { state == .up || state == .stopping || state == .overdue }
+
   /// When it last said that it is there, in ms by the server's clock.
   public var lastBeat: Int64? { leaseEnd.map { $0 - instance.lease } }
 }
@@ -27,17 +30,26 @@ public struct Snapshot: Sendable {
   public var channel: String?
   /// By `started`, then name.
   public var instances: [InstanceStatus]
+  /// The last entries of the history, oldest first; as many as were asked for.
+  public var tail: [HistoryEntry]
 
   /// Reads it in one transaction, so that its position and its instances belong together.
   ///
+  /// - Parameter tailLength: how many of the last entries of the history to read as well.
   /// - Throws: `RedisError`.
-  public static func read(keys: Keys, on connection: RedisConnection) async throws -> Snapshot {
-    let replies = try await connection.transaction([
+  public static func read(
+    keys: Keys, tailLength: Int = 0, on connection: RedisConnection
+  ) async throws -> Snapshot {
+    var commands = [
       RedisCommand("TIME"),
       RedisCommand("HMGET", keys.bus, "epoch", "seq", "channel"),
       RedisCommand("HGETALL", keys.instances),
       RedisCommand("ZRANGE", keys.leases, "0", "-1", "WITHSCORES"),
-    ])
+    ]
+    if tailLength > 0 {
+      commands.append(RedisCommand("XREVRANGE", keys.events, "+", "-", "COUNT", "\(tailLength)"))
+    }
+    let replies = try await connection.transaction(commands)
     let now = ServerClock.milliseconds(replies.first ?? .null) ?? 0
     let bus = BusState(replies.at(1)?.elements ?? [])
     let ends = scores(replies.at(3)?.elements ?? [])
@@ -50,8 +62,10 @@ public struct Snapshot: Sendable {
     instances.sort {
       ($0.instance.started ?? 0, $0.instance.name) < ($1.instance.started ?? 0, $1.instance.name)
     }
+    let tail = (replies.at(4)?.elements ?? []).compactMap(HistoryEntry.init).reversed()
     return Snapshot(
-      now: now, position: bus.position, channel: bus.channel, instances: instances)
+      now: now, position: bus.position, channel: bus.channel, instances: instances,
+      tail: Array(tail))
   }
 
   /// Reads `STATE SEQ RECORD`; nil for what no script wrote, and for the mark of a start that

@@ -6,22 +6,29 @@ struct WatchSession {
   typealias Show = ([WatchOutput]) async throws -> Void
 
   /// How often the position is compared with the bus, with a PING on the subscription.
-  private static let comparisonInterval = Duration.seconds(5)
+  private static let comparisonInterval = Duration.seconds(4)
   /// How long after a PING the silence of the subscription counts as its death.
   private static let longestSilence = Duration.milliseconds(4500)
+  /// An answer that takes longer than this is none, however patient the first contact was.
+  private static let longestAnswer = Duration.seconds(5)
+  /// Readings of the history, and comparisons, are at least this far apart.
   private static let historyInterval = Duration.milliseconds(100)
   private static let lookInterval = Duration.seconds(1)
+  /// The longest heartbeat interval that an instance may have: a third of the longest lease.
+  private static let longestBeat = Duration.seconds(100)
+  /// How many events before the snapshot's position are remembered.
+  private static let tailLength = 200
 
   private let watcher: Watcher
   private let channel: String
-  private let query: RedisConnection
+  private var query: RedisConnection
   private let subscription: RedisSubscription
   private var clock: ServerClock?
   private var keys = Keys(app: "")
   private var reaper = Reaper(keys: Keys(app: ""))
   private var knownApps: Set<String> = []
   /// The longest heartbeat interval that has been seen: how far ahead leases are looked at.
-  private var longestBeat = Duration.seconds(5)
+  private var beat = Duration.seconds(5)
 
   private var nextComparison = ContinuousClock.now
   private var nextLook = ContinuousClock.now
@@ -40,51 +47,40 @@ struct WatchSession {
     self.subscription = subscription
   }
 
-  /// Shows all that is to be shown, until the connection fails or the task is cancelled.
-  mutating func run(_ timeline: inout Timeline?, app: String?, _ show: Show) async throws {
-    if timeline == nil {
-      guard let app else { return try await wait(&timeline, show) }
-      timeline = try await begin(app, show)
-      watcher.notify(.watching(app: app, channel: channel))
+  /// Shows all that is to be shown, until the connection fails or the task is cancelled, or another
+  /// channel turns out to be the bus's.
+  mutating func run(_ progress: inout WatchProgress, app: String?, _ show: Show) async throws {
+    if case .unconnected = progress {
+      if let app {
+        progress = .following(try await begin(app, show))
+        watcher.notify(.watching(app: app, channel: channel))
+      } else {
+        progress = .waiting
+        watcher.notify(.waitingForBus)
+      }
     }
-    try await follow(&timeline, show)
+    if case .waiting = progress {
+      guard let (app, batch) = try await firstBus(show) else { return }
+      var timeline = Timeline(app: app, position: nil)
+      timeline.connectionWasLost()
+      progress = .following(timeline)
+      keys = Keys(app: app)
+      let own = try await BusState.read(keys: keys, on: query).channel ?? channel
+      watcher.notify(.watching(app: app, channel: own))
+      guard own == channel else { return }
+      try await receive(batch, &timeline, show)
+      progress = .following(timeline)
+    }
+    try await follow(&progress, show)
   }
 
-  /// Waits for the first app that anybody announces on, and follows its bus from the beginning.
-  private mutating func wait(_ timeline: inout Timeline?, _ show: Show) async throws {
-    watcher.notify(.waitingForBus)
-    while let batch = try await subscription.nextBatch(within: Self.lookInterval) {
-      // The message comes before the list knows the app; a bus on another channel is only there.
-      let messages = batch.compactMap(\.payload)
-      let announced = messages.lazy.compactMap { Event(decoding: $0)?.instance.app }.first
-      let asked = ContinuousClock.now
-      let replies = try await query.pipeline([
-        RedisCommand("TIME"), RedisCommand("ZRANGE", Keys.apps, "0", "0"),
-      ])
-      clock = replies.first.flatMap(ServerClock.milliseconds)
-        .map { ServerClock(time: $0, asked: asked) }
-      guard let app = announced ?? replies.at(1)?.elements.first?.string else {
-        var nobody = Timeline(app: "", position: nil)
-        let output = messages.flatMap { nobody.receive($0, now: clock?.now ?? 0) }
-        if !output.isEmpty { try await show(output) }
-        continue
-      }
-      var found = Timeline(app: app, position: nil)
-      if announced == nil { found.connectionWasLost() }
-      timeline = found
-      watcher.notify(.watching(app: app, channel: channel))
-      keys = Keys(app: app)
-      try await receive(batch, &found, show)
-      timeline = found
-      return try await follow(&timeline, show)
-    }
-  }
+  // MARK: Beginning
 
   /// Shows the history asked for and the snapshot.
   private mutating func begin(_ app: String, _ show: Show) async throws -> Timeline {
     keys = Keys(app: app)
     let asked = ContinuousClock.now
-    let snapshot = try await Snapshot.read(keys: keys, on: query)
+    let snapshot = try await Snapshot.read(keys: keys, tailLength: Self.tailLength, on: query)
     clock = ServerClock(time: snapshot.now, asked: asked)
     if let since = watcher.options.since, let end = snapshot.position {
       let earliest = since.earliest(now: snapshot.now)
@@ -93,18 +89,50 @@ struct WatchSession {
       }
     }
     let present = snapshot.instances.filter(\.isPresent)
-    for status in present { longestBeat = max(longestBeat, status.instance.beat) }
+    for status in present { learn(status.instance) }
     if watcher.options.showsSnapshot { try await show(present.map { .snapshot($0) }) }
-    return Timeline(app: keys.app, position: snapshot.position)
+    return Timeline(app: keys.app, position: snapshot.position, tail: snapshot.tail)
   }
 
+  /// Waits for the first app that anybody announces on; nil when the task is cancelled.
+  private mutating func firstBus(_ show: Show) async throws -> (app: String, [RedisPush])? {
+    while let batch = try await subscription.nextBatch(within: Self.lookInterval) {
+      subscription.ping()
+      let asked = ContinuousClock.now
+      let replies = try await query.pipeline([
+        RedisCommand("TIME"), RedisCommand("ZRANGE", Keys.apps, "0", "0"),
+      ])
+      clock = replies.first.flatMap(ServerClock.milliseconds)
+        .map { ServerClock(time: $0, asked: asked) }
+      let messages = batch.compactMap(\.payload)
+      if let listed = replies.at(1)?.elements.first?.string { return (listed, batch) }
+      if let announced = try await announcedBus(messages) { return (announced, batch) }
+      let output = messages.map { Timeline.outsideAnyBus($0, now: clock?.now ?? 0) }
+      if !output.isEmpty { try await show(output) }
+    }
+    return nil
+  }
+
+  /// The app that one of the messages comes from. It arrives before the list knows the app; but
+  /// anybody may publish, so only a bus that is there counts.
+  private func announcedBus(_ messages: [[UInt8]]) async throws -> String? {
+    let apps = Set(messages.lazy.compactMap { Event(decoding: $0)?.instance.app }.prefix(20))
+    for app in apps.sorted() where Keys.appName(from: app) == app {
+      if try await BusState.read(keys: Keys(app: app), on: query).position != nil { return app }
+    }
+    return nil
+  }
+
+  // MARK: Following
+
   /// Shows what happens, until the connection fails or the task is cancelled.
-  private mutating func follow(_ timeline: inout Timeline?, _ show: Show) async throws {
-    guard var current = timeline else { return }
+  private mutating func follow(_ progress: inout WatchProgress, _ show: Show) async throws {
+    guard case .following(var current) = progress else { return }
     keys = Keys(app: current.app)
     reaper = Reaper(keys: keys)
+    query = query.limited(to: min(watcher.timeout, Self.longestAnswer))
     // Whatever ends this, what has been shown stays known.
-    defer { timeline = current }
+    defer { progress = .following(current) }
     while !Task.isCancelled {
       let now = ContinuousClock.now
       if current.needsHistory, now >= nextHistory {
@@ -116,9 +144,12 @@ struct WatchSession {
         try await reaper.lookAtConnections(on: query)
       }
       if now >= nextComparison { try await compare(&current, now) }
-      try checkSilence(now)
       guard let batch = try await subscription.nextBatch(within: untilNext(current)) else { return }
+      if batch.isEmpty { try checkSilence(since: now) }
       try await receive(batch, &current, show)
+      if current.wantsComparison, pending == nil {
+        nextComparison = min(nextComparison, now + Self.historyInterval)
+      }
     }
   }
 
@@ -134,11 +165,11 @@ struct WatchSession {
   ) async throws {
     guard !batch.isEmpty else { return }
     lastHeard = .now
+    let now = clock?.now ?? 0
     var output: [WatchOutput] = []
     for push in batch {
       switch push {
-      case .message(let message):
-        output += timeline.receive(message.payload, now: clock?.now ?? 0)
+      case .message(let message): output += timeline.receive(message.payload, now: now)
       case .pong:
         if let pending { timeline.settle(pending.bus) }
         pending = nil
@@ -146,15 +177,19 @@ struct WatchSession {
     }
     for app in timeline.otherApps.subtracting(knownApps) { watcher.notify(.otherApp(app)) }
     knownApps = timeline.otherApps
-    for case .event(let event, _) in output { longestBeat = max(longestBeat, event.instance.beat) }
+    for case .event(let event, _) in output { learn(event.instance) }
     if !output.isEmpty { try await show(output) }
+  }
+
+  private mutating func learn(_ instance: Instance) {
+    beat = max(beat, min(instance.beat, Self.longestBeat))
   }
 
   // MARK: Comparison and history
 
-  private mutating func compare(_ timeline: inout Timeline, _ now: ContinuousClock.Instant)
-    async throws
-  {
+  private mutating func compare(
+    _ timeline: inout Timeline, _ now: ContinuousClock.Instant
+  ) async throws {
     nextComparison = now + Self.comparisonInterval
     let before = timeline.position
     let bus = try await BusState.read(keys: keys, on: query)
@@ -164,11 +199,17 @@ struct WatchSession {
         "the bus \(keys.app) now uses the channel \(other)", remedy: "leave --channel away")
     }
     timeline.compare(bus.position, shownBefore: before)
+    // A pong says something of the question right before it only.
+    guard pending == nil else { return }
     pending = (bus.position, now)
     subscription.ping()
   }
 
-  private func checkSilence(_ now: ContinuousClock.Instant) throws {
+  /// - Parameter turn: when this turn of the loop began. Where it took long, we stood still
+  ///   ourselves, and what has come meanwhile may still be on its way through us.
+  private mutating func checkSilence(since turn: ContinuousClock.Instant) throws {
+    let now = ContinuousClock.now
+    if now - turn > Self.lookInterval * 2 { lastHeard = now }
     guard let pending, now - max(pending.asked, lastHeard) > Self.longestSilence else { return }
     throw RedisError(
       .unreachable, "the subscription is silent", remedy: "check the network and the server")
@@ -178,27 +219,27 @@ struct WatchSession {
     guard let bus = try await BusState.read(keys: keys, on: query).position else {
       return try await show(timeline.abandon())
     }
-    let history = History(keys: keys)
-    let unconfirmed = timeline.unconfirmed
     let (start, output) = timeline.begin(bus)
     if !output.isEmpty { try await show(output) }
-    try await history.read(from: start, on: query) { page in
+    try await History(keys: keys).read(from: start, on: query) { page in
       let output = timeline.replay(page, bus: bus)
+      for case .event(let event, _) in output { learn(event.instance) }
       if !output.isEmpty { try await show(output) }
     }
-    let confirmed = try await history.entries(at: unconfirmed, on: query)
-    let rest = timeline.finish(bus, confirmed: confirmed)
+    let rest = timeline.finish(bus)
     if !rest.isEmpty { try await show(rest) }
   }
 
   // MARK: Leases
 
   private mutating func look(_ now: ContinuousClock.Instant) async throws {
-    let horizon = (clock?.now ?? 0) + longestBeat.milliseconds
+    // Far enough ahead that whoever dies has been seen for a beat when its lease ends.
+    let horizon = beat + Self.lookInterval * 2
     let asked = ContinuousClock.now
     var commands = [RedisCommand("TIME")]
     if reaper.isPermitted {
-      commands += [reaper.writeCommand, reaper.lookCommand(before: horizon)]
+      let before = (clock?.now ?? 0) + horizon.milliseconds
+      commands += [reaper.writeCommand, reaper.lookCommand(before: before)]
     }
     let replies = try await query.pipeline(commands)
     guard let time = replies.first.flatMap(ServerClock.milliseconds) else { return }
@@ -211,28 +252,5 @@ struct WatchSession {
     }
     nextLook = min(now + Self.lookInterval, reaper.nextDue ?? now + Self.lookInterval)
     nextLook = max(nextLook, .now + .milliseconds(20))
-  }
-}
-
-extension InstanceStatus {
-  /// Whether it is there, or was never said to have gone.
-  public var isPresent: Bool { state == .up || state == .stopping || state == .overdue }
-}
-
-extension Watcher.Since {
-  /// The first moment that counts, in ms by the server's clock.
-  func earliest(now: Int64) -> Int64 {
-    switch self {
-    case .beginning: 0
-    case .ago(let duration): max(0, now - min(duration.milliseconds, now))
-    }
-  }
-}
-
-extension HistoryEntry {
-  /// What a replay shows of it; nil for what happened before `earliest` (ms).
-  func output(notBefore earliest: Int64) -> WatchOutput? {
-    guard let event = Event(decoding: bytes) else { return .message(Timeline.text(bytes)) }
-    return event.at >= earliest ? .event(event, .replay) : nil
   }
 }

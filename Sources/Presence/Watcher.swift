@@ -9,6 +9,14 @@ public struct Watcher: Sendable {
     case beginning
     /// By the server's clock.
     case ago(Duration)
+
+    /// The first moment that counts, in ms by the server's clock.
+    func earliest(now: Int64) -> Int64 {
+      switch self {
+      case .beginning: 0
+      case .ago(let duration): max(0, now - min(duration.milliseconds, now))
+      }
+    }
   }
 
   public struct Options: Sendable {
@@ -38,6 +46,8 @@ public struct Watcher: Sendable {
   private let app: String?
   private let connector: RedisConnector
   let options: Options
+  /// How long an answer may take at the first contact.
+  var timeout: Duration { connector.timeout }
   let notify: @Sendable (Notice) -> Void
 
   /// - Parameters:
@@ -58,27 +68,27 @@ public struct Watcher: Sendable {
   /// - Throws: `RedisError` when the first contact fails; what `show` throws. Later failures are
   ///   followed by new attempts, for ever.
   public func run(_ show: ([WatchOutput]) async throws -> Void) async throws {
-    var timeline: Timeline?
+    var progress = WatchProgress.unconnected
     var backoff = Backoff()
     var trouble: RedisError?
     while !Task.isCancelled {
       do {
         try await connector.withConnection { query in
-          let channel = try await channel(timeline?.app ?? app, on: query)
+          let channel = try await channel(progress.app ?? app, on: query)
           try await connector.withSubscription(to: [channel]) { subscription in
             var session = WatchSession(self, channel, query, subscription)
             if trouble != nil { notify(.connectionBack) }
             trouble = nil
             backoff.reset()
-            try await session.run(&timeline, app: app, show)
+            try await session.run(&progress, app: app, show)
           }
         }
       } catch is CancellationError {
         return
-      } catch let error as RedisError where timeline != nil && error.kind != .configuration {
+      } catch let error as RedisError where progress.hasContact && error.kind != .configuration {
         if trouble == nil { notify(.connectionLost(error)) }
         trouble = error
-        timeline?.connectionWasLost()
+        progress.connectionWasLost()
         try? await Task.sleep(for: backoff.next())
       }
     }
@@ -94,5 +104,29 @@ public struct Watcher: Sendable {
         remedy: "leave --channel away, or give the same")
     }
     return own ?? options.channel ?? Self.defaultChannel
+  }
+}
+
+/// How far a watch has come, across its connections.
+enum WatchProgress: Sendable {
+  case unconnected
+  /// Nobody has announced on this server yet.
+  case waiting
+  case following(Timeline)
+
+  var hasContact: Bool {
+    if case .unconnected = self { return false }
+    return true
+  }
+
+  var app: String? {
+    guard case .following(let timeline) = self else { return nil }
+    return timeline.app
+  }
+
+  mutating func connectionWasLost() {
+    guard case .following(var timeline) = self else { return }
+    timeline.connectionWasLost()
+    self = .following(timeline)
   }
 }

@@ -95,6 +95,26 @@ struct ChannelTests {
     }
   }
 
+  @Test("a lie about an app that has no bus is a message, and the first true app is found")
+  func lieBeforeTheFirstBus() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      let named = try await Paasbus.watch("--app", "shop", on: server)
+      let lie =
+        #"{"v":1,"type":"start","epoch":5,"seq":1,"at":5,"app":"shop","id":"x","name":"liar","#
+        + #""started":1,"lease":15000}"#
+      try await server.cli("PUBLISH", "instances", lie)
+      _ = try await watch.waitFor("message")
+      _ = try await named.waitFor("message")
+      let announce = try await Paasbus.announce("--app", "shop", on: server)
+      for watch in [watch, named] {
+        _ = try await watch.waitFor("start")
+        #expect(watch.lines.count == 2, "\(watch.output)")
+      }
+      announce.signal(SIGTERM)
+    }
+  }
+
   @Test("another app on the same channel is not mixed in")
   func otherApp() async throws {
     try await RedisServer.with { server in

@@ -160,6 +160,22 @@ struct MainJobTests {
     }
   }
 
+  @Test("a watcher that waits for the first app outlives a restart too")
+  func restartWhileWaiting() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      server.kill()
+      try await eventually("it says so") { watch.errorOutput.contains("trying again") }
+      try await server.start()
+      let announce = try await Paasbus.announce("--name", "w", "--channel", "mine", on: server)
+      _ = try await watch.waitFor("start")
+      announce.signal(SIGTERM)
+      _ = try await watch.waitFor("stop")
+      #expect(watch.lines.count == 2)
+      #expect(watch.errorLines.count { $0.contains("waiting") } == 1)
+    }
+  }
+
   @Test("a stop that cannot be delivered ends with 69 within the time for it")
   func undelivered() async throws {
     try await RedisServer.with { server in

@@ -11,8 +11,10 @@ private struct Bench {
   var last: Int64 = 0
 
   init(at seq: Int64? = 0) {
-    timeline = Timeline(app: "shop", position: seq.map { Position(epoch: 1_000, seq: $0) })
+    timeline = Timeline(app: "shop", position: nil)
     for number in 0..<(seq ?? 0) { write(number + 1) }
+    timeline = Timeline(
+      app: "shop", position: seq.map { Position(epoch: 1_000, seq: $0) }, tail: entries)
   }
 
   static func bytes(
@@ -34,21 +36,18 @@ private struct Bench {
     timeline.receive(bytes, now: 7).map(Self.short)
   }
 
+  private var entries: [HistoryEntry] {
+    history.keys.sorted().map {
+      HistoryEntry(position: Position(epoch: epoch, seq: $0), bytes: history[$0] ?? [])
+    }
+  }
+
   /// A whole reading of the history.
   mutating func read() -> [String] {
     let bus = Position(epoch: epoch, seq: last)
-    let unconfirmed = timeline.unconfirmed
     let (start, first) = timeline.begin(bus)
-    let page = history.keys.sorted().map {
-      HistoryEntry(position: Position(epoch: epoch, seq: $0), bytes: history[$0] ?? [])
-    }.filter { entry in start.map { entry.position >= $0 } ?? true }
-    var confirmed: [Position: [UInt8]] = [:]
-    for place in unconfirmed where place.epoch == epoch {
-      confirmed[place] = history[place.seq]
-    }
-    let output =
-      first + timeline.replay(page, bus: bus)
-      + timeline.finish(bus, confirmed: confirmed)
+    let page = entries.filter { $0.position >= start }
+    let output = first + timeline.replay(page, bus: bus) + timeline.finish(bus)
     return output.map(Self.short)
   }
 
@@ -82,10 +81,23 @@ struct TimelineTests {
     #expect(!bench.timeline.needsHistory)
   }
 
-  @Test("the first event of a bus that nobody had seen is live")
+  @Test("the first event of a bus that nobody had seen is live once the history confirms it")
   func birth() {
     var bench = Bench(at: nil)
-    #expect(bench.receive(Bench.bytes(1)) == ["live 1 web.1"])
+    #expect(bench.receive(Bench.bytes(1)) == [])
+    bench.write(1)
+    #expect(bench.read() == ["live 1 web.1"])
+    #expect(bench.receive(Bench.bytes(2)) == ["live 2 web.1"])
+  }
+
+  @Test("a lie about a bus that nobody has seen is a message, and the true one is still shown")
+  func forgedBirth() {
+    var bench = Bench(at: nil)
+    #expect(bench.receive(Bench.bytes(1, epoch: 77, name: "liar")) == [])
+    #expect(bench.timeline.abandon().map(Bench.short) == ["message"])
+    #expect(bench.receive(Bench.bytes(1)) == [])
+    bench.write(1)
+    #expect(bench.read() == ["live 1 web.1"])
   }
 
   @Test("a jump shows nothing until the history has what was missed")
@@ -116,12 +128,37 @@ struct TimelineTests {
     #expect(!bench.timeline.needsHistory)
   }
 
-  @Test("a message from before the snapshot is confirmed by the history and dropped")
+  @Test("a message from before the snapshot is recognised and dropped")
   func beforeTheSnapshot() {
     var bench = Bench(at: 3)
     #expect(bench.receive(Bench.bytes(2)) == [])
-    #expect(bench.timeline.unconfirmed == [Position(epoch: 1_000, seq: 2)])
-    #expect(bench.read() == [])
+    #expect(!bench.timeline.needsHistory)
+  }
+
+  @Test("a loss of the last events before the snapshot is a reset, and the new ones are shown")
+  func lostBeforeTheSnapshot() {
+    var bench = Bench(at: 3)
+    for seq: Int64 in 2...5 { bench.write(seq, name: "other") }
+    bench.timeline.connectionWasLost()
+    var shown = bench.read()
+    if bench.timeline.needsHistory { shown += bench.read() }
+    #expect(
+      shown == [
+        "reset 1000", "replay 2 other", "replay 3 other", "replay 4 other", "replay 5 other",
+      ])
+  }
+
+  @Test("a long chain of lies is retracted to the last")
+  func chain() {
+    var bench = Bench(at: 3)
+    var lies: Int64 = 0
+    while !bench.timeline.needsHistory {
+      lies += 1
+      #expect(bench.receive(Bench.bytes(3 + lies, name: "liar")).count == 1)
+      if lies == 20_000 { #expect(bench.timeline.wantsComparison) }
+    }
+    #expect(bench.read().count { $0.hasPrefix("retracted") } == Int(lies))
+    #expect(bench.receive(Bench.bytes(4)) == ["live 4 web.1"])
   }
 
   @Test(
@@ -275,6 +312,7 @@ struct TimelineTests {
     let shown = bench.read() + bench.read()
     #expect(shown.first == "replay 4 web.1")
     #expect(shown.dropFirst().allSatisfy { $0 == "message" })
+    #expect(shown.count == 1002)
     #expect(bench.receive(Bench.bytes(5)) == ["live 5 web.1"])
   }
 

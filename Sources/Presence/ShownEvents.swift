@@ -1,0 +1,61 @@
+/// Digests of the events of one epoch that are known to whoever watches, by their numbers, so that
+/// each is recognised when it comes again or when the history has something else in its place.
+///
+/// The numbers of an epoch have no gaps, so an array does; of the oldest it lets go.
+struct ShownEvents: Sendable {
+  /// More than all the messages that can wait for us in the mailbox and on their way.
+  private static let memory = 65_536
+  private static let unknown = 0
+
+  private var epoch: Int64 = 0
+  /// The number of the first digest.
+  private var first: Int64 = 1
+  private var digests: [Int] = []
+
+  /// Stands for the bytes of an event; differs from one process to the next.
+  static func digest(_ bytes: [UInt8]) -> Int {
+    let hash = bytes.hashValue
+    return hash == unknown ? 1 : hash
+  }
+
+  /// The digest of what was shown there; nil where nothing was, or too long ago.
+  subscript(place: Position) -> Int? {
+    guard place.epoch == epoch, place.seq >= first,
+      let digest = digests.at(Int(place.seq - first)), digest != Self.unknown
+    else { return nil }
+    return digest
+  }
+
+  var oldest: Position? {
+    digests.isEmpty ? nil : Position(epoch: epoch, seq: first)
+  }
+
+  /// The numbers behind `seq` that were shown.
+  func numbers(after seq: Int64) -> [Int64] {
+    zip(first..., digests).compactMap { number, digest in
+      number > seq && digest != Self.unknown ? number : nil
+    }
+  }
+
+  /// Remembers what comes behind everything that is remembered; a new epoch begins anew.
+  mutating func append(_ digest: Int, at place: Position) {
+    let missing = place.epoch == epoch ? place.seq - first - Int64(digests.count) : -1
+    if digests.isEmpty || !(0...Int64(Self.memory)).contains(missing) {
+      (epoch, first, digests) = (place.epoch, place.seq, [])
+    } else if missing > 0 {
+      digests += repeatElement(Self.unknown, count: Int(missing))
+    }
+    digests.append(digest)
+    guard digests.count > 2 * Self.memory else { return }
+    let surplus = digests.count - Self.memory
+    digests.removeFirst(surplus)
+    first += Int64(surplus)
+  }
+
+  /// Forgets everything behind a place, and every other epoch.
+  mutating func forget(after place: Position) {
+    guard place.epoch == epoch, place.seq >= first else { return digests = [] }
+    let surplus = Int64(digests.count) - (place.seq - first + 1)
+    if surplus > 0 { digests.removeLast(Int(surplus)) }
+  }
+}
