@@ -170,7 +170,10 @@ public actor Announcer {
   }
 
   private func beat(_ clock: ServerClock) async throws {
-    guard let connection else { return }
+    // An answer that is later than the next beat comes from a connection that is half dead; a new
+    // one can still renew the lease in time.
+    let patience = min(connector.timeout, max(instance.beat, .seconds(1)))
+    guard let connection = connection?.limited(to: patience) else { return }
     var heartbeat = Heartbeat(
       keys: keys, id: instance.id, lease: instance.lease, clock: clock)
     var reaper = Reaper(keys: keys, ownID: instance.id)

@@ -3,10 +3,12 @@ import Redis
 /// How long to wait before the next attempt: a few quick ones, then longer and longer, with
 /// jitter, so that a thousand announcers do not come back in the same instant.
 public struct Backoff: Sendable {
-  /// The waits of the first attempts.
+  /// The waits of the first attempts, which come 0, 100, 300 and 700 ms after the loss.
   private static let first: [Duration] = [
-    .zero, .milliseconds(100), .milliseconds(300), .milliseconds(700),
+    .zero, .milliseconds(100), .milliseconds(200), .milliseconds(400),
   ]
+  /// The wait behind those, which then doubles.
+  private static let next = Duration.milliseconds(500)
 
   private let longest: Duration
   private var attempts = 0
@@ -26,8 +28,10 @@ public struct Backoff: Sendable {
 
   mutating func next(using generator: inout some RandomNumberGenerator) -> Duration {
     defer { attempts += 1 }
-    if let early = Self.first.at(attempts) { return min(early, longest) }
-    let doubled = Duration.seconds(1) * Double(1 << min(attempts - Self.first.count, 10))
+    if let early = Self.first.at(attempts) {
+      return min(early, longest) * Double.random(in: 0.8...1.2, using: &generator)
+    }
+    let doubled = Self.next * Double(1 << min(attempts - Self.first.count, 10))
     return min(doubled, longest) * Double.random(in: 0.5...1, using: &generator)
   }
 }

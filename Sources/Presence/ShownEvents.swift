@@ -54,7 +54,10 @@ struct ShownEvents: Sendable {
 
   /// Forgets everything behind a place, and every other epoch.
   mutating func forget(after place: Position) {
-    guard place.epoch == epoch, place.seq >= first else { return digests = [] }
+    guard place.epoch == epoch, place.seq >= first else {
+      digests = []
+      return
+    }
     let surplus = Int64(digests.count) - (place.seq - first + 1)
     if surplus > 0 { digests.removeLast(Int(surplus)) }
   }

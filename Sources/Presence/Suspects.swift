@@ -30,7 +30,10 @@ struct Suspects: Sendable {
   var isEmpty: Bool { list.isEmpty && uncounted == 0 }
 
   mutating func add(_ suspect: Suspect) {
-    guard list.count < Self.most else { return uncounted += 1 }
+    guard list.count < Self.most else {
+      uncounted += 1
+      return
+    }
     var suspect = suspect
     if list.count >= Self.mostWhole { (suspect.event, suspect.bytes) = (nil, nil) }
     arrivals.insert(Arrival(position: suspect.position, digest: suspect.digest))

@@ -123,14 +123,20 @@ public struct Timeline: Sendable {
   /// The bus as it was read after everything up to `before` had been shown.
   public mutating func compare(_ bus: Position?, shownBefore before: Position?) {
     guard let bus, bus != before else { return }
-    guard let before else { return isBehind = isBehind || bus.seq > 0 }
+    guard let before else {
+      isBehind = isBehind || bus.seq > 0
+      return
+    }
     if bus.epoch != before.epoch || bus.seq < before.seq { isBehind = true }
   }
 
   /// Every message that was published before `bus` was read has been received by now.
   public mutating func settle(_ bus: Position?) {
     guard let bus else { return }
-    guard let position, position >= bus else { return isBehind = true }
+    guard let position, position >= bus else {
+      isBehind = true
+      return
+    }
     guard !needsHistory, position.epoch == bus.epoch else { return }
     verified = max(verified ?? bus, bus)
   }

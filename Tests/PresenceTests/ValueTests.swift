@@ -82,19 +82,36 @@ struct ValueTests {
     }
   }
 
-  @Test("a back-off begins quickly, then grows to its longest and is spread")
+  @Test("a back-off tries at about 0, 100, 300 and 700 ms, then ever later, up to its longest")
   func backoff() {
     var generator = SeededGenerator(state: 3)
-    var backoff = Backoff()
-    let waits = (0..<12).map { _ in backoff.next(using: &generator) }
-    #expect(
-      Array(waits.prefix(4)) == [
-        .zero, .milliseconds(100), .milliseconds(300), .milliseconds(700),
-      ])
-    #expect(waits.dropFirst(4).allSatisfy { $0 >= .milliseconds(500) && $0 <= .seconds(5) })
-    #expect(Set(waits.suffix(5).map(\.milliseconds)).count > 1)
-    backoff.reset()
-    #expect(backoff.next(using: &generator) == .zero)
+    for _ in 0..<100 {
+      var backoff = Backoff()
+      let waits = (0..<12).map { _ in backoff.next(using: &generator) }
+      for (wait, wanted) in zip(waits, [0, 100, 200, 400]) {
+        #expect((wanted * 8 / 10...wanted * 12 / 10).contains(Int(wait.milliseconds)))
+      }
+      // One that could not connect for a second still comes back before it is given up.
+      #expect(waits.prefix(5).reduce(.zero, +) < ConnectionProbe.patience)
+      #expect(waits.dropFirst(4).allSatisfy { $0 >= .milliseconds(250) && $0 <= .seconds(5) })
+      #expect(waits.suffix(4).allSatisfy { $0 >= .milliseconds(2500) })
+      backoff.reset()
+      #expect(backoff.next(using: &generator) == .zero)
+    }
+  }
+
+  @Test("a thousand who lost their server at once come back spread over time")
+  func spread() {
+    var generator = SeededGenerator(state: 4)
+    // When each tries for the sixth time, in ms after the loss, counted in tenths of a second.
+    var tenths: [Int64: Int] = [:]
+    for _ in 0..<1000 {
+      var backoff = Backoff()
+      let waits = (0..<6).map { _ in backoff.next(using: &generator) }
+      tenths[waits.reduce(.zero, +).milliseconds / 100, default: 0] += 1
+    }
+    #expect(tenths.count >= 8)
+    #expect(tenths.values.allSatisfy { $0 < 250 }, "\(tenths)")
   }
 
   @Test("durations become milliseconds and saturate")
