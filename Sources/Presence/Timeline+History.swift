@@ -6,7 +6,8 @@ extension Timeline {
     var isDeep = false
     /// A certain event was contradicted: the next reading is to be a deep one.
     var mustRestart = false
-    var hasReset = false
+    /// Of which epoch it has already been said that the watch begins anew.
+    var resetEpoch: Int64?
   }
 
   /// Begins a reading: where to read from (inclusive).
@@ -17,7 +18,8 @@ extension Timeline {
       (position, verified) = (birth, birth)
       return (birth, [])
     }
-    guard bus.epoch == position.epoch else { return (birth, []) }
+    // Where only the bus was born anew, the history still has what came at the end of the old one.
+    guard bus.epoch == position.epoch else { return (min(verified, birth), []) }
     guard bus.seq < verified.seq else {
       let output = retract(after: bus.seq)
       return (reading.isDeep ? shown.oldest ?? birth : verified, output)
@@ -33,9 +35,13 @@ extension Timeline {
     var output: [WatchOutput] = []
     for entry in page {
       guard !reading.mustRestart, let position else { break }
-      // Entries of an older bus may stand behind those of the one that there is.
-      guard entry.position.epoch == bus.epoch else { continue }
-      if position.epoch != bus.epoch { output += reset(to: Position(epoch: bus.epoch, seq: 0)) }
+      let epoch = entry.position.epoch
+      if epoch != position.epoch {
+        // What a bus before ours left behind is no news.
+        let isLater = epoch > position.epoch && epoch < bus.epoch
+        guard epoch == bus.epoch || isLater else { continue }
+        output += reset(to: Position(epoch: epoch, seq: 0))
+      }
       output += take(entry, ShownEvents.digest(entry.bytes))
     }
     return output
@@ -86,8 +92,8 @@ extension Timeline {
   private mutating func reset(to place: Position) -> [WatchOutput] {
     (position, verified) = (place, place)
     shown.forget(after: place)
-    defer { reading.hasReset = true }
-    return reading.hasReset ? [] : [.reset(epoch: place.epoch)]
+    defer { reading.resetEpoch = place.epoch }
+    return reading.resetEpoch == place.epoch ? [] : [.reset(epoch: place.epoch)]
   }
 
   /// Ends a reading: the history has been read up to `bus` at least.
