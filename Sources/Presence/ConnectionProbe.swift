@@ -21,6 +21,9 @@ struct ConnectionProbe: Sendable {
 
   private var seen: Set<String> = []
   private var absences: [String: Absence] = [:]
+  /// Found to be gone once. Should one of them come back, its connection says little of it, as
+  /// behind a proxy that changes its own; then its lease alone tells.
+  private var doubted: Set<String> = []
   private(set) var nextLook = ContinuousClock.now
   /// Off where the server refuses to list its clients.
   private(set) var isOn = true
@@ -40,7 +43,7 @@ struct ConnectionProbe: Sendable {
     }
     for id in present { absences[id] = nil }
     let missing = seen.subtracting(present)
-    seen.formUnion(present)
+    seen.formUnion(present.subtracting(doubted))
     nextLook = instant + max(Self.shortestInterval, .seconds(1) * count / Self.clientsPerSecond)
     return Array(missing)
   }
@@ -75,6 +78,7 @@ struct ConnectionProbe: Sendable {
         lost.append((id, end))
         // Seen still: should the server not take the reap, it is tried again.
         absences[id] = nil
+        doubted.insert(id)
       } else {
         nextLook = min(nextLook, absence.since + Self.patience)
       }

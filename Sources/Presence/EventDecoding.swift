@@ -38,26 +38,38 @@ struct WireInstance: Decodable {
   }
 }
 
-extension Event {
-  private struct Wire: Decodable {
-    var v: Int
-    var type: EventType
-    var epoch, seq, at: Int64
-    var reason, signal: String?
-    var exit, expired: Int64?
-  }
+/// The members of an event beside those of its instance.
+struct WireEvent: Decodable {
+  var v: Int
+  var type: EventType
+  var epoch, seq, at: Int64
+  var reason, signal: String?
+  var exit, expired: Int64?
+}
 
+extension Event {
   /// Reads an event as it stands on the wire; nil where the bytes are none, which includes a
   /// version or a type that is not known.
   public init?(decoding bytes: [UInt8]) {
-    guard bytes.count <= Self.sizeLimit, bytes.first == 0x7B else { return nil }
-    let (data, decoder) = (Data(bytes), JSONDecoder())
-    guard let wire = try? decoder.decode(Wire.self, from: data), wire.v == 1,
-      let instance = try? decoder.decode(WireInstance.self, from: data).instance
+    guard bytes.count <= Self.sizeLimit, bytes.first == UInt8(ascii: "{"),
+      let (wire, instance) = EventScanner.scan(bytes) ?? Self.decode(bytes)
     else { return nil }
+    self.init(wire, instance)
+  }
+
+  /// Reads whatever JSON says the same.
+  static func decode(_ bytes: [UInt8]) -> (WireEvent, WireInstance)? {
+    let (data, decoder) = (Data(bytes), JSONDecoder())
+    guard let wire = try? decoder.decode(WireEvent.self, from: data),
+      let instance = try? decoder.decode(WireInstance.self, from: data)
+    else { return nil }
+    return (wire, instance)
+  }
+
+  init?(_ wire: WireEvent, _ instance: WireInstance) {
     let year3000: Int64 = 32_503_680_000_000
-    guard (1...year3000).contains(wire.epoch), (1...Int64.max / 2).contains(wire.seq),
-      (0...year3000).contains(wire.at)
+    guard wire.v == 1, (1...year3000).contains(wire.epoch), (0...year3000).contains(wire.at),
+      (1...Int64.max / 2).contains(wire.seq), let instance = instance.instance
     else { return nil }
     type = wire.type
     position = Position(epoch: wire.epoch, seq: wire.seq)

@@ -32,12 +32,13 @@ struct Heartbeat: Sendable {
       RedisCommand("TIME"),
       RedisCommand(["ZADD", keys.leases] + options + ["\(end)", id]),
       RedisCommand("HEXISTS", keys.instances, id),
+      RedisCommand("EXISTS", keys.bus),
     ]
   }
 
   enum Finding: Sendable {
     case present
-    /// Redis forgot the instance, or somebody declared it lost.
+    /// Redis forgot the instance or the bus, or somebody declared it lost.
     case forgotten
     /// The lease was set by a clock that has changed or long ago; beat once more.
     case stale
@@ -65,7 +66,6 @@ struct Heartbeat: Sendable {
     }
     // It was long on its way, as through a frozen server: the lease that it set is already used up.
     if end < time + lease / 2 { return .stale }
-    let isThere = replies.at(2)?.integer == 1 && replies.at(1)?.integer == 1
-    return isThere ? .present : .forgotten
+    return replies.dropFirst().allSatisfy { $0.integer == 1 } ? .present : .forgotten
   }
 }

@@ -8,13 +8,16 @@
 struct LeaseObserver: Sendable {
   /// A look that takes longer than this says nothing about the others, who may be waiting too.
   static let slowestAnswer = Duration.seconds(1)
+  /// The least time that a lease is watched, however short its beat: time to connect again.
+  static let leastPatience = Duration.milliseconds(1500)
   /// Between the look that found a lease over for long enough and the one that confirms it.
   static let moment = Duration.milliseconds(250)
 
   private struct Sighting {
     var end: Int64
     var first: ContinuousClock.Instant
-    var beat: Duration
+    /// How long the same end has to be seen: a beat, or the least patience.
+    var patience: Duration
     /// When the lease was first found to be over for long enough.
     var over: ContinuousClock.Instant?
   }
@@ -48,15 +51,17 @@ struct LeaseObserver: Sendable {
       if let before = sightings[id], before.end == end {
         seen[id] = before
       } else {
-        let beat = leases[id].map { Duration.milliseconds($0 / 3) } ?? sightings[id]?.beat
-        seen[id] = Sighting(end: end, first: answered, beat: beat ?? .seconds(5))
+        let patience = leases[id].map { max(Self.leastPatience, .milliseconds($0 / 3)) }
+        seen[id] = Sighting(
+          end: end, first: answered,
+          patience: patience ?? sightings[id]?.patience ?? .seconds(5))
       }
     }
     var lost: [(id: String, end: Int64)] = []
     for (id, sighting) in seen {
       if let over = sighting.over {
         if asked - over >= Self.moment { lost.append((id, sighting.end)) }
-      } else if sighting.end < now && asked - sighting.first >= sighting.beat {
+      } else if sighting.end < now && asked - sighting.first >= sighting.patience {
         seen[id]?.over = answered
       }
     }
@@ -74,7 +79,7 @@ struct LeaseObserver: Sendable {
     sightings.values.map { sighting in
       if let over = sighting.over { return over + Self.moment }
       let byLease = instant + .milliseconds(max(0, sighting.end - now) + 1)
-      return max(byLease, sighting.first + sighting.beat)
+      return max(byLease, sighting.first + sighting.patience)
     }.min()
   }
 }

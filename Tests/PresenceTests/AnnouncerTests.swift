@@ -66,7 +66,9 @@ struct AnnouncerTests {
         try await server.command("DEL", "paasbus:{shop}:\(name)")
         try await eventually("it is there again") {
           let now = try await present(server).first
+          let bus = try await server.command("HGET", keys.bus, "channel").string
           return now?.instance == before?.instance && now?.leaseEnd != before?.leaseEnd
+            && bus == "instances"
         }
       }
     }

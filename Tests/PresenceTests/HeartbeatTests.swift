@@ -14,12 +14,11 @@ struct HeartbeatTests {
       clock: ServerClock(time: 1_000_000, asked: start, answered: start))
   }
 
-  private func replies(time: Int64, isThere: Bool = true) -> [RedisValue] {
+  private func replies(time: Int64, missing: Int? = nil) -> [RedisValue] {
     let (seconds, microseconds) = (time / 1000, time % 1000 * 1000)
-    return [
-      .array([.bytes(Array("\(seconds)".utf8)), .bytes(Array("\(microseconds)".utf8))]),
-      .integer(isThere ? 1 : 0), .integer(isThere ? 1 : 0),
-    ]
+    let time = RedisValue.array(
+      [seconds, microseconds].map { .bytes(Array("\($0)".utf8)) })
+    return [time] + (1...3).map { .integer($0 == missing ? 0 : 1) }
   }
 
   /// Whether the next beat may only lengthen the lease.
@@ -58,12 +57,12 @@ struct HeartbeatTests {
     #expect(finding == .stale)
   }
 
-  @Test("who is in one key alone was forgotten")
-  func forgotten() throws {
+  @Test("whose lease, record or bus is missing was forgotten", arguments: 1...3)
+  func forgotten(missing: Int) throws {
     var heart = heart()
     _ = heart.commands()
     let finding = try heart.read(
-      replies(time: 1_000_001, isThere: false), asked: start, answered: start + .milliseconds(1))
+      replies(time: 1_000_001, missing: missing), asked: start, answered: start + .milliseconds(1))
     #expect(finding == .forgotten)
   }
 }

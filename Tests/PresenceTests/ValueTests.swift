@@ -64,24 +64,6 @@ struct ValueTests {
     #expect(Event(decoding: Array(text.utf8)) == nil)
   }
 
-  @Test("random bytes never trap the decoder")
-  func fuzz() {
-    var generator = SeededGenerator(state: 7)
-    let seed = Array(
-      #"{"v":1,"type":"stop","epoch":5,"seq":1,"at":1,"app":"a","id":"i","name":"n","started":1,"lease":1,"meta":{"a":"b"},"exit":143}"#
-        .utf8)
-    #expect(Event(decoding: seed) != nil)
-    for _ in 0..<3000 {
-      var bytes = seed
-      for _ in 0..<Int.random(in: 1...4, using: &generator) {
-        let place = Int.random(in: 0..<bytes.count, using: &generator)
-        bytes[place] = UInt8.random(in: 0...255, using: &generator)
-      }
-      _ = Event(decoding: bytes)
-      _ = Event.position(ofUnreadable: bytes, app: "a")
-    }
-  }
-
   @Test("a back-off tries at about 0, 100, 300 and 700 ms, then ever later, up to its longest")
   func backoff() {
     var generator = SeededGenerator(state: 3)
@@ -166,6 +148,17 @@ struct LeaseObserverTests {
     #expect(look(&observer, at: 65.25) == ["a"])
   }
 
+  @Test("however short its lease, who lost its connection has time to come back")
+  func shortLease() {
+    var observer = LeaseObserver()
+    let looks = stride(from: 0.0, through: 2, by: 0.25).map { seconds in
+      let asked = start + .seconds(seconds)
+      return observer.look(
+        asked: asked, answered: asked, ends: ["a": 0], leases: ["a": 2000], now: 9_000_000)
+    }
+    #expect(looks.map(\.count) == [0, 0, 0, 0, 0, 0, 0, 1, 1])
+  }
+
   @Test("an end that moves begins anew")
   func moves() {
     var observer = LeaseObserver()
@@ -228,6 +221,21 @@ struct ConnectionProbeTests {
       if !found.isEmpty { lost.append(Double(quarter) / 4) }
     }
     #expect(lost == [1.75, 4.5])
+  }
+
+  @Test("who came back after it seemed to be gone is left to its lease")
+  func doubted() {
+    var probe = ConnectionProbe()
+    _ = probe.list(clients("a"), at: start)
+    for seconds in [1.0, 2.6] {
+      let now = start + .seconds(seconds)
+      _ = probe.look(probe.list(clients(), at: now).map { ($0, 99) }, at: now)
+    }
+    let gone = probe.list(clients(), at: start + .seconds(3))
+    #expect(gone == ["a"])
+    #expect(probe.look([("a", nil)], at: start + .seconds(3)).isEmpty)
+    _ = probe.list(clients("a"), at: start + .seconds(4))
+    #expect(probe.list(clients(), at: start + .seconds(5)) == [])
   }
 
   @Test("a name that was never seen is never missed")
