@@ -138,4 +138,37 @@ struct RedisEndpointTests {
     dump(endpoint, to: &dumped)
     #expect(!dumped.contains("topsecret"))
   }
+
+  @Test("whatever is done to a URL, it is read or refused, and shown without its password")
+  func fuzz() {
+    var random = SystemRandomNumberGenerator()
+    let seeds = [
+      "redis://user:s3cr3tpw@host.example:6379/3?db=2", "rediss://:s3cr3tpw@[::1]:1/",
+      "unix://s3cr3tpw@/tmp/a.sock?db=1", "redis+sentinel://:s3cr3tpw@a:1,b:2/master/0",
+    ]
+    let splinters = [
+      "@", ":", "/", "?", "#", "%", "%41", "%ff", "[", "]", "é", "\u{0}", " ", "://",
+    ]
+    for _ in 0..<20_000 {
+      var url = Array(seeds[Int.random(in: 0..<seeds.count, using: &random)])
+      for _ in 0..<Int.random(in: 1...3, using: &random) {
+        let place = Int.random(in: 0...url.count, using: &random)
+        if Bool.random(using: &random), place < url.count {
+          url.remove(at: place)
+        } else {
+          url.insert(contentsOf: splinters.randomElement(using: &random) ?? "", at: place)
+        }
+      }
+      let text = String(url)
+      do {
+        let endpoint = try RedisEndpoint(url: text)
+        #expect(try RedisEndpoint(url: endpoint.redactedURL).address == endpoint.address)
+        if let password = endpoint.password, password.contains("s3cr3tpw") {
+          #expect(!endpoint.redactedURL.contains("s3cr3tpw"), "\(text)")
+        }
+      } catch {
+        #expect(!"\(error)".contains("s3cr3tpw"), "\(text)")
+      }
+    }
+  }
 }

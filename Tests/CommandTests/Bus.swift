@@ -1,0 +1,128 @@
+import Foundation
+import Redis
+import TestSupport
+import Testing
+
+@testable import Presence
+
+/// The bus `default` on a server, as tests fill and compare it.
+struct Bus {
+  let server: RedisServer
+  let keys = Keys(app: "default")
+
+  init(on server: RedisServer) { self.server = server }
+
+  /// Publishes `count` events, the starts of as many instances that nobody beats for.
+  func publish(_ count: Int, history: Int = 100_000) async throws {
+    let transitions = Transitions(keys: keys)
+    try await server.connector.withConnection { connection in
+      for _ in 0..<count {
+        let instance = Instance(app: "default", name: "w", lease: .seconds(300))
+        _ = try await transitions.start(
+          instance, elapsed: .zero, channel: nil, history: history, on: connection)
+      }
+    }
+  }
+
+  var last: Int64 {
+    get async throws { try await server.command("HGET", keys.bus, "seq").integer ?? 0 }
+  }
+
+  var position: Position? {
+    get async throws {
+      try await server.connector.withConnection { connection in
+        try await BusState.read(keys: keys, on: connection).position
+      }
+    }
+  }
+
+  /// The events that the history holds, as they stand there.
+  var history: [String] {
+    get async throws {
+      try await server.connector.withConnection { connection in
+        var events: [String] = []
+        try await History(keys: keys).read(on: connection) { page in
+          events += page.map { String(decoding: $0.bytes, as: UTF8.self) }
+        }
+        return events
+      }
+    }
+  }
+
+  /// The instances that are up, by name.
+  var present: [String: Instance] {
+    get async throws {
+      let snapshot = try await server.connector.withConnection { connection in
+        try await Snapshot.read(keys: keys, on: connection)
+      }
+      let up = snapshot.instances.filter { $0.state == .up }.map(\.instance)
+      return Dictionary(up.map { ($0.name, $0) }) { $1 }
+    }
+  }
+
+  /// How often the server has carried out a command.
+  func calls(_ command: String) async throws -> Int64 {
+    let text = try await server.command("INFO", "commandstats").string ?? ""
+    let start = "cmdstat_\(command):calls="
+    let line = text.split(whereSeparator: \.isNewline).first { $0.hasPrefix(start) }
+    return line.flatMap { Int64($0.dropFirst(start.count).prefix { $0.isNumber }) } ?? 0
+  }
+
+  /// Waits until a watcher has compared its position with the bus once more.
+  func awaitComparison() async throws {
+    let before = try await calls("hmget")
+    try await eventually("a comparison") { try await calls("hmget") > before + 1 }
+  }
+
+  /// Expects every event of the bus, once and in order.
+  func expectAll(_ watch: ManagedProcess) async throws {
+    let last = try await last
+    try await eventually("event \(last) is shown", within: .seconds(60)) {
+      watch.lines.last?.contains("\"seq\":\(last),") ?? false
+    }
+    #expect(watch.numbers == Array(1...last))
+    #expect(!watch.objects.contains { $0["source"] == .string("watch") })
+  }
+
+  /// Announcers in this process, whose leases are short; ended by ``endFleet(_:)``.
+  func startFleet(
+    _ count: Int, named name: String = "w", lease: Duration = .seconds(2),
+    connector: RedisConnector? = nil
+  ) -> [Member] {
+    (0..<count).map { number in
+      let instance = Instance(app: "default", name: "\(name)\(number)", lease: lease)
+      let announcer = Announcer(instance, connector: connector ?? server.connector)
+      return Member(announcer: announcer, run: Task { try await announcer.run() })
+    }
+  }
+
+  struct Member: Sendable {
+    let announcer: Announcer
+    let run: Task<Announcer.Ending, any Error>
+  }
+
+  func endFleet(_ fleet: [Member]) async throws {
+    for member in fleet { member.announcer.stop(reason: "SIGTERM") }
+    for member in fleet { _ = try await member.run.value }
+  }
+}
+
+extension ManagedProcess {
+  /// The numbers of the events that a watcher has shown, in order.
+  var numbers: [Int64] {
+    objects.compactMap { object in
+      guard case .number(let seq)? = object["seq"], object["source"] != .string("watch") else {
+        return nil
+      }
+      return seq
+    }
+  }
+}
+
+/// Waits for a stretch of time in which something must not happen.
+func pass(_ duration: Duration) async throws {
+  let begun = ContinuousClock.now
+  try await eventually("\(duration) have passed", within: duration + .seconds(30)) {
+    ContinuousClock.now - begun > duration
+  }
+}

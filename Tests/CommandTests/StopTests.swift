@@ -1,0 +1,140 @@
+import Foundation
+import Redis
+import TestSupport
+import Testing
+
+@Suite("A clean stop")
+struct StopTests {
+  @Test("a stop that cannot be delivered ends with 69 within the time for it")
+  func undelivered() async throws {
+    try await RedisServer.with { server in
+      let announce = try await Paasbus.announce("--stop-timeout", "500ms", on: server)
+      server.kill()
+      announce.signal(SIGTERM)
+      #expect(try await announce.exitStatus() == 69)
+      #expect(announce.errorOutput.contains("could not be delivered"))
+    }
+  }
+
+  @Test("a stop while Redis is frozen is delivered by the lease or at once, never twice")
+  func stopWhileFrozen() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      let announce = try await Paasbus.announce("--stop-timeout", "20s", on: server)
+      _ = try await watch.waitFor("start")
+      server.freeze()
+      announce.signal(SIGTERM)
+      announce.signal(SIGINT)
+      server.thaw()
+      #expect(try await announce.exitStatus() == 0)
+      _ = try await watch.waitFor("stop")
+      #expect(watch.lines.count == 2)
+    }
+  }
+
+  @Test("who never reached Redis has nothing to take back")
+  func neverAnnounced() async throws {
+    let port = try RedisServer.freePort()
+    let announce = try Paasbus.start("announce", "--url", "redis://127.0.0.1:\(port)")
+    try await eventually("it says so") { announce.errorOutput.contains("trying again") }
+    announce.signal(SIGTERM)
+    #expect(try await announce.exitStatus() == 0)
+  }
+
+  @Test("a signal ends a first contact that hangs, with 0", arguments: ["announce", "watch"])
+  func hangingContact(command: String) async throws {
+    try await RedisServer.with { server in
+      server.freeze()
+      defer { server.thaw() }
+      let process = try Paasbus.start(command, "--app", "a", "--timeout", "1h", on: server)
+      try await eventually("it waits for signals") {
+        try Self.handlesTermination(process.processID)
+      }
+      process.signal(SIGTERM)
+      #expect(try await process.exitStatus() == 0)
+    }
+  }
+
+  /// Whether the process no longer dies of SIGTERM by default.
+  private static func handlesTermination(_ process: Int32) throws -> Bool {
+    let status = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
+    let line = status.split(separator: "\n").first { $0.hasPrefix("SigCgt:") }
+    let mask = line.flatMap { UInt64($0.dropFirst(8), radix: 16) } ?? 0
+    return mask & (1 << UInt64(SIGTERM - 1)) != 0
+  }
+
+  @Test("at any moment of starting, nothing was announced or the stop is on the bus once")
+  func whileStarting() async throws {
+    try await RedisServer.with { server in
+      for round in 0..<40 {
+        let announce = try Paasbus.start("announce", "--name", "w\(round)", on: server)
+        try await pass(.milliseconds(4 * round))
+        announce.signal(SIGTERM)
+        if round % 2 == 0 { announce.signal(SIGINT) }
+        // Before it listens to signals, they end it as they end any program.
+        #expect([0, 130, 143].contains(try await announce.exitStatus()))
+      }
+      let bus = Bus(on: server)
+      #expect(try await bus.present.isEmpty)
+      let history = try await bus.history
+      let starts = history.filter { $0.contains(#""type":"start""#) }
+      let stops = history.filter { $0.contains(#""type":"stop""#) }
+      #expect(starts.map(Self.id) == stops.map(Self.id))
+      #expect(starts.count + stops.count == history.count)
+      #expect(!starts.isEmpty && starts.count < 40)
+    }
+  }
+
+  private static func id(_ event: String) -> Substring? {
+    event.firstRange(of: #""id":""#).map { event[$0.upperBound...].prefix(26) }
+  }
+
+  @Test("in the middle of a start that hangs, nothing stays up", arguments: [true, false])
+  func whileStartHangs(isThawedInTime: Bool) async throws {
+    try await RedisServer.with { server in
+      let bus = Bus(on: server)
+      // Its login is answered, its start is not.
+      let gate = try await Proxy(to: server)
+      let announce = try Paasbus.start(
+        "announce", "--stop-timeout", "2s", "--url", gate.url)
+      try await eventually("it is connected") {
+        try await server.command("CLIENT", "LIST").string?.contains("name=paasbus:") ?? false
+      }
+      server.freeze()
+      announce.signal(SIGTERM)
+      if isThawedInTime {
+        try await pass(.milliseconds(500))
+        server.thaw()
+        #expect(try await announce.exitStatus() == 0)
+      } else {
+        #expect([0, 69].contains(try await announce.exitStatus()))
+        server.thaw()
+      }
+      try await eventually("nobody is up") { try await bus.present.isEmpty }
+      let history = try await bus.history
+      #expect(history.count { $0.contains(#""type":"start""#) } <= 1)
+      #expect(
+        history.count { $0.contains(#""type":"start""#) }
+          == history.count { $0.contains(#""type":"stop""#) })
+    }
+  }
+
+  @Test("while it connects again, the stop is delivered as soon as Redis is back")
+  func whileReconnecting() async throws {
+    try await RedisServer.with(options: ["--appendonly", "yes", "--appendfsync", "always"]) {
+      server in
+      let watch = try await Paasbus.watch(on: server)
+      let announce = try await Paasbus.announce("--stop-timeout", "20s", on: server)
+      _ = try await watch.waitFor("start")
+      server.kill()
+      try await eventually("it noticed") { announce.errorOutput.contains("trying again") }
+      for signal in [SIGTERM, SIGTERM, SIGINT] { announce.signal(signal) }
+      try await server.start()
+      #expect(try await announce.exitStatus() == 0)
+      // Signals that wait together come in no certain order.
+      let reason = try await watch.waitFor("stop").first?["reason"]
+      #expect(reason == .string("SIGTERM") || reason == .string("SIGINT"))
+      #expect(watch.lines.count == 2, "\(watch.output)")
+    }
+  }
+}
