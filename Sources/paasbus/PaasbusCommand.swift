@@ -46,28 +46,39 @@ enum Program {
     do {
       let command = try PaasbusCommand.parseAsRoot(arguments)
       if var command = command as? any MainThreadCommand { return try command.runOnMainThread() }
+      if let command = command as? any LastingCommand { wait(for: command) }
       guard let command = command as? any AsyncParsableCommand else {
         var command = command
         try command.run()
         return 0
       }
-      wait(for: command)
+      start {
+        var command = command
+        try await command.run()
+      }
+      while true { pause() }
     } catch {
       return report(error)
     }
   }
 
-  private static func wait(for command: sending any AsyncParsableCommand) -> Never {
+  /// Runs a command that decides itself what a signal means.
+  private static func wait(for command: sending any LastingCommand) -> Never {
+    let termination = TerminationSignals.block()
+    let (signals, continuation) = AsyncStream<String>.makeStream()
+    start { try await command.run(until: signals) }
+    while true { continuation.yield(termination.next()) }
+  }
+
+  private static func start(_ body: sending @escaping () async throws -> Void) {
     Task {
       do {
-        var command = command
-        try await command.run()
+        try await body()
         exit(ExitStatus.done.rawValue)
       } catch {
         exit(report(error))
       }
     }
-    while true { pause() }
   }
 
   /// Says what went wrong and returns the exit code. The one place where errors are printed.
@@ -89,6 +100,11 @@ enum Program {
     }
     return code.rawValue
   }
+}
+
+/// A command that lasts until signals (by name, in the order of their coming) tell it to end.
+protocol LastingCommand: AsyncParsableCommand {
+  func run(until signals: AsyncStream<String>) async throws
 }
 
 /// A command that has to stay on the main thread.

@@ -75,6 +75,19 @@ struct LocalBusTests {
     }
   }
 
+  @Test("starts and stops at the same time each reach their end")
+  func crossing() async throws {
+    try await withRuntimeFolder { environment in
+      let verbs = ["start", "stop", "start", "stop", "start", "stop"]
+      let commands = try verbs.map { try Paasbus.start("local", $0, environment: environment) }
+      for command in commands {
+        #expect(try await command.exitStatus() == 0, "\(command.errorOutput)")
+      }
+      #expect(try await run("start", environment) == 0)
+      #expect(try servers(in: try #require(environment["XDG_RUNTIME_DIR"])).count == 1)
+    }
+  }
+
   @Test("a killed keeper leaves no server behind")
   func killedKeeper() async throws {
     try await withRuntimeFolder { environment in

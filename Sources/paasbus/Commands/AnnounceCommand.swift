@@ -3,7 +3,7 @@ import Platforms
 import Presence
 import Redis
 
-struct AnnounceCommand: AsyncParsableCommand {
+struct AnnounceCommand: LastingCommand {
   static let configuration = CommandConfiguration(
     commandName: "announce",
     abstract: "Publish that this instance started, and on SIGTERM that it stopped.",
@@ -61,9 +61,8 @@ struct AnnounceCommand: AsyncParsableCommand {
     _ = try metaValues()
   }
 
-  func run() async throws {
+  func run(until signals: AsyncStream<String>) async throws {
     let began = ContinuousClock.now
-    let signals = Signals.stream()
     let setup = Setup(connection)
     let instance = try instance(setup)
     let connector = try await setup.connector()

@@ -2,7 +2,7 @@ import ArgumentParser
 import Presence
 import Redis
 
-struct WatchCommand: AsyncParsableCommand {
+struct WatchCommand: LastingCommand {
   static let configuration = CommandConfiguration(
     commandName: "watch",
     abstract: "Follow the instances of an app as they join and leave.",
@@ -30,8 +30,7 @@ struct WatchCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Only instances whose name matches.", valueName: "glob"))
   var name: String?
 
-  func run() async throws {
-    let signals = Signals.stream()
+  func run(until signals: AsyncStream<String>) async throws {
     let work = Task { try await watch() }
     Task {
       for await _ in signals { work.cancel() }

@@ -94,7 +94,12 @@ struct LocalBus: Sendable {
         remedy: "install the package redis-server, or give --url")
     }
     try LocalBusKeeper.launch(idle: idle)
-    let isUp = try await wait(until: { try await isRunning() })
+    let isUp = try await wait {
+      if try await isRunning() { return true }
+      // Somebody may have ended it meanwhile.
+      if KeeperLock.holder(of: lockPath) == nil { try LocalBusKeeper.launch(idle: idle) }
+      return false
+    }
     guard isUp else {
       throw Failure(
         .configuration, "the local bus did not come up",
@@ -106,7 +111,8 @@ struct LocalBus: Sendable {
   func stop() async throws -> Bool {
     guard let keeper = KeeperLock.holder(of: lockPath) else { return false }
     kill(keeper, SIGTERM)
-    let hasEnded = try await wait(until: { KeeperLock.holder(of: lockPath) == nil })
+    // Whoever holds the lock next is somebody else's.
+    let hasEnded = try await wait { KeeperLock.holder(of: lockPath) != keeper }
     guard hasEnded else {
       throw Failure(
         .failed, "the local bus did not end", remedy: "look at the process \(keeper)")
@@ -114,11 +120,11 @@ struct LocalBus: Sendable {
     return true
   }
 
-  private func wait(until condition: () async throws -> Bool) async throws -> Bool {
+  private func wait(_ isDone: () async throws -> Bool) async throws -> Bool {
     let deadline = ContinuousClock.now + Self.patience
-    while try await !condition() {
+    while try await !isDone() {
       guard ContinuousClock.now < deadline else { return false }
-      try await Task.sleep(for: .milliseconds(20))
+      try await Task.sleep(for: .milliseconds(50))
     }
     return true
   }

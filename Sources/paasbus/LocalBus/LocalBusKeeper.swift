@@ -1,7 +1,5 @@
 import CSupervisor
-import Dispatch
 import Redis
-import Synchronization
 
 #if canImport(Glibc)
   import Glibc
@@ -37,10 +35,18 @@ struct LocalBusKeeper {
       posix_spawn_file_actions_addopen(&actions, descriptor, "/dev/null", O_RDWR, 0)
     }
     let words = ["paasbus", "local", "keep", "--idle", "\(max(1, idle.components.seconds))s"]
+    // A command that waits for its signals has them blocked; the keeper does so for itself.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
     defer { for argument in arguments { free(argument) } }
     var child = pid_t()
-    let failure = posix_spawn(&child, "/proc/self/exe", &actions, nil, &arguments, environ)
+    let failure = posix_spawn(&child, "/proc/self/exe", &actions, &attributes, &arguments, environ)
     guard failure == 0 else {
       throw Failure(
         .configuration, "cannot start the local bus (\(String(cString: strerror(failure))))",
@@ -53,19 +59,36 @@ struct LocalBusKeeper {
   /// Keeps the server until nobody has used it for `idle`, or until SIGTERM.
   func run() throws {
     detach()
+    // Waited for, not handled, so that none is lost: nor blocked too late, since threads inherit it.
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    sigaddset(&signals, SIGTERM)
+    sigaddset(&signals, SIGCHLD)
+    pthread_sigmask(SIG_BLOCK, &signals, nil)
     // Whoever comes second has nothing to do.
     guard KeeperLock.take(bus.lockPath) else { return }
-    let ending = Ending()
-    let termination = ending.onSignal()
-    defer { termination.cancel() }
-    let inspection = Task { await inspect(ending) }
-    defer { inspection.cancel() }
-    for _ in 0..<Self.mostRestarts {
-      guard let server = ending.start(spawn) else { break }
-      var status: CInt = 0
-      while waitpid(server, &status, 0) == -1 && errno == EINTR {}
+    let inspection = Task {
+      await waitUntilIdle()
+      kill(getpid(), SIGTERM)
     }
+    defer { inspection.cancel() }
+    keepServer(signals)
     unlink(bus.socketPath)
+  }
+
+  private func keepServer(_ signals: sigset_t) {
+    for _ in 0..<Self.mostRestarts {
+      guard let server = spawn() else { return }
+      var number: CInt = 0
+      var hasEnded = false
+      while !hasEnded {
+        var waited = signals
+        guard sigwait(&waited, &number) == 0 else { continue }
+        if number == SIGTERM { kill(server, SIGKILL) }
+        hasEnded = waitpid(server, nil, number == SIGTERM ? 0 : WNOHANG) == server
+      }
+      if number == SIGTERM { return }
+    }
   }
 
   /// Leaves the session and the descriptors of whoever started us: what ends that terminal is not
@@ -90,8 +113,8 @@ struct LocalBusKeeper {
     return child > 0 ? child : nil
   }
 
-  /// Ends the server once nobody else has been connected for `idle`.
-  private func inspect(_ ending: Ending) async {
+  /// Returns once nobody else has been connected for `idle`.
+  private func waitUntilIdle() async {
     var lastUse = ContinuousClock.now
     let connector = RedisConnector(endpoint: bus.endpoint, timeout: .seconds(2))
     while !Task.isCancelled, ContinuousClock.now - lastUse < idle {
@@ -101,46 +124,11 @@ struct LocalBusKeeper {
       if others != 0 { lastUse = .now }
       try? await Task.sleep(for: min(Self.inspectionInterval, idle))
     }
-    ending.end()
   }
 
   private static func otherClients(on connection: RedisConnection) async throws -> Int {
     let text = try await connection.send(RedisCommand("INFO", "clients")).string ?? ""
     let line = text.split(whereSeparator: \.isNewline).first { $0.hasPrefix("connected_clients:") }
     return (line?.split(separator: ":").last.flatMap { Int($0) } ?? 2) - 1
-  }
-}
-
-/// Whether the keeper is to end, and the server that has to end with it.
-private final class Ending: Sendable {
-  private struct State {
-    var isOver = false
-    var server: pid_t?
-  }
-
-  private let state = Mutex(State())
-
-  /// Starts a server; nil when it is over, or the server cannot be started.
-  func start(_ spawn: () -> pid_t?) -> pid_t? {
-    state.withLock { state in
-      guard !state.isOver else { return nil }
-      state.server = spawn()
-      return state.server
-    }
-  }
-
-  func end() {
-    state.withLock { state in
-      state.isOver = true
-      if let server = state.server { kill(server, SIGKILL) }
-    }
-  }
-
-  func onSignal() -> any DispatchSourceSignal {
-    signal(SIGTERM, SIG_IGN)
-    let source = DispatchSource.makeSignalSource(signal: SIGTERM, queue: .global())
-    source.setEventHandler { self.end() }
-    source.resume()
-    return source
   }
 }
