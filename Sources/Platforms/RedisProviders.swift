@@ -30,7 +30,13 @@ struct RedisProvider: Sendable {
       guard let host = environment[name] else { return .absent }
       guard host.contains("://") else {
         var parts = RedisParts(host: host)
-        parts.port = environment[port]
+        if let text = environment[port] {
+          guard RedisParts.isPort(text) else {
+            throw RedisURLError(
+              "\(port) is no number from 1 to 65535", remedy: "correct it, or unset it for 6379")
+          }
+          parts.port = text
+        }
         parts.username = user.flatMap { environment[$0] }
         parts.password = environment[password]
         return .endpoint(try parts.endpoint())
@@ -107,6 +113,12 @@ struct RedisParts {
     endpoint.password = password.flatMap { $0.isEmpty ? nil : $0 }
     endpoint.database = database
     return endpoint
+  }
+
+  static func isPort(_ text: String) -> Bool {
+    let digits = number(text)
+    return digits.allSatisfy { $0.isASCII && $0.isNumber }
+      && (1...65_535).contains(Int(digits) ?? 0)
   }
 
   /// The port itself: Kubernetes and Docker links set `REDIS_PORT=tcp://10.0.0.1:6379` for a

@@ -145,10 +145,7 @@ public actor Announcer {
       instance, elapsed: .now - began, channel: options.channel, lastChannel: channel,
       history: options.history, on: connection)
     if outcome.word == "channel" {
-      throw RedisError(
-        .configuration,
-        "the bus \(instance.app) uses the channel \(outcome.channel ?? "?")",
-        remedy: "leave --channel away, or give the same")
+      throw RedisError.otherChannel(outcome.channel ?? "?", ofBus: instance.app)
     }
     let clock = ServerClock(time: outcome.now, asked: asked)
     channel = outcome.channel ?? channel

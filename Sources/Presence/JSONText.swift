@@ -9,7 +9,11 @@ public struct JSONText: Sendable {
   public init() {}
 
   public mutating func member(_ name: String, _ value: String?) {
-    guard let value, !value.isEmpty else { return }
+    if let value, !value.isEmpty { always(name, value) }
+  }
+
+  /// A member that is there even if it is empty.
+  public mutating func always(_ name: String, _ value: String) {
     key(name)
     string(value)
   }

@@ -1,3 +1,5 @@
+import Redis
+
 /// The keys of one app's bus.
 ///
 /// All but ``apps`` carry the app's hash tag, so that they share a slot of a cluster and one
@@ -41,5 +43,14 @@ public struct Keys: Sendable, Hashable {
       return isPlain || "._-".unicodeScalars.contains(scalar) ? Character(scalar) : "-"
     }
     return String(allowed.prefix(100))
+  }
+}
+
+extension RedisError {
+  /// A bus has one channel; a command asked for another one.
+  public static func otherChannel(_ channel: String, ofBus app: String) -> RedisError {
+    RedisError(
+      .configuration, "the bus \(app) uses the channel \(channel)",
+      remedy: "leave --channel away, or give the same")
   }
 }

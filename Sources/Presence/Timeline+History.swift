@@ -13,6 +13,7 @@ extension Timeline {
   /// Begins a reading: where to read from (inclusive).
   public mutating func begin(_ bus: Position) -> (from: Position, output: [WatchOutput]) {
     reading = Reading(isDeep: reading.isDeep)
+    absences = 0
     let birth = Position(epoch: bus.epoch, seq: 0)
     guard let position, let verified else {
       (position, verified) = (birth, birth)
@@ -118,7 +119,12 @@ extension Timeline {
   public mutating func abandon() -> [WatchOutput] {
     isBehind = false
     let waiting = suspects.take()
-    return tell(waiting.list, uncounted: waiting.uncounted)
+    var output: [WatchOutput] = []
+    if absences >= 2 {
+      (position, verified, shown, absences) = (nil, nil, ShownEvents(), 0)
+      output = [.reset(epoch: nil)]
+    }
+    return output + tell(waiting.list, uncounted: waiting.uncounted)
   }
 
   // MARK: Suspects

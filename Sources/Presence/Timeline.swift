@@ -15,6 +15,9 @@ public struct Timeline: Sendable {
   /// So much unverified is the most that can be retracted for certain.
   private static let mostUnverified: Int64 = 61_440
 
+  /// So many other apps are told by name.
+  static let mostOtherApps = 20
+
   public let app: String
   /// Other apps that publish on the same channel; a few of them.
   public private(set) var otherApps: Set<String> = []
@@ -27,6 +30,8 @@ public struct Timeline: Sendable {
   /// Something is missing, or the bus has said otherwise.
   var isBehind = false
   var reading = Reading()
+  /// How many comparisons in a row have found no bus.
+  var absences = 0
   /// The bare word that follows a plain event.
   private var expectedWord: String?
 
@@ -74,7 +79,7 @@ public struct Timeline: Sendable {
     if event.instance.isPlain { expectedWord = event.type.plainWord }
     // Apps share a channel unless told otherwise; another bus's events are not ours to show.
     guard event.instance.app == app else {
-      if otherApps.count < 20 { otherApps.insert(event.instance.app) }
+      if otherApps.count <= Self.mostOtherApps { otherApps.insert(event.instance.app) }
       return []
     }
     return receive(event, bytes)
@@ -121,7 +126,12 @@ public struct Timeline: Sendable {
   // MARK: Comparison
 
   /// The bus as it was read after everything up to `before` had been shown.
+  ///
+  /// A bus that is gone is mostly born anew within moments, by the instances that announce
+  /// themselves again; that it stays away is said at the second comparison.
   public mutating func compare(_ bus: Position?, shownBefore before: Position?) {
+    absences = bus == nil && before != nil ? absences + 1 : 0
+    if absences >= 2 { isBehind = true }
     guard let bus, bus != before else { return }
     guard let before else {
       isBehind = isBehind || bus.seq > 0

@@ -16,8 +16,9 @@ public enum WatchOutput: Sendable, Hashable {
   case message(String)
   /// The history no longer holds these numbers.
   case gap(from: Int64, to: Int64)
-  /// The bus lost data or was born again; what has not been shown follows.
-  case reset(epoch: Int64)
+  /// The bus lost data or was born again, and what has not been shown follows; without an epoch
+  /// it is gone, and nobody has announced on it since.
+  case reset(epoch: Int64?)
   /// An event that was shown stands in no history.
   case retracted(seq: Int64)
 }

@@ -175,10 +175,17 @@ struct WatchSession {
         pending = nil
       }
     }
-    for app in timeline.otherApps.subtracting(knownApps) { watcher.notify(.otherApp(app)) }
-    knownApps = timeline.otherApps
+    tellOtherApps(timeline)
     for case .event(let event, _) in output { learn(event.instance) }
     if !output.isEmpty { try await show(output) }
+  }
+
+  private mutating func tellOtherApps(_ timeline: Timeline) {
+    for app in timeline.otherApps.subtracting(knownApps).sorted() {
+      knownApps.insert(app)
+      let isOneTooMany = knownApps.count > Timeline.mostOtherApps
+      watcher.notify(isOneTooMany ? .manyOtherApps : .otherApp(app))
+    }
   }
 
   private mutating func learn(_ instance: Instance) {
@@ -194,9 +201,10 @@ struct WatchSession {
     let before = timeline.position
     let bus = try await BusState.read(keys: keys, on: query)
     if let other = bus.channel, other != channel {
-      throw RedisError(
-        watcher.options.channel == nil ? .passing : .configuration,
-        "the bus \(keys.app) now uses the channel \(other)", remedy: "leave --channel away")
+      var error = RedisError.otherChannel(other, ofBus: keys.app)
+      // Where none was asked for, the next connection listens to this one.
+      if watcher.options.channel == nil { error.kind = .passing }
+      throw error
     }
     timeline.compare(bus.position, shownBefore: before)
     // A pong says something of the question right before it only.

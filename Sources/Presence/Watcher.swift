@@ -39,6 +39,8 @@ public struct Watcher: Sendable {
     case cannotReap
     /// Another app publishes on the same channel.
     case otherApp(String)
+    /// More of them than are told by name.
+    case manyOtherApps
   }
 
   public static let defaultChannel = "instances"
@@ -99,9 +101,7 @@ public struct Watcher: Sendable {
     guard let app else { return options.channel ?? Self.defaultChannel }
     let own = try await BusState.read(keys: Keys(app: app), on: query).channel
     if let own, let asked = options.channel, own != asked {
-      throw RedisError(
-        .configuration, "the bus \(app) uses the channel \(own)",
-        remedy: "leave --channel away, or give the same")
+      throw RedisError.otherChannel(own, ofBus: app)
     }
     return own ?? options.channel ?? Self.defaultChannel
   }

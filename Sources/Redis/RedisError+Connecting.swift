@@ -33,14 +33,17 @@ extension RedisError {
     else { return self }
     var copy = self
     copy.problem = "\(problem) (\(endpoint.redactedURL))"
+    if case .unixSocket = endpoint.address, remedy == Self.hostRemedy {
+      copy.remedy = "check that the server runs and that this is the path of its socket"
+    }
     return copy
   }
 
   private static func unreachable(_ cause: String) -> RedisError {
-    RedisError(
-      .unreachable, "cannot reach Redis: \(cause)",
-      remedy: "check that it runs and that host and port of the URL are right")
+    RedisError(.unreachable, "cannot reach Redis: \(cause)", remedy: hostRemedy)
   }
+
+  private static let hostRemedy = "check that it runs and that host and port of the URL are right"
 
   private static func connection(_ error: NIOConnectionError) -> RedisError {
     if let failed = error.connectionErrors.first?.error {

@@ -1,3 +1,5 @@
+import NIOCore
+
 /// What went wrong between us and a Redis server, as a value: the kind decides what to do, the
 /// texts tell a person.
 public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
@@ -97,8 +99,14 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
 
   static func timedOut(after timeout: Duration) -> RedisError {
     RedisError(
-      .unreachable, "Redis did not answer within \(timeout)",
+      .unreachable, "Redis did not answer within \(text(timeout))",
       remedy: "check the server, or allow more with --timeout")
+  }
+
+  private static func text(_ duration: Duration) -> String {
+    let milliseconds = TimeAmount(duration).nanoseconds / 1_000_000
+    return milliseconds < 1000 || milliseconds % 1000 != 0
+      ? "\(milliseconds) ms" : "\(milliseconds / 1000) s"
   }
 
   static func replyTooLarge(limit: Int) -> RedisError {

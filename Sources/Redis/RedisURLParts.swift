@@ -12,7 +12,9 @@ struct RedisURLParts {
     guard let marker = url.firstRange(of: "://") else {
       throw RedisURLError(
         url.isEmpty ? "the URL is empty" : "the URL has no scheme",
-        remedy: "begin it with redis://, as in redis://localhost:6379")
+        remedy: url.hasPrefix("/")
+          ? "write the path of a socket as unix:///PATH"
+          : "begin it with redis://, as in redis://localhost:6379")
     }
     scheme = url[..<marker.lowerBound].lowercased()
     var rest = url[marker.upperBound...]

@@ -92,13 +92,26 @@ enum Program {
       Diagnostics.error("\(failure.problem): \(failure.remedy)")
       return failure.status.rawValue
     }
-    let message = PaasbusCommand.message(for: error)
     if code == .success {
-      print(PaasbusCommand.fullMessage(for: error))
+      do {
+        try StandardStreams.write(Array((PaasbusCommand.fullMessage(for: error) + "\n").utf8))
+      } catch {
+        return report(error)
+      }
     } else if !(error is ExitCode) {
-      Diagnostics.error("\(message): see 'paasbus --help'")
+      Diagnostics.error("\(PaasbusCommand.message(for: error)): see \(help(for: error))")
     }
     return code.rawValue
+  }
+
+  /// The help of the command that was meant, in quotes, as the parser names it.
+  private static func help(for error: any Error) -> String {
+    let text = PaasbusCommand.fullMessage(for: error)
+    let own = "'paasbus --help'"
+    guard let end = text.ranges(of: " --help'").last?.upperBound,
+      let start = text[..<end].ranges(of: "'paasbus").last?.lowerBound
+    else { return own }
+    return String(text[start..<end])
   }
 }
 

@@ -34,6 +34,7 @@ struct BadInputTests {
       (["wacht"], "wacht"),
       (["list", "--state", "gone"], "--state"),
       (["list", "--nonsense"], "--nonsense"),
+      (["announce", "--lease", "0"], "see 'paasbus announce --help'"),
     ])
   func usage(words: [String], text: String) async throws {
     try await expect(
@@ -152,11 +153,16 @@ struct BadInputTests {
         "/bin/bash", ["-c", "\(line) list -q | true; echo ${PIPESTATUS[0]}"])
       #expect(try await pipe.exitStatus() == 0)
       #expect(pipe.output == "0\n" && pipe.errorOutput.isEmpty)
-      for sink in [">&-", ">/dev/full"] {
-        let closed = try ManagedProcess("/bin/bash", ["-c", "\(line) list \(sink)"])
-        #expect(try await closed.exitStatus() == 1)
-        #expect(closed.errorOutput.contains("standard output"))
+      for command in ["list", "--version", "--help"] {
+        for sink in [">&-", ">/dev/full"] {
+          let closed = try ManagedProcess("/bin/bash", ["-c", "\(line) \(command) \(sink)"])
+          #expect(try await closed.exitStatus() == 1)
+          #expect(closed.errorOutput.contains("standard output"))
+        }
       }
+      let quiet = try ManagedProcess("/bin/bash", ["-c", "\(line) watch | head -1"])
+      #expect(try await quiet.exitStatus() == 0)
+      #expect(quiet.lines.count == 1)
       announce.signal(SIGTERM)
     }
   }

@@ -59,6 +59,7 @@ struct ChannelTests {
       }
       let messages = try await watch.waitFor("message", count: rubbish.count)
       #expect(messages.count == rubbish.count)
+      #expect(messages.allSatisfy { $0["text"] != nil })
       #expect(!watch.output.contains("\u{1b}") && !watch.output.contains("\u{202e}"))
       let announce = try await Paasbus.announce(on: server)
       _ = try await watch.waitFor("start")
@@ -135,7 +136,7 @@ struct ChannelTests {
   func channels() async throws {
     try await RedisServer.with { server in
       let one = try await Paasbus.announce("--channel", "mine", on: server)
-      for command in ["announce", "watch"] {
+      for command in ["announce", "watch", "list"] {
         let two = try Paasbus.start(command, "--channel", "other", on: server)
         #expect(try await two.exitStatus() == 78)
       }

@@ -31,6 +31,25 @@ struct DataLossTests {
     }
   }
 
+  @Test("a bus that is gone and that nobody announces on again is a reset")
+  func goneForGood() async throws {
+    try await RedisServer.with { server in
+      let announce = try await Paasbus.announce("--name", "w", on: server)
+      let watch = try await Paasbus.watch(on: server)
+      try await eventually("it shows who is there") { !watch.lines.isEmpty }
+      announce.signal(SIGKILL)
+      server.kill()
+      try await server.start()
+      let reset = try await watch.waitFor("reset")
+      #expect(reset.first?["epoch"] == nil)
+      let other = try await Paasbus.announce("--name", "x", on: server)
+      _ = try await watch.waitFor("start")
+      other.signal(SIGTERM)
+      _ = try await watch.waitFor("stop")
+      #expect(watch.lines.count == 4, "\(watch.output)")
+    }
+  }
+
   @Test("after a fail-over that lost the last writes everybody is there again, and nobody lost")
   func failOver() async throws {
     try await RedisServer.with(usesTCP: true) { master in

@@ -142,7 +142,8 @@ struct StopTests {
       #expect(
         status == 69
           || history.count { $0.contains(#""type":"start""#) }
-            == history.count { $0.contains(#""type":"stop""#) })
+            == history.count { $0.contains(#""type":"stop""#) }
+      )
     }
   }
 

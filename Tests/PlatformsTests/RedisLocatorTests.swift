@@ -145,6 +145,16 @@ struct RedisLocatorTests {
     #expect(try locate(environment)?.endpoint.redactedURL == shown)
   }
 
+  @Test("a port that is none is blamed on its own variable")
+  func badPort() {
+    let environment = ["OPENSHIFT_REDIS_HOST": "127.0.0.1", "OPENSHIFT_REDIS_PORT": "zzz"]
+    #expect {
+      try RedisLocator.locate(url: nil, environment: environment)
+    } throws: { error in
+      "\(error)".contains("OPENSHIFT_REDIS_PORT is no number")
+    }
+  }
+
   @Test("the providers' variables come in the documented order")
   func documentedOrder() {
     #expect(

@@ -104,7 +104,7 @@ struct Reader {
         last = min(last ?? place, Position(epoch: place.epoch, seq: seq - 1))
       case .reset(let epoch):
         isAnew = true
-        if last?.epoch != epoch { last = Position(epoch: epoch, seq: 0) }
+        if let epoch, last?.epoch != epoch { last = Position(epoch: epoch, seq: 0) }
       case .message, .foreign, .snapshot: break
       }
     }

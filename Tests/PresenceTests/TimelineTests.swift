@@ -65,7 +65,7 @@ private struct Bench {
     case .foreign(let type, let at): "foreign \(type) at \(at)"
     case .message: "message"
     case .gap(let from, let to): "gap \(from)-\(to)"
-    case .reset(let epoch): "reset \(epoch)"
+    case .reset(let epoch): "reset \(epoch.map(String.init) ?? "to nothing")"
     case .retracted(let seq): "retracted \(seq)"
     }
   }
@@ -249,6 +249,25 @@ struct TimelineTests {
       bench.read(before: old) == [
         "replay 4 web.1", "replay 5 web.1", "reset 2000", "live 1 web.1",
       ])
+  }
+
+  @Test("a bus that stays away is a reset once, and what comes then is shown from its birth on")
+  func goneForGood() {
+    var bench = Bench(at: 3)
+    bench.timeline.connectionWasLost()
+    #expect(bench.timeline.abandon() == [])
+    bench.timeline.compare(nil, shownBefore: bench.timeline.position)
+    #expect(!bench.timeline.needsHistory)
+    bench.timeline.compare(nil, shownBefore: bench.timeline.position)
+    #expect(bench.timeline.abandon().map(Bench.short) == ["reset to nothing"])
+    bench.timeline.compare(nil, shownBefore: bench.timeline.position)
+    bench.timeline.compare(nil, shownBefore: bench.timeline.position)
+    #expect(!bench.timeline.needsHistory)
+    bench.epoch = 2_000
+    (bench.history, bench.last) = ([:], 0)
+    bench.write(1)
+    #expect(bench.receive(Bench.bytes(1, epoch: 2_000)) == [])
+    #expect(bench.read() == ["live 1 web.1"])
   }
 
   @Test("a new epoch without events is noticed by the comparison")

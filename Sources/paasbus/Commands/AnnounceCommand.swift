@@ -53,9 +53,12 @@ struct AnnounceCommand: LastingCommand {
     if let history, !(1...10_000_000).contains(history) {
       throw ValidationError("--history must be from 1 to 10000000")
     }
-    let texts = [name, process, release, commit, region].compactMap { $0 } + meta
-    for text in texts where text.unicodeScalars.contains(where: \.isUnsafeInText) {
-      throw ValidationError("\(Visible.text(String(text.prefix(60)))) holds control characters")
+    let texts =
+      [("--name", name), ("--process", process), ("--release", release), ("--commit", commit)]
+      + [("--region", region)] + meta.map { ("--meta", $0) }
+    for (option, text) in texts
+    where text?.unicodeScalars.contains(where: \.isUnsafeInText) ?? false {
+      throw ValidationError("\(option) holds control characters")
     }
     if let name, name.isEmpty { throw ValidationError("--name must not be empty") }
     _ = try metaValues()

@@ -29,7 +29,11 @@ struct ListCommand: AsyncParsableCommand {
     let connector = try await setup.connector()
     let snapshot = try await connector.withConnection { connection -> Snapshot? in
       guard let app = try await setup.readableApp(on: connection) else { return nil }
-      return try await Snapshot.read(keys: Keys(app: app), on: connection)
+      let snapshot = try await Snapshot.read(keys: Keys(app: app), on: connection)
+      if let own = snapshot.channel, let asked = setup.channel, own != asked {
+        throw RedisError.otherChannel(own, ofBus: app)
+      }
+      return snapshot
     }
     let instances = (snapshot?.instances ?? []).filter(isWanted)
     if json {

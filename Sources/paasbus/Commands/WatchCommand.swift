@@ -35,6 +35,10 @@ struct WatchCommand: LastingCommand {
     Task {
       for await _ in signals { work.cancel() }
     }
+    Task {
+      await StandardStreams.waitUntilUnread()
+      work.cancel()
+    }
     try await work.value
   }
 
@@ -72,6 +76,7 @@ struct WatchCommand: LastingCommand {
     case .cannotReap:
       diagnostics.detail("this user may not write, so leases that run out are left to others")
     case .otherApp(let app): diagnostics.note("the app \(app) uses the same channel; not shown")
+    case .manyOtherApps: diagnostics.note("many more apps use the same channel; none is shown")
     }
   }
 }

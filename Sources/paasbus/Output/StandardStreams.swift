@@ -46,6 +46,16 @@ enum StandardStreams {
     }
   }
 
+  /// Returns once nobody can read any more what we write, which a write would tell only when there
+  /// is something to write; or when the task is cancelled.
+  static func waitUntilUnread() async {
+    while !Task.isCancelled {
+      var state = pollfd(fd: 1, events: 0, revents: 0)
+      if poll(&state, 1, 0) > 0, state.revents & Int16(POLLERR | POLLHUP) != 0 { return }
+      try? await Task.sleep(for: .milliseconds(500))
+    }
+  }
+
   static func writeError(_ text: String) {
     let bytes = Array(text.utf8)
     _ = bytes.withUnsafeBytes { Self.write(2, $0) }

@@ -32,7 +32,7 @@ struct WatchRendering: Sendable {
       text.member("foreign", true)
     case .message(let message):
       remark("message", &text)
-      text.member("text", message)
+      text.always("text", message)
     case .gap(let from, let to):
       remark("gap", &text)
       text.member("from", from)
@@ -72,8 +72,9 @@ struct WatchRendering: Sendable {
     case .gap(let from, let to):
       "? gap     \(to - from + 1) events are no longer in the history (\(from) to \(to))"
     case .reset(let epoch):
-      "? reset   the bus lost data or was born again "
-        + "(\(LocalTime(milliseconds: epoch).dayAndTime))"
+      epoch.map {
+        "? reset   the bus lost data or was born again (\(LocalTime(milliseconds: $0).dayAndTime))"
+      } ?? "? reset   the bus is gone, and with it who was there"
     case .retracted(let seq): "? retracted  event \(seq) was not true"
     }
   }
