@@ -50,7 +50,10 @@ struct RedisLogin {
   private func check(_ replies: [RedisValue]) throws {
     // A name is a help to others and no need of ours, so its refusal is no fault. A SELECT that
     // is not offered is none either: keys and messages carry the app's name.
-    try replies.first?.get()
+    // MISCONF, which Redis answers to PING of all commands that write nothing, speaks of writes.
+    if case .error(let text)? = replies.first, !text.hasPrefix("MISCONF") {
+      throw RedisError.server(text)
+    }
     guard endpoint.database != 0, case .error(let text)? = replies.at(1) else { return }
     guard text.contains("out of range") else { return }
     throw RedisError(

@@ -41,16 +41,86 @@ struct ServerErrorTests {
       let begun = ContinuousClock.now
       try await eventually("the lease is over") { ContinuousClock.now - begun > .seconds(3) }
       _ = try await server.cli(fault.end)
-      try await eventually("its end is said") {
-        announce.errorOutput.contains("connected to Redis again")
-      }
-      #expect(announce.errorLines.count == 3, "\(announce.errorOutput)")
+      try await expectOneLineEachWay(announce)
       #expect(announce.errorLines.at(1)?.contains(fault.says) == true, "\(announce.errorOutput)")
       announce.signal(SIGTERM)
       #expect(try await announce.exitStatus() == 0)
       _ = try await watch.waitFor("stop")
       #expect(watch.lines.count == 2, "\(watch.output)")
     }
+  }
+
+  @Test("a disk that cannot be written to, which stops all writes")
+  func misconfigured() async throws {
+    try await RedisServer.with(options: ["--dir", "FOLDER/data"]) { folder in
+      try FileManager.default.createDirectory(
+        at: folder.appending(path: "data"), withIntermediateDirectories: true)
+    } _: { server in
+      let watch = try await Paasbus.watch(on: server)
+      let announce = try await Paasbus.announce("--lease", "2s", on: server)
+      _ = try await watch.waitFor("start")
+      try FileManager.default.removeItem(at: server.folder.appending(path: "data"))
+      try await server.command("CONFIG", "SET", "save", "3600 1")
+      try await server.command("BGSAVE")
+      try await eventually("it is said") {
+        announce.errorOutput.contains("MISCONF")
+      }
+      let list = try Paasbus.start("list", on: server)
+      #expect(try await list.exitStatus() == 0, "\(list.errorOutput)")
+      try await server.cli("CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
+      try await expectOneLineEachWay(announce)
+      announce.signal(SIGTERM)
+      _ = try await watch.waitFor("stop")
+      #expect(watch.lines.count == 2, "\(watch.output)")
+    }
+  }
+
+  @Test("a replica whose master is gone")
+  func masterDown() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      let announce = try await Paasbus.announce("--lease", "2s", on: server)
+      _ = try await watch.waitFor("start")
+      try await server.command("CONFIG", "SET", "replica-serve-stale-data", "no")
+      try await server.command("REPLICAOF", "127.0.0.1", "1")
+      // A write is refused for what the server is, a read for its master.
+      try await eventually("it is said") { announce.errorOutput.contains("READONLY") }
+      try await eventually("the watcher says it") { watch.errorOutput.contains("MASTERDOWN") }
+      try await server.cli("REPLICAOF", "NO", "ONE")
+      try await expectOneLineEachWay(announce)
+      try await eventually("the watcher is back") { watch.errorOutput.contains("Redis again") }
+      announce.signal(SIGTERM)
+      _ = try await watch.waitFor("stop")
+      #expect(watch.objects(ofType: "lost").isEmpty, "\(watch.output)")
+    }
+  }
+
+  @Test("a server that still loads its data is waited for")
+  func loading() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      let announce = try await Paasbus.announce("--lease", "2s", on: server)
+      _ = try await watch.waitFor("start")
+      try await server.command("DEBUG", "POPULATE", "2000")
+      try await server.command("SAVE")
+      server.kill()
+      try await server.start(
+        moreOptions: [
+          "--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024",
+        ])
+      try await expectOneLineEachWay(announce)
+      announce.signal(SIGTERM)
+      _ = try await watch.waitFor("stop")
+      #expect(watch.objects(ofType: "lost").isEmpty, "\(watch.output)")
+    }
+  }
+
+  /// One line when the trouble begins, behind the first one, and one when it ends.
+  private func expectOneLineEachWay(_ announce: ManagedProcess) async throws {
+    try await eventually("its end is said") {
+      announce.errorOutput.contains("connected to Redis again")
+    }
+    #expect(announce.errorLines.count == 3, "\(announce.errorOutput)")
   }
 
   @Test("a script that keeps the server busy is waited out")

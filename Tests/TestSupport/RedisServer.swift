@@ -62,11 +62,11 @@ public final class RedisServer: Sendable {
     try await body(server)
   }
 
-  /// Starts it (again) and waits until it answers.
-  public func start() async throws {
+  /// Starts it (again) and waits until it answers, with an error at least.
+  public func start(moreOptions: [String] = []) async throws {
     process.set(
       try ManagedProcess(
-        "redis-server", arguments,
+        "redis-server", arguments + moreOptions,
         environment: ManagedProcess.bareEnvironment.merging(environment) { $1 }))
     try await eventually("redis-server takes connections") {
       try await self.command("PING") != .null
