@@ -40,6 +40,13 @@ let package = Package(
       ]
     ),
     .target(name: "TestSupport", dependencies: ["Redis"], path: "Tests/TestSupport"),
+    .executableTarget(
+      name: "soak",
+      dependencies: [
+        "Presence", "Redis", "TestSupport",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Tests/Soak"),
     .testTarget(name: "RedisTests", dependencies: ["Redis", "TestSupport"]),
     .testTarget(name: "PresenceTests", dependencies: ["Presence", "Redis", "TestSupport"]),
     .testTarget(name: "PlatformsTests", dependencies: ["Platforms", "Redis"]),

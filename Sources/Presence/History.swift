@@ -11,7 +11,7 @@ public struct HistoryEntry: Sendable, Hashable {
   }
 
   /// Reads `[id, [field, value, …]]` as `XRANGE` gives it; nil for what no script wrote.
-  init?(_ value: RedisValue) {
+  public init?(_ value: RedisValue) {
     guard let id = value.elements.first?.string, let fields = value.elements.at(1)?.elements,
       fields.first?.string == "event", let bytes = fields.at(1)?.bytes
     else { return nil }

@@ -77,7 +77,7 @@ struct Reaper: Sendable {
   mutating func lookAtConnections(on connection: RedisConnection) async throws {
     let asked = ContinuousClock.now
     let reply = try await connection.pipeline([RedisCommand("CLIENT", "LIST")]).first
-    guard let text = reply?.string else { return probe.turnOff() }
+    guard let text = reply?.string else { return try takeRefusal(reply ?? .null) }
     let missing = probe.list(text, at: asked)
     guard !missing.isEmpty else { return }
     let replies = try await connection.pipeline(
@@ -85,12 +85,24 @@ struct Reaper: Sendable {
     guard ContinuousClock.now - asked <= LeaseObserver.slowestAnswer else {
       return probe.startAnew()
     }
-    guard let now = replies.first.flatMap(ServerClock.milliseconds) else { return }
+    guard let now = replies.first.flatMap(ServerClock.milliseconds) else {
+      return probe.startAnew()
+    }
     let ends = zip(missing, replies.dropFirst()).map { id, score in
       (id: id, end: score.number.flatMap { abs($0) < 9e15 ? Int64($0) : nil })
     }
     try await reap(
       probe.look(ends, at: asked), reason: "connection", now: now, on: connection)
+  }
+
+  /// Where listing clients is refused for good, nobody is looked for any more.
+  private mutating func takeRefusal(_ reply: RedisValue) throws {
+    do {
+      try reply.get()
+    } catch let error as RedisError where error.isTransient {
+      throw error
+    } catch {}
+    probe.turnOff()
   }
 
   private mutating func reap(

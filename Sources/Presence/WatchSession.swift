@@ -241,6 +241,7 @@ struct WatchSession {
   // MARK: Leases
 
   private mutating func look(_ now: ContinuousClock.Instant) async throws {
+    nextLook = now + Self.lookInterval
     // Far enough ahead that whoever dies has been seen for a beat when its lease ends.
     let horizon = beat + Self.lookInterval * 2
     let asked = ContinuousClock.now
@@ -250,7 +251,8 @@ struct WatchSession {
       commands += [reaper.writeCommand, reaper.lookCommand(before: before)]
     }
     let replies = try await query.pipeline(commands)
-    guard let time = replies.first.flatMap(ServerClock.milliseconds) else { return }
+    // A server that cannot even tell the time ends this, and with it whatever has been observed.
+    guard let time = try (replies.first?.get()).flatMap(ServerClock.milliseconds) else { return }
     clock = ServerClock(time: time, asked: asked)
     if let write = replies.at(1), let leases = replies.at(2) {
       if reaper.takeWrite(write) {

@@ -142,6 +142,29 @@ struct ServerErrorTests {
     }
   }
 
+  @Test("the time for which a script kept the server busy counts for nobody's lease")
+  func busyForLong() async throws {
+    try await RedisServer.with(options: ["--lua-time-limit", "50"]) { server in
+      let watch = try await Paasbus.watch(on: server)
+      let announce = try await Paasbus.announce("--lease", "2s", on: server)
+      _ = try await watch.waitFor("start")
+      let busy = try ManagedProcess(
+        "redis-cli", ["-s", server.socketPath, "EVAL", "while true do end", "0"])
+      try await eventually("it is said") { announce.errorOutput.contains("BUSY") }
+      try await pass(.seconds(3))
+      // It is a little late, once the server goes on.
+      announce.signal(SIGSTOP)
+      try await server.cli("SCRIPT", "KILL")
+      _ = try await busy.exitStatus()
+      try await pass(.seconds(1))
+      announce.signal(SIGCONT)
+      try await pass(.seconds(3))
+      announce.signal(SIGTERM)
+      _ = try await watch.waitFor("stop")
+      #expect(watch.objects(ofType: "lost").isEmpty)
+    }
+  }
+
   @Test("scripts that the server forgot are sent again")
   func scriptFlush() async throws {
     try await RedisServer.with { server in

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import Presence
@@ -20,10 +21,6 @@ struct TimelinePropertyTests {
       reader = Reader(at: start)
     }
 
-    func chance(_ oneIn: Int, _ random: inout SeededGenerator) -> Bool {
-      Int.random(in: 0..<oneIn, using: &random) == 0
-    }
-
     mutating func step() throws {
       switch Int.random(in: 0..<20, using: &random) {
       case 0..<6: model.publish()
@@ -36,8 +33,8 @@ struct TimelinePropertyTests {
         timeline.connectionWasLost()
       case 16: compare()
       case 17: if timeline.needsHistory { try readHistory() }
-      case 18: if chance(10, &random) { model.trim(&random) }
-      default: if chance(20, &random) { lose() }
+      case 18: if random.chance(oneIn: 10) { model.trim(&random) }
+      default: if random.chance(oneIn: 20) { lose() }
       }
     }
 

@@ -1,0 +1,66 @@
+import ArgumentParser
+import Foundation
+import TestSupport
+
+/// Lets a fleet of real announcers and watchers live through faults that are drawn at random, and
+/// compares in the end what every watcher printed with the history and with what was really done
+/// to each process.
+@main
+struct SoakCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "soak", abstract: "Announcers and watchers under random faults.")
+
+  @Argument(help: "For how long faults are injected, in seconds.")
+  var seconds = 60
+
+  @Option(help: "The same seed draws the same faults.")
+  var seed = UInt64.random(in: 1...999_999)
+
+  @Option(help: "How many announcers live at a time.")
+  var announcers = 20
+
+  @Option(help: "How many watchers watch; every third through a network that can fall silent.")
+  var watchers = 6
+
+  @Flag(help: "Say what is done as it is done.")
+  var verbose = false
+
+  func run() async throws {
+    print("soak: seed \(seed), \(seconds) s, \(announcers) announcers, \(watchers) watchers")
+    let options = ["--appendonly", "yes", "--appendfsync", "always", "--lua-time-limit", "50"]
+    var verdict: Verdict?
+    try await RedisServer.with(usesTCP: true, options: options) { server in
+      verdict = try await soak(server)
+    }
+    guard let verdict else { throw ExitCode.failure }
+    print(verdict.report)
+    guard verdict.isFine else {
+      print("soak: failed; repeat it with --seed \(seed)")
+      throw ExitCode.failure
+    }
+    print("soak: fine")
+  }
+
+  private func soak(_ server: RedisServer) async throws -> Verdict {
+    let truth = Truth(server: server)
+    let proxy = try await Proxy(to: server)
+    let audience = try await Audience(watchers, server, proxy)
+    let fleet = Fleet(server: server, seed: seed, isVerbose: verbose)
+    let faults = Faults(
+      server: server, proxy: proxy, fleet: fleet, audience: audience, truth: truth,
+      random: SeededGenerator(state: seed), isVerbose: verbose)
+    let recording = Task { await truth.record() }
+    defer { recording.cancel() }
+    let end = ContinuousClock.now + .seconds(seconds)
+    // Deeds go on while a fault lasts.
+    async let deeds: Void = fleet.live(count: announcers, until: end)
+    let injected = try await faults.inject(until: end)
+    try await deeds
+    try await fleet.end()
+    try await truth.capture()
+    try await audience.settle(at: await truth.last)
+    return Verdict(
+      truth: await truth.events, members: await fleet.members, watches: audience.watches,
+      faults: injected)
+  }
+}
