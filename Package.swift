@@ -17,6 +17,7 @@ let package = Package(
     // The module map links libhiredis.a, so the binary needs no hiredis where it runs.
     .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
     .target(name: "CSupervisor"),
+    .target(name: "Supervisor", dependencies: ["CSupervisor"]),
     .target(
       name: "Redis",
       dependencies: [
@@ -35,7 +36,7 @@ let package = Package(
     .executableTarget(
       name: "paasbus",
       dependencies: [
-        "CSupervisor", "Platforms", "Presence", "Redis",
+        "CSupervisor", "Platforms", "Presence", "Redis", "Supervisor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]
     ),
@@ -49,6 +50,7 @@ let package = Package(
       path: "Tests/Soak"),
     .testTarget(name: "RedisTests", dependencies: ["Redis", "TestSupport"]),
     .testTarget(name: "PresenceTests", dependencies: ["Presence", "Redis", "TestSupport"]),
+    .testTarget(name: "SupervisorTests", dependencies: ["Supervisor", "TestSupport"]),
     .testTarget(name: "PlatformsTests", dependencies: ["Platforms", "Redis"]),
     .testTarget(
       name: "CommandTests", dependencies: ["paasbus", "Presence", "Redis", "TestSupport"]),

@@ -2,21 +2,73 @@
 #include "CSupervisor.h"
 
 #include <errno.h>
-#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifdef __linux__
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #endif
 
-static void restore_signals(void) {
-    struct sigaction standard = {.sa_handler = SIG_DFL};
-    for (int number = 1; number < NSIG; number++) sigaction(number, &standard, NULL);
+#ifndef __linux__
+extern char **environ;
+#endif
+
+static csupervisor_signals inherited;
+static int argument_count = 0;
+static char **arguments = NULL;
+
+// glibc hands the arguments to every initialiser; other C libraries pass nothing.
+__attribute__((constructor)) static void keep_what_we_began_with(int count, char **vector) {
+    struct sigaction action;
+    sigemptyset(&inherited.ignored);
+    for (int number = 1; number < NSIG; number++) {
+        if (sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
+            sigaddset(&inherited.ignored, number);
+    }
+    pthread_sigmask(SIG_SETMASK, NULL, &inherited.blocked);
+#ifdef __GLIBC__
+    argument_count = count;
+    arguments = vector;
+#else
+    (void)count;
+    (void)vector;
+#endif
 }
 
-pid_t csupervisor_spawn(const char *const arguments[]) {
+// In the child, which runs in the parent's memory until it executes the program.
+static void set_signals(const csupervisor_signals *signals) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    for (int number = 1; number < NSIG; number++) {
+        action.sa_handler = sigismember(&signals->ignored, number) == 1 ? SIG_IGN : SIG_DFL;
+        sigaction(number, &action, NULL);
+    }
+}
+
+static void lead_group(void) {
+    const pid_t parents = getpgrp();
+    setpgid(0, 0);
+    // All signals are blocked here, so that this cannot stop us as one in the background.
+    if (tcgetpgrp(STDIN_FILENO) == parents) tcsetpgrp(STDIN_FILENO, getpgrp());
+}
+
+static void execute(const csupervisor_program *program) {
+    char *const *words = (char *const *)program->arguments;
+    char *const *environment = (char *const *)program->environment;
+#ifdef __linux__
+    execvpe(words[0], words, environment);
+#else
+    // The parent, whose memory this is, puts its environment back.
+    environ = (char **)environment;
+    execvp(words[0], words);
+#endif
+}
+
+pid_t csupervisor_spawn(const csupervisor_program *program) {
     const pid_t parent = getpid();
-    // Shared with the child, which runs in our memory until it executes the program.
+    // Shared with the child.
     volatile int failure = 0;
 
     // No handler of ours may run in the child, where it would work on our memory.
@@ -24,39 +76,51 @@ pid_t csupervisor_spawn(const char *const arguments[]) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
 
+#ifndef __linux__
+    char **const own_environment = environ;
+#endif
     const pid_t child = vfork();
     if (child == 0) {
-        restore_signals();
+        if (program->leads_group) lead_group();
+        set_signals(&program->signals);
 #ifdef __linux__
         // The parent may have died before we asked to be told: then nobody will tell us.
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent) _exit(127);
+        if (prctl(PR_SET_PDEATHSIG, program->death_signal) != 0 || getppid() != parent) _exit(127);
 #endif
-        sigset_t none;
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        execvp(arguments[0], (char *const *)arguments);
+        sigprocmask(SIG_SETMASK, &program->signals.blocked, NULL);
+        execute(program);
         failure = errno;
         _exit(127);
     }
     const int vfork_error = errno;
+#ifndef __linux__
+    environ = own_environment;
+#endif
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (child < 0 || failure != 0) {
-        errno = child < 0 ? vfork_error : failure;
+    if (child < 0) {
+        errno = vfork_error;
+        return -1;
+    }
+    if (failure != 0) {
+        // It ended before it became the program; nobody else is to find it.
+        while (waitpid(child, NULL, 0) == -1 && errno == EINTR) continue;
+        errno = failure;
         return -1;
     }
     return child;
 }
 
-static int argument_count = 0;
-static char **arguments = NULL;
+csupervisor_signals csupervisor_inherited_signals(void) { return inherited; }
 
-#ifdef __GLIBC__
-// glibc hands the arguments to every initialiser; other C libraries pass nothing.
-__attribute__((constructor)) static void keep_arguments(int count, char **vector) {
-    argument_count = count;
-    arguments = vector;
-}
+int csupervisor_process_descriptor(pid_t process) {
+#if defined(__linux__) && defined(SYS_pidfd_open)
+    return (int)syscall(SYS_pidfd_open, process, 0);
+#else
+    (void)process;
+    errno = ENOSYS;
+    return -1;
 #endif
+}
 
 char **csupervisor_arguments(int *count) {
     *count = argument_count;

@@ -21,8 +21,32 @@ public actor Announcer {
     public var stopTimeout = Duration.seconds(3)
     /// Whether a refusal at the first contact ends `run()` with an error.
     public var failsWhenRefused = true
+    /// Whether a stop waits for the outcome of the first contact, so that the shortest run is told
+    /// too; else nothing is announced of it.
+    public var tellsShortRuns = false
 
     public init() {}
+  }
+
+  /// Why an instance stops, and how the command ended that it is.
+  public struct Stop: Sendable, Hashable {
+    /// The signal that asked for it, or how it went by itself: `exit`, `signal`, `pid-gone`.
+    public var reason: String
+    /// The command's status as a shell tells it.
+    public var exit: Int32?
+    /// The signal that ended the command.
+    public var signal: String?
+
+    public init(reason: String, exit: Int32? = nil, signal: String? = nil) {
+      self.reason = reason
+      self.exit = exit
+      self.signal = signal
+    }
+  }
+
+  private enum Request: Sendable {
+    case drain(reason: String)
+    case stop(Stop, at: ContinuousClock.Instant)
   }
 
   public enum Ending: Sendable, Hashable {
@@ -40,11 +64,15 @@ public actor Announcer {
   private let options: Options
   private let began: ContinuousClock.Instant
   private let notify: @Sendable (Notice) -> Void
-  private let stopRequest = AsyncStream<String>.makeStream()
+  private let requests = AsyncStream<Request>.makeStream()
+  /// Ends with the outcome of the first contact, whatever it is.
+  private let firstContact = AsyncStream<Void>.makeStream()
 
   private var instance: Instance
   private var connection: RedisConnection?
   private var channel: String?
+  /// Why it is draining; nil as long as it is not.
+  private var drainReason: String?
   private var isEnding = false
   /// Whether a `start` has been written at all, whatever became of it.
   private var hasSentStart = false
@@ -67,31 +95,67 @@ public actor Announcer {
     self.notify = notify
   }
 
-  /// Ends `run()` with a `stop` of this reason; later calls change nothing.
-  public nonisolated func stop(reason: String) {
-    stopRequest.continuation.yield(reason)
-    stopRequest.continuation.finish()
+  /// Publishes `stopping`, as soon as there is a connection; later calls change nothing.
+  public nonisolated func drain(reason: String) {
+    requests.continuation.yield(.drain(reason: reason))
   }
+
+  /// Ends `run()` with a `stop`; later calls change nothing.
+  public nonisolated func stop(_ stop: Stop) {
+    requests.continuation.yield(.stop(stop, at: .now))
+    requests.continuation.finish()
+  }
+
+  public nonisolated func stop(reason: String) { stop(Stop(reason: reason)) }
 
   /// Announces the instance until it is told to stop.
   ///
   /// - Throws: `RedisError` when the first contact is refused for good (kinds `refused`,
   ///   `configuration`, `nonsense`, `tls`), unless the options say otherwise.
   public func run() async throws -> Ending {
-    try await withThrowingTaskGroup(of: String?.self) { group in
-      group.addTask { [stopRequest] in
-        for await reason in stopRequest.stream { return reason }
-        return nil
-      }
+    try await withThrowingTaskGroup(of: (Stop, ContinuousClock.Instant)?.self) { group in
+      group.addTask { await self.takeRequests() }
       group.addTask {
         try await self.keepPresent()
         return nil
       }
-      let reason = try await group.next() ?? nil
+      let (stop, time) = (try await group.next() ?? nil) ?? (Stop(reason: "exit"), .now)
       isEnding = true
       group.cancelAll()
-      return await end(reason: reason ?? "exit")
+      return await end(stop, deadline: time + options.stopTimeout)
     }
+  }
+
+  private func takeRequests() async -> (Stop, ContinuousClock.Instant)? {
+    for await request in requests.stream {
+      switch request {
+      case .drain(let reason): await startDraining(reason)
+      case .stop(let stop, let time):
+        if options.tellsShortRuns { await awaitFirstContact(until: time + options.stopTimeout) }
+        return (stop, time)
+      }
+    }
+    return nil
+  }
+
+  private func awaitFirstContact(until deadline: ContinuousClock.Instant) async {
+    await withTaskGroup(of: Void.self) { group in
+      group.addTask { [firstContact] in for await _ in firstContact.stream {} }
+      group.addTask { try? await Task.sleep(until: deadline) }
+      await group.next()
+      group.cancelAll()
+    }
+  }
+
+  /// From beside the heartbeats, so that nothing delays it; where it fails, the next registration
+  /// says it again.
+  private func startDraining(_ reason: String) async {
+    guard drainReason == nil else { return }
+    drainReason = reason
+    guard instance.started != nil, let connection else { return }
+    // A stop that is asked for meanwhile must not wait for long.
+    _ = try? await transitions.stopping(
+      instance.id, reason: reason, on: connection.limited(to: options.stopTimeout * 0.25))
   }
 
   // MARK: Presence
@@ -103,6 +167,7 @@ public actor Announcer {
       do {
         if connection == nil { try await connect() }
         guard let clock = try await register() else { return }
+        firstContact.continuation.finish()
         if trouble != nil { notify(.connectionBack) }
         trouble = nil
         backoff.reset()
@@ -110,6 +175,7 @@ public actor Announcer {
       } catch let error as RedisError where !isEnding && !Task.isCancelled {
         let isFirst = instance.started == nil
         if isFirst, options.failsWhenRefused, error.isFinal { throw error }
+        firstContact.continuation.finish()
         if trouble == nil { notify(.connectionLost(error)) }
         trouble = error
         if error.endsConnection { await dropConnection() }
@@ -150,6 +216,9 @@ public actor Announcer {
     let clock = ServerClock(time: outcome.now, asked: asked)
     channel = outcome.channel ?? channel
     instance.started = outcome.started ?? instance.started
+    if let drainReason {
+      _ = try await transitions.stopping(instance.id, reason: drainReason, on: connection)
+    }
     // In a slot of its own on a cluster, so no matter for the script; nor is a refusal one of ours.
     let oldest = outcome.now - Keys.timeToLive.milliseconds
     _ = try await connection.pipeline(
@@ -215,9 +284,8 @@ public actor Announcer {
 
   // MARK: The end
 
-  private func end(reason: String) async -> Ending {
+  private func end(_ stop: Stop, deadline: ContinuousClock.Instant) async -> Ending {
     guard hasSentStart else { return .neverAnnounced }
-    let deadline = ContinuousClock.now + options.stopTimeout
     var backoff = Backoff(longest: .milliseconds(500))
     var failure = RedisError.noTime
     while true {
@@ -227,7 +295,7 @@ public actor Announcer {
         // Half of what is left, so that a connection that hangs leaves time for a new one.
         let connection = try await currentConnection(within: left * 0.5)
         _ = try await transitions.stop(
-          instance, elapsed: .now - began, reason: reason, lastChannel: channel,
+          instance, elapsed: .now - began, stop: stop, lastChannel: channel,
           on: connection.limited(to: left * 0.5))
         await connection.close()
         return .stopped

@@ -79,12 +79,14 @@ public struct Transitions: Sendable {
   ///
   /// - Throws: `RedisError`.
   func stop(
-    _ instance: Instance, elapsed: Duration, reason: String, lastChannel: String? = nil,
+    _ instance: Instance, elapsed: Duration, stop: Announcer.Stop, lastChannel: String? = nil,
     on connection: RedisConnection
   ) async throws -> Outcome {
     let halves = instance.recordHalves
     var extra = JSONText()
-    extra.member("reason", reason)
+    extra.member("reason", stop.reason)
+    extra.member("exit", stop.exit.map(Int64.init))
+    extra.member("signal", stop.signal)
     return try await run(
       Self.scripts.stop,
       [

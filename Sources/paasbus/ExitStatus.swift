@@ -17,6 +17,9 @@ enum ExitStatus: Int32 {
   case refused = 77
   case configuration = 78
   case timedOut = 124
+  /// A wrapped command that is there and cannot be executed; otherwise its own status is ours.
+  case commandNotExecutable = 126
+  case commandNotFound = 127
 }
 
 /// What ends the program with an error: a line for a person and a code for a script.

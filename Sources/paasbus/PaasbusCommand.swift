@@ -36,8 +36,7 @@ enum Version {
 enum Program {
   static func main() {
     StandardStreams.ensureOpen()
-    let arguments = ProcessTitle.arguments
-    ProcessTitle.hidePasswords()
+    let arguments = ProcessTitle.takeArguments()
     signal(SIGPIPE, SIG_IGN)
     exit(run(arguments))
   }
@@ -46,7 +45,9 @@ enum Program {
     do {
       let command = try PaasbusCommand.parseAsRoot(arguments)
       if var command = command as? any MainThreadCommand { return try command.runOnMainThread() }
-      if let command = command as? any LastingCommand { wait(for: command) }
+      if let command = command as? any LastingCommand {
+        untilSignalled { try await command.run(until: $0) }
+      }
       guard let command = command as? any AsyncParsableCommand else {
         var command = command
         try command.run()
@@ -62,15 +63,18 @@ enum Program {
     }
   }
 
-  /// Runs a command that decides itself what a signal means.
-  private static func wait(for command: sending any LastingCommand) -> Never {
+  /// Runs what decides itself what a signal means; from here on the main thread only waits for
+  /// signals.
+  static func untilSignalled(
+    _ body: sending @escaping (AsyncStream<String>) async throws -> Void
+  ) -> Never {
     let termination = TerminationSignals.block()
     let (signals, continuation) = AsyncStream<String>.makeStream()
-    start { try await command.run(until: signals) }
+    start { try await body(signals) }
     while true { continuation.yield(termination.next()) }
   }
 
-  private static func start(_ body: sending @escaping () async throws -> Void) {
+  static func start(_ body: sending @escaping () async throws -> Void) {
     Task {
       do {
         try await body()

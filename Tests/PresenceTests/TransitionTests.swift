@@ -31,7 +31,8 @@ struct TransitionTests {
   private func stop(
     _ instance: Instance, on connection: RedisConnection
   ) async throws -> Transitions.Outcome {
-    try await transitions.stop(instance, elapsed: .zero, reason: "SIGTERM", on: connection)
+    try await transitions.stop(
+      instance, elapsed: .zero, stop: Announcer.Stop(reason: "SIGTERM"), on: connection)
   }
 
   private func reap(

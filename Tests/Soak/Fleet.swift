@@ -40,7 +40,7 @@ actor Fleet {
   func live(count: Int, until end: ContinuousClock.Instant) async throws {
     while ContinuousClock.now < end {
       while members.count(where: \.isLiving) < count { try start() }
-      try await Task.sleep(for: random.milliseconds(50...400))
+      try await Task.sleep(for: random.milliseconds(50...300))
       let able = members.indices.filter { members[$0].isLiving && !members[$0].isFrozen }
       guard let index = able.randomElement(using: &random) else { continue }
       if random.chance(oneIn: 3) { kill(index) } else { tell(index) }

@@ -52,8 +52,9 @@ struct SoakCommand: AsyncParsableCommand {
     let recording = Task { await truth.record() }
     defer { recording.cancel() }
     let end = ContinuousClock.now + .seconds(seconds)
-    // Deeds go on while a fault lasts.
-    async let deeds: Void = fleet.live(count: announcers, until: end)
+    // Deeds go on while a fault lasts, and for a while in the calm behind the last one, in which is
+    // measured how soon they are seen.
+    async let deeds: Void = fleet.live(count: announcers, until: end + .seconds(8))
     let injected = try await faults.inject(until: end)
     try await deeds
     try await fleet.end()

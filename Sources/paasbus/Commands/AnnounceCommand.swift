@@ -1,15 +1,18 @@
 import ArgumentParser
 import Platforms
 import Presence
-import Redis
+import Supervisor
 
-struct AnnounceCommand: LastingCommand {
+struct AnnounceCommand: MainThreadCommand {
   static let configuration = CommandConfiguration(
     commandName: "announce",
     abstract: "Publish that this instance started, and on SIGTERM that it stopped.",
     discussion: """
+      With a command behind --, it runs that as an init does and tells how it ended: signals are \
+      passed on, the exit status is the command's, and Redis never keeps it from running.
+
       Examples:
-        paasbus announce &
+        paasbus announce -- node server.js
         paasbus announce --name web.1 --release v42 --meta zone=a
       """
   )
@@ -46,6 +49,20 @@ struct AnnounceCommand: LastingCommand {
   @Option(help: "How long to try to deliver the stop.")
   var stopTimeout = DurationArgument(.seconds(3))
 
+  @Option(help: "Announce this running process instead of ours; ends when it does.")
+  var pid: Int32?
+
+  @Flag(help: "Run the command in a process group of its own, and send signals to all of it.")
+  var group = false
+
+  @Flag(help: "Pass no signals on to the command.")
+  var noForward = false
+
+  @Argument(
+    parsing: .postTerminator,
+    help: ArgumentHelp("What to run, behind '--'.", valueName: "command"))
+  var command: [String] = []
+
   func validate() throws {
     guard (.seconds(2) ... .seconds(300)).contains(lease.duration) else {
       throw ValidationError("--lease must be from 2s to 5m")
@@ -61,45 +78,28 @@ struct AnnounceCommand: LastingCommand {
       throw ValidationError("\(option) holds control characters")
     }
     if let name, name.isEmpty { throw ValidationError("--name must not be empty") }
+    if pid != nil, !command.isEmpty {
+      throw ValidationError("--pid and a command do not go together")
+    }
+    if command.isEmpty, group || noForward {
+      throw ValidationError("--group and --no-forward need a command behind '--'")
+    }
+    if let pid, pid < 1 { throw ValidationError("--pid must be the id of a process") }
+    if command.first == "" { throw ValidationError("the command behind '--' is empty") }
     _ = try metaValues()
   }
 
-  func run(until signals: AsyncStream<String>) async throws {
-    let began = ContinuousClock.now
+  func runOnMainThread() throws -> Int32 {
     let setup = Setup(connection)
     let instance = try instance(setup)
-    let connector = try await setup.connector()
     var options = Announcer.Options()
     options.channel = setup.channel
     options.history = history
     options.stopTimeout = stopTimeout.duration
-    let announcer = Announcer(instance, connector: connector, options: options, began: began) {
-      Self.report($0, instance, connector.endpoint, setup.diagnostics)
-    }
-    Task {
-      for await name in signals { announcer.stop(reason: name) }
-    }
-    if case .undelivered(let error) = try await announcer.run() {
-      throw Failure(
-        .unreachable, "the stop could not be delivered (\(error.problem))",
-        remedy: "the lease tells the others within \(lease.defaultValueDescription)")
-    }
-  }
-
-  private static func report(
-    _ notice: Announcer.Notice, _ instance: Instance, _ endpoint: RedisEndpoint,
-    _ diagnostics: Diagnostics
-  ) {
-    switch notice {
-    case .announced(let channel):
-      diagnostics.note(
-        "announced \(instance.name) (\(instance.id)) on the bus \(instance.app), "
-          + "channel \(channel), at \(endpoint.redactedURL)")
-    case .connectionLost(let error):
-      diagnostics.note("\(error.problem); trying again")
-    case .connectionBack:
-      diagnostics.note("connected to Redis again")
-    }
+    let announcement = Announcement(setup: setup, instance: instance, options: options)
+    if !command.isEmpty { return try WrappedCommand(self, announcement).run() }
+    if let pid { try announcement.follow(FollowedProcess.found(pid, setup.diagnostics)) }
+    Program.untilSignalled { try await announcement.announce(until: $0) }
   }
 
   /// Who is announced: what was said, else what the platform says.
@@ -110,7 +110,7 @@ struct AnnounceCommand: LastingCommand {
       lease: lease.duration)
     instance.process = process ?? identity.process
     instance.host = Setup.hostName
-    instance.pid = Int(Setup.processID)
+    instance.pid = Int(pid ?? Setup.processID)
     instance.platform = identity.platform
     instance.release = release ?? identity.release
     instance.commit = commit ?? identity.commit

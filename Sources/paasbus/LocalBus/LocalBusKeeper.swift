@@ -1,5 +1,5 @@
-import CSupervisor
 import Redis
+import Supervisor
 
 #if canImport(Glibc)
   import Glibc
@@ -59,12 +59,7 @@ struct LocalBusKeeper {
   /// Keeps the server until nobody has used it for `idle`, or until SIGTERM.
   func run() throws {
     detach()
-    // Waited for, not handled, so that none is lost: nor blocked too late, since threads inherit it.
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    sigaddset(&signals, SIGTERM)
-    sigaddset(&signals, SIGCHLD)
-    pthread_sigmask(SIG_BLOCK, &signals, nil)
+    let signals = SignalQueue.block([SIGTERM, SIGCHLD])
     // Whoever comes second has nothing to do.
     guard KeeperLock.take(bus.lockPath) else { return }
     let inspection = Task {
@@ -76,18 +71,16 @@ struct LocalBusKeeper {
     unlink(bus.socketPath)
   }
 
-  private func keepServer(_ signals: sigset_t) {
+  private func keepServer(_ signals: SignalQueue) {
     for _ in 0..<Self.mostRestarts {
-      guard let server = spawn() else { return }
-      var number: CInt = 0
-      var hasEnded = false
-      while !hasEnded {
-        var waited = signals
-        guard sigwait(&waited, &number) == 0 else { continue }
-        if number == SIGTERM { kill(server, SIGKILL) }
-        hasEnded = waitpid(server, nil, number == SIGTERM ? 0 : WNOHANG) == server
+      let server = spawn()
+      guard server > 0 else { return }
+      while waitpid(server, nil, WNOHANG) != server {
+        guard signals.next().number == SIGTERM else { continue }
+        kill(server, SIGKILL)
+        waitpid(server, nil, 0)
+        return
       }
-      if number == SIGTERM { return }
     }
   }
 
@@ -100,17 +93,12 @@ struct LocalBusKeeper {
     }
   }
 
-  private func spawn() -> pid_t? {
-    let words = [
+  private func spawn() -> pid_t {
+    ChildProgram([
       "redis-server", "--port", "0", "--unixsocket", bus.socketPath, "--unixsocketperm", "700",
       "--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", bus.directory,
       "--logfile", bus.directory + "/redis.log",
-    ]
-    let copies = words.map { strdup($0) }
-    defer { for copy in copies { free(copy) } }
-    let arguments = copies.map { UnsafePointer($0) } + [nil]
-    let child = arguments.withUnsafeBufferPointer { csupervisor_spawn($0.baseAddress) }
-    return child > 0 ? child : nil
+    ]).spawn(deathSignal: SIGKILL)
   }
 
   /// Returns once nobody else has been connected for `idle`.

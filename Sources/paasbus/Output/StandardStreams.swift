@@ -1,5 +1,3 @@
-import CSupervisor
-
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -17,8 +15,8 @@ enum StandardStreams {
   /// would go to the server. What was closed is opened so that writing to it still fails.
   static func ensureOpen() {
     for descriptor: CInt in 0...2 where fcntl(descriptor, F_GETFD) == -1 {
-      // The lowest free number is the one that is missing.
-      _ = open("/dev/null", descriptor == 0 ? O_WRONLY : O_RDONLY)
+      // The lowest free number is the one that is missing. A command that we run finds it closed.
+      _ = open("/dev/null", (descriptor == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC)
     }
   }
 
@@ -69,46 +67,5 @@ enum StandardStreams {
     #else
       Darwin.write(descriptor, bytes.baseAddress, bytes.count)
     #endif
-  }
-}
-
-/// The command line, and what `ps` shows of it.
-enum ProcessTitle {
-  /// The words that we were called with, without our own name.
-  static var arguments: [String] {
-    memory.dropFirst().map { String(decoding: UnsafeRawBufferPointer($0), as: UTF8.self) }
-  }
-
-  /// Overwrites the password of every URL among the arguments, in the memory that `ps` reads.
-  ///
-  /// To be called once the arguments have been copied.
-  static func hidePasswords() {
-    for bytes in memory.dropFirst() {
-      guard let range = passwordRange(bytes.map { UInt8(bitPattern: $0) }) else { continue }
-      for place in range { bytes[place] = CChar(UInt8(ascii: "*")) }
-    }
-  }
-
-  /// Each argument's bytes, without the final zero, where the system put them.
-  private static var memory: [UnsafeMutableBufferPointer<CChar>] {
-    var count: CInt = 0
-    let told = csupervisor_arguments(&count)
-    let vector = told ?? CommandLine.unsafeArgv
-    return (0..<Int(told == nil ? CommandLine.argc : count)).compactMap { index in
-      vector[index].map { UnsafeMutableBufferPointer(start: $0, count: strlen($0)) }
-    }
-  }
-
-  /// Where a URL has its password: between the first colon behind `://`, or `://` itself, and the
-  /// last `@`.
-  static func passwordRange(_ bytes: [UInt8]) -> Range<Int>? {
-    guard let at = bytes.lastIndex(of: UInt8(ascii: "@")) else { return nil }
-    let marker = Array("://".utf8)
-    guard let start = bytes.indices.first(where: { bytes[$0...].starts(with: marker) }),
-      start + marker.count <= at
-    else { return nil }
-    let user = start + marker.count
-    let colon = bytes[user..<at].firstIndex(of: UInt8(ascii: ":"))
-    return (colon.map { $0 + 1 } ?? user)..<at
   }
 }

@@ -1,0 +1,82 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// A signal as it came.
+public struct ReceivedSignal: Sendable, Hashable {
+  public enum Sender: Sendable, Hashable {
+    /// The kernel, which for these signals means a terminal: it sends them to all of its foreground
+    /// process group (`si_code` is `SI_KERNEL`, sigaction(2)).
+    case terminal
+    case process
+  }
+
+  public var number: CInt
+  public var sender: Sender
+
+  public init(number: CInt, sender: Sender) {
+    self.number = number
+    self.sender = sender
+  }
+}
+
+/// Signals that are blocked and waited for rather than handled, so that none is lost between two
+/// steps of setting a handler up, and each is dealt with one after the other.
+public struct SignalQueue: Sendable {
+  private var set = sigset_t()
+
+  /// From here on these signals do nothing by themselves, but wait to be asked for.
+  ///
+  /// To be called on the main thread before there is another one, since threads inherit what is
+  /// blocked.
+  public static func block(_ numbers: some Sequence<CInt>) -> SignalQueue {
+    var queue = SignalQueue()
+    sigemptyset(&queue.set)
+    for number in numbers { sigaddset(&queue.set, number) }
+    pthread_sigmask(SIG_BLOCK, &queue.set, nil)
+    // A shell lets its background jobs ignore SIGINT; what is ignored might not wait.
+    for number in numbers { signal(number, SIG_DFL) }
+    return queue
+  }
+
+  /// Waits for the next one.
+  public func next() -> ReceivedSignal {
+    var set = set
+    while true {
+      #if os(Linux)
+        var details = siginfo_t()
+        let number = sigwaitinfo(&set, &details)
+        guard number > 0 else { continue }
+        let isTerminal = details.si_code == Self.sentByKernel
+      #else
+        var number: CInt = 0
+        guard sigwait(&set, &number) == 0 else { continue }
+        let isTerminal = false
+      #endif
+      return ReceivedSignal(number: number, sender: isTerminal ? .terminal : .process)
+    }
+  }
+
+  /// `SI_KERNEL`, which is an enumerator in C.
+  private static let sentByKernel: CInt = 0x80
+}
+
+/// The names of signals.
+public enum SignalName {
+  private static let names: [CInt: String] = [
+    SIGHUP: "SIGHUP", SIGINT: "SIGINT", SIGQUIT: "SIGQUIT", SIGILL: "SIGILL", SIGTRAP: "SIGTRAP",
+    SIGABRT: "SIGABRT", SIGBUS: "SIGBUS", SIGFPE: "SIGFPE", SIGKILL: "SIGKILL",
+    SIGUSR1: "SIGUSR1", SIGSEGV: "SIGSEGV", SIGUSR2: "SIGUSR2", SIGPIPE: "SIGPIPE",
+    SIGALRM: "SIGALRM", SIGTERM: "SIGTERM", SIGCHLD: "SIGCHLD", SIGCONT: "SIGCONT",
+    SIGSTOP: "SIGSTOP", SIGTSTP: "SIGTSTP", SIGTTIN: "SIGTTIN", SIGTTOU: "SIGTTOU",
+    SIGURG: "SIGURG", SIGXCPU: "SIGXCPU", SIGXFSZ: "SIGXFSZ", SIGVTALRM: "SIGVTALRM",
+    SIGPROF: "SIGPROF", SIGWINCH: "SIGWINCH", SIGIO: "SIGIO", SIGSYS: "SIGSYS",
+  ]
+
+  /// As in `SIGTERM`; real-time signals and others without a name by their number.
+  public static func of(_ number: CInt) -> String { names[number] ?? "SIG\(number)" }
+}

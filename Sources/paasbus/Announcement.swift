@@ -1,0 +1,104 @@
+import Presence
+import Redis
+import Supervisor
+
+/// An instance that is announced, alone or for another process; what goes wrong is said on stderr.
+struct Announcement: Sendable {
+  let setup: Setup
+  let instance: Instance
+  var options: Announcer.Options
+  let began = ContinuousClock.now
+
+  /// An announcer that tells a person what happens to it.
+  ///
+  /// - Throws: ``Failure``, `RedisLocatorError` where no Redis is configured.
+  func announcer() async throws -> Announcer {
+    let connector = try await setup.connector()
+    return Announcer(instance, connector: connector, options: options, began: began) {
+      report($0, connector.endpoint)
+    }
+  }
+
+  private func report(_ notice: Announcer.Notice, _ endpoint: RedisEndpoint) {
+    switch notice {
+    case .announced(let channel):
+      setup.diagnostics.note(
+        "announced \(instance.name) (\(instance.id)) on the bus \(instance.app), "
+          + "channel \(channel), at \(endpoint.redactedURL)")
+    case .connectionLost(let error): setup.diagnostics.note("\(error.problem); trying again")
+    case .connectionBack: setup.diagnostics.note("connected to Redis again")
+    }
+  }
+
+  // MARK: Alone
+
+  /// Holds the instance until a signal ends it.
+  ///
+  /// - Throws: ``Failure`` when the stop could not be delivered or the first contact was refused.
+  func announce(until signals: AsyncStream<String>) async throws {
+    let announcer = try await announcer()
+    Task {
+      for await name in signals { announcer.stop(reason: name) }
+    }
+    try check(try await announcer.run())
+  }
+
+  // MARK: For a process that runs already
+
+  /// Holds the instance until the process ends; signals only say that it is draining.
+  func follow(_ process: FollowedProcess) -> Never {
+    Program.untilSignalled { signals in
+      let announcer = try await announcer()
+      Task {
+        // Whoever asked for the end is its reason; else it went by itself.
+        var reason: String?
+        await withTaskGroup(of: String?.self) { group in
+          group.addTask {
+            await process.waitForEnd()
+            return nil
+          }
+          group.addTask {
+            for await name in signals { return name }
+            return nil
+          }
+          if let name = await group.next() ?? nil {
+            reason = name
+            announcer.drain(reason: name)
+            await group.waitForAll()
+          }
+          group.cancelAll()
+        }
+        announcer.stop(reason: reason ?? "pid-gone")
+      }
+      try check(try await announcer.run())
+    }
+  }
+
+  private func check(_ ending: Announcer.Ending) throws {
+    guard case .undelivered(let error) = ending else { return }
+    throw Failure(
+      .unreachable, "the stop could not be delivered (\(error.problem))",
+      remedy: "the lease tells the others within \(Span(milliseconds: instance.lease))")
+  }
+}
+
+extension FollowedProcess {
+  /// The process that was named on the command line.
+  ///
+  /// - Throws: ``Failure`` where there is none or it is another user's.
+  static func found(_ id: Int32, _ diagnostics: Diagnostics) throws -> FollowedProcess {
+    if id == 1 {
+      diagnostics.note(
+        "process 1 takes everybody with it when it ends, and us before we can say so: "
+          + "put 'paasbus announce --' in front of its command instead")
+    }
+    do {
+      return try FollowedProcess(id)
+    } catch .notThere {
+      throw Failure(.usage, "there is no process \(id)", remedy: "give one that runs, as --pid $$")
+    } catch .notOurs {
+      throw Failure(
+        .usage, "the process \(id) belongs to another user", remedy: "announce it as that user")
+    }
+  }
+}
