@@ -133,6 +133,9 @@ public final class ManagedProcess: Sendable {
 
   public func waitForEnd() { _ = poll(0) }
 
+  /// Waits for its end; whether it ended with 0.
+  public var hasSucceeded: Bool { poll(0) == 0 }
+
   private func poll(_ options: Int32) -> Int32? {
     state.withLock { state in
       if let status = state.status { return status }

@@ -1,0 +1,138 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("As process 1")
+struct InitTests {
+  /// Whether this machine lets us make a PID namespace.
+  static let canBePIDOne: Bool = {
+    (try? ManagedProcess("unshare", ["--pid", "--fork", "true"]).hasSucceeded) ?? false
+  }()
+
+  /// Runs `announce -- words` as process 1 of a namespace of its own.
+  private func runAsInit(_ words: [String], on server: RedisServer) throws -> ManagedProcess {
+    try ManagedProcess(
+      "unshare", ["--pid", "--fork", "--mount-proc", Paasbus.path, "announce", "-q", "--"] + words,
+      environment: ManagedProcess.bareEnvironment.merging(["PAASBUS_URL": server.url]) { $1 })
+  }
+
+  @Test(
+    "thousands of orphans are reaped, and the command's status is not lost among them",
+    .enabled(if: canBePIDOne, "this machine does not let us make a PID namespace"))
+  func orphans() async throws {
+    try await RedisServer.with { server in
+      let script = """
+        import os, time
+        for _ in range(3000):
+            # A child that ends at once, whose own child outlives it and becomes an orphan.
+            child = os.fork()
+            if child == 0:
+                if os.fork() == 0: time.sleep(0.01)
+                os._exit(0)
+            os.waitpid(child, 0)
+        deadline = time.time() + 20
+        while time.time() < deadline:
+            others = [p for p in os.listdir('/proc') if p.isdigit() and int(p) not in (1, os.getpid())]
+            if not others: break
+            time.sleep(0.05)
+        print(len(others), os.getppid(), flush=True)
+        os._exit(17)
+        """
+      let process = try runAsInit(["python3", "-c", script], on: server)
+      #expect(try await process.exitStatus(within: .seconds(90)) == 17)
+      #expect(process.output == "0 1\n", "\(process.output) \(process.errorOutput)")
+    }
+  }
+
+  @Test(
+    "signals reach the command through process 1",
+    .enabled(if: canBePIDOne, "this machine does not let us make a PID namespace"))
+  func signals() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      let script = "trap 'echo TERM; exit 6' TERM; kill -TERM 1; while :; do sleep 0.01; done"
+      let process = try runAsInit(["sh", "-c", "sleep 0.3; \(script)"], on: server)
+      #expect(try await process.exitStatus() == 6)
+      #expect(process.output == "TERM\n")
+      let stop = try await watch.waitFor("stop").first
+      #expect(stop?["reason"] == .string("SIGTERM") && stop?["exit"] == .number(6))
+      #expect(stop?["pid"] == .number(1))
+    }
+  }
+}
+
+@Suite("announce --pid")
+struct FollowTests {
+  @Test("the end of the process is told at once, and its signals as draining")
+  func follows() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      for isAsked in [false, true] {
+        let app = try ManagedProcess("sleep", ["1000"])
+        let announce = try await Paasbus.announce("--pid", "\(app.processID)", on: server)
+        if isAsked {
+          announce.signal(SIGTERM)
+          announce.signal(SIGTERM)
+          _ = try await watch.waitFor("stopping")
+          try await pass(.milliseconds(200))
+          #expect(announce.isRunning)
+        }
+        app.signal(SIGKILL)
+        #expect(try await announce.exitStatus() == 0)
+        app.waitForEnd()
+        let stop = try await watch.waitFor("stop", count: isAsked ? 2 : 1).last
+        #expect(stop?["reason"] == .string(isAsked ? "SIGTERM" : "pid-gone"))
+        #expect(stop?["pid"] == .number(Int64(app.processID)))
+      }
+      #expect(watch.objects(ofType: "stopping").count == 1)
+    }
+  }
+
+  @Test("in a start script, before exec: the app is followed by the shell's id")
+  func startScript() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      let script = "\(Paasbus.path) announce -q --name app --pid $$ & exec sleep 1000"
+      let app = try ManagedProcess(
+        "sh", ["-c", script],
+        environment: ManagedProcess.bareEnvironment.merging(["PAASBUS_URL": server.url]) { $1 })
+      let start = try await watch.waitFor("start").first
+      #expect(start?["pid"] == .number(Int64(app.processID)))
+      app.signal(SIGTERM)
+      let stop = try await watch.waitFor("stop").first
+      #expect(stop?["reason"] == .string("pid-gone"))
+    }
+  }
+
+  @Test(
+    "a process that cannot be followed ends in one clear line",
+    arguments: [
+      ("4194304", "no process"), ("0", "id of a process"), ("x", "--pid"), ("-5", "--pid"),
+    ])
+  func refused(id: String, says text: String) async throws {
+    let process = try Paasbus.start(
+      ["announce", "--pid=\(id)"], environment: ["PAASBUS_URL": "redis://127.0.0.1:1"])
+    #expect(try await process.exitStatus() == 64)
+    #expect(process.errorLines.count == 1 && process.errorOutput.contains(text))
+  }
+
+  @Test("process 1 is warned about")
+  func processOne() async throws {
+    try await RedisServer.with { server in
+      let process = try Paasbus.start("announce", "--pid", "1", on: server)
+      // As root it may be followed; as anybody else it is another user's.
+      try await eventually("it is said") { process.errorOutput.contains("process 1 takes") }
+      process.signal(SIGKILL)
+    }
+  }
+
+  @Test("what does not go together is refused")
+  func usage() async throws {
+    for words in [["--pid", "1", "--", "true"], ["--group"], ["--no-forward"], ["--", ""]] {
+      let process = try Paasbus.start(
+        ["announce"] + words, environment: ["PAASBUS_URL": "redis://127.0.0.1:1"])
+      #expect(try await process.exitStatus() == 64, "\(words)")
+      #expect(process.errorLines.count == 1)
+    }
+  }
+}

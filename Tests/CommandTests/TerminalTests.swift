@@ -1,0 +1,123 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("A wrapped command in a terminal")
+struct TerminalTests {
+  /// An interactive shell in a terminal, with `$A` for `paasbus announce -q`.
+  private func withShell(
+    on server: RedisServer, _ body: (Terminal) async throws -> Void
+  ) async throws {
+    let environment = ["A": "\(Paasbus.path) announce -q", "PAASBUS_URL": server.url]
+    // The shell in which tmux starts it would take its prompt away.
+    let shell = "env PS1='shell> ' bash --norc --noprofile -i"
+    try await Terminal.with(shell, environment: environment) { terminal in
+      try await terminal.expect("shell>")
+      try await body(terminal)
+    }
+  }
+
+  @Test("a program that deals with Ctrl-C survives it, and nobody hears of a stop")
+  func interrupt() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      try await withShell(on: server) { terminal in
+        try await terminal.enter("$A -- python3 -q")
+        try await terminal.expect(">>>")
+        _ = try await watch.waitFor("start")
+        try await terminal.press("C-c")
+        try await terminal.expect("KeyboardInterrupt")
+        try await terminal.enter("print(6 * 7)")
+        try await terminal.expect("\n42")
+        try await terminal.enter("exit(3)")
+        let stop = try await watch.waitFor("stop").first
+        #expect(stop?["reason"] == .string("exit") && stop?["exit"] == .number(3))
+        #expect(watch.objects(ofType: "stopping").isEmpty)
+        try await terminal.enter("echo status $?")
+        try await terminal.expect("status 3")
+      }
+    }
+  }
+
+  @Test("Ctrl-C ends a command that does not deal with it, once")
+  func interrupted() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      try await withShell(on: server) { terminal in
+        try await terminal.enter("$A -- sleep 1000")
+        _ = try await watch.waitFor("start")
+        try await terminal.press("C-c")
+        let stop = try await watch.waitFor("stop").first
+        #expect(stop?["signal"] == .string("SIGINT") && stop?["exit"] == .number(130))
+        #expect(stop?["reason"] == .string("signal"))
+        try await terminal.enter("echo status $?")
+        try await terminal.expect("status 130")
+      }
+    }
+  }
+
+  @Test(
+    "Ctrl-Z and fg work, in our process group and in one of its own", arguments: ["", "--group"])
+  func jobControl(option: String) async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      try await withShell(on: server) { terminal in
+        try await terminal.enter("$A \(option) -- python3 -q")
+        try await terminal.expect(">>>")
+        for round in 1...2 {
+          try await terminal.press("C-z")
+          try await terminal.expect("stopped \(round)") {
+            $0.ranges(of: "Stopped").count == round
+          }
+          try await terminal.enter("echo $((40 + \(round)))")
+          try await terminal.expect("\n\(40 + round)")
+          try await terminal.enter("fg")
+          try await terminal.enter("print(\(round) * 111)")
+          try await terminal.expect("\n\(round * 111)")
+        }
+        try await terminal.press("C-c")
+        try await terminal.expect("KeyboardInterrupt")
+        try await terminal.enter("exit()")
+        let stop = try await watch.waitFor("stop").first
+        #expect(stop?["exit"] == .number(0))
+      }
+    }
+  }
+
+  @Test("a full-screen program has the whole terminal", arguments: ["", "--group"])
+  func fullScreen(option: String) async throws {
+    try await RedisServer.with { server in
+      let file = server.folder.appending(path: "text")
+      try Data((1...100).map { "line \($0)\n" }.joined().utf8).write(to: file)
+      try await withShell(on: server) { terminal in
+        try await terminal.enter("$A \(option) -- less \(file.path)")
+        try await terminal.expect("all of the screen") { screen in
+          screen.contains("line 1\n") && screen.contains("line 23\n")
+        }
+        try await terminal.press("G")
+        try await terminal.expect("line 100")
+        try await terminal.press("q")
+        try await terminal.enter("echo status $?")
+        try await terminal.expect("status 0")
+      }
+    }
+  }
+
+  @Test("a shell under us has job control of its own")
+  func shell() async throws {
+    try await RedisServer.with { server in
+      try await withShell(on: server) { terminal in
+        try await terminal.enter("$A -- bash --norc --noprofile -i")
+        try await terminal.enter("PS1='inner> '")
+        try await terminal.expect("inner>")
+        try await terminal.enter("sleep 1000")
+        try await terminal.press("C-z")
+        try await terminal.expect("Stopped")
+        try await terminal.enter("kill %1; exit 7")
+        try await terminal.enter("exit 7")
+        try await terminal.enter("echo status $?")
+        try await terminal.expect("status 7")
+      }
+    }
+  }
+}

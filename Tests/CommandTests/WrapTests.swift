@@ -1,0 +1,320 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("announce in front of a command")
+struct WrapTests {
+  /// Starts `announce … -- words` and waits until it is announced.
+  private func wrap(
+    _ words: [String], options: [String] = [], on server: RedisServer,
+    environment: [String: String] = [:]
+  ) async throws -> ManagedProcess {
+    let process = try Paasbus.start(
+      ["announce"] + options + ["--"] + words, on: server, environment: environment)
+    try await eventually("it is announced: \(process.errorOutput)") {
+      process.errorOutput.contains("announced ")
+    }
+    return process
+  }
+
+  /// Runs a shell script with a program that shows what it inherited, directly and through us.
+  private func inherited(_ script: String) async throws -> (direct: String, wrapped: String) {
+    let probe = """
+      grep -E '^Sig(Blk|Ign)|^Shd|^Seccomp' /proc/self/status; umask; ulimit -a; pwd; ls /proc/self/fd
+      env | grep -v '^_=' | grep -v '^PAASBUS_' | sort; printf '<%s>' "$@"; \
+      awk '{print $5 == PGRP}' PGRP="$$" /proc/self/stat
+      """
+    // What the tests' own process has open at the moment is none of this one's business.
+    let tidy = "for n in $(ls /proc/$$/fd); do [ $n -le 2 ] || eval \"exec $n>&-\"; done; "
+    var outputs: [String] = []
+    for front in ["", "\(Paasbus.path) announce -q --"] {
+      let process = try ManagedProcess(
+        "/bin/bash",
+        [
+          "-c",
+          tidy + script.replacing("COMMAND", with: #"\#(front) sh -c "$PROBE" probe 'a b' "" ü"#),
+        ],
+        environment: ManagedProcess.bareEnvironment.merging([
+          "PROBE": probe, "PAASBUS_URL": "redis://127.0.0.1:1", "ODD": "a\nb=c",
+        ]) { $1 })
+      _ = try await process.exitStatus()
+      outputs.append(process.output)
+    }
+    return (outputs[0], outputs[1])
+  }
+
+  @Test(
+    "it finds everything as it would without us: signals, limits, descriptors, environment, words",
+    arguments: [
+      "COMMAND", "trap '' HUP INT USR1 PIPE; COMMAND", "umask 027; ulimit -n 77; cd /; COMMAND",
+      "exec 9</dev/null; COMMAND", "COMMAND <&-", "nohup COMMAND 2>/dev/null",
+      "COMMAND & wait",
+    ])
+  func transparency(script: String) async throws {
+    let (direct, wrapped) = try await inherited(script)
+    #expect(direct.contains("SigIgn") && direct.contains("<a b><><ü>"))
+    #expect(wrapped == direct)
+  }
+
+  @Test("its words and those of a URL in them reach it to the byte, while ps shows no password")
+  func words() async throws {
+    try await RedisServer.with { server in
+      let url = "postgres://u:topsecret@db/x"
+      let process = try await wrap(
+        ["sh", "-c", "echo \"$1\"; sleep 100", "sh", url], on: server)
+      try await eventually("it has said so") { process.output == url + "\n" }
+      let title = try String(
+        contentsOfFile: "/proc/\(process.processID)/cmdline", encoding: .utf8)
+      #expect(!title.contains("topsecret"))
+      process.signal(SIGTERM)
+      _ = try await process.exitStatus()
+    }
+  }
+
+  @Test("the end is told as it was: by itself, by a fault, or killed")
+  func ends() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      for (script, status, reason, signal) in [
+        ("exit 0", Int32(0), "exit", nil), ("exit 3", 3, "exit", nil),
+        ("kill -SEGV $$", 139, "signal", "SIGSEGV"), ("kill -KILL $$", 137, "signal", "SIGKILL"),
+      ] {
+        let process = try Paasbus.start("announce", "--", "sh", "-c", script, on: server)
+        #expect(try await process.exitStatus() == status)
+        let stop = try #require(try await watch.waitFor("stop").last)
+        try await eventually("it is told") {
+          watch.objects(ofType: "stop").last?["exit"] == .number(Int64(status))
+        }
+        _ = stop
+        let told = watch.objects(ofType: "stop").last
+        #expect(told?["reason"] == .string(reason))
+        #expect(told?["signal"] == signal.map { .string($0) })
+      }
+      #expect(watch.objects(ofType: "start").count == 4)
+    }
+  }
+
+  @Test("what cannot be run ends with 126 or 127 and a clear line, and nothing is announced")
+  func notRun() async throws {
+    for (word, status, text) in [
+      ("no-such-program", Int32(127), "not found"), ("/etc/passwd", 126, "cannot be executed"),
+      ("/tmp", 126, "cannot be executed"), ("/etc/passwd/x", 127, "not found"),
+    ] {
+      let process = try Paasbus.start(
+        ["announce", "--", word], environment: ["PAASBUS_URL": "redis://127.0.0.1:1"])
+      #expect(try await process.exitStatus() == status, "\(word)")
+      #expect(process.errorLines.count == 1 && process.errorOutput.contains(text))
+    }
+  }
+
+  /// A command that says which signals it gets, one a line, and ends at SIGUSR2.
+  private static let listener = [
+    "sh", "-c",
+    """
+    for name in TERM INT HUP USR1 QUIT; do trap "echo $name" $name; done
+    trap 'exit 9' USR2; echo ready; while :; do sleep 0.01; done
+    """,
+  ]
+
+  private func listen(
+    _ options: [String] = [], on server: RedisServer, environment: [String: String] = [:]
+  ) async throws -> ManagedProcess {
+    let process = try await wrap(
+      Self.listener, options: options, on: server, environment: environment)
+    try await eventually("it listens") { process.output.contains("ready") }
+    return process
+  }
+
+  @Test("SIGTERM is passed on once however often it comes, others each time; the first says so")
+  func forwarding() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      let process = try await listen(on: server)
+      for signal in [SIGUSR1, SIGHUP, SIGUSR1, SIGTERM, SIGTERM, SIGINT, SIGINT, SIGTERM] {
+        let before = process.lines.count
+        let isRepeated = signal == SIGTERM && process.output.contains("TERM")
+        process.signal(signal)
+        if isRepeated {
+          try await pass(.milliseconds(100))
+          #expect(process.lines.count == before)
+        } else {
+          try await eventually("it comes") { process.lines.count == before + 1 }
+        }
+      }
+      process.signal(SIGUSR2)
+      #expect(try await process.exitStatus() == 9)
+      #expect(process.lines == ["ready", "USR1", "HUP", "USR1", "TERM", "INT", "INT"])
+      let stop = try await watch.waitFor("stop").first
+      #expect(stop?["reason"] == .string("SIGTERM") && stop?["exit"] == .number(9))
+      #expect(
+        watch.objects.map { $0["type"] } == ["start", "stopping", "stop"].map { .string($0) })
+      #expect(watch.objects(ofType: "stopping").first?["reason"] == .string("SIGTERM"))
+    }
+  }
+
+  @Test(
+    "where signals are not passed on, the others are told all the same",
+    arguments: [(["--no-forward"], [:]), ([], ["DYNO": "web.1"])])
+  func noForwarding(options: [String], environment: [String: String]) async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch("--app", "default", on: server)
+      let process = try await listen(
+        options + ["--app", "default"], on: server, environment: environment)
+      process.signal(SIGTERM)
+      process.signal(SIGUSR2)
+      _ = try await watch.waitFor("stopping")
+      #expect(process.isRunning && process.lines == ["ready"])
+      process.signal(SIGKILL)
+    }
+  }
+
+  @Test("a command that ignores SIGTERM is waited for, as long as the platform waits")
+  func ignoresTermination() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      let process = try await wrap(
+        ["sh", "-c", "trap '' TERM; echo $$; while :; do sleep 0.05; done"],
+        options: ["--lease", "2s"], on: server)
+      try await eventually("it is there") { !process.lines.isEmpty }
+      process.signal(SIGTERM)
+      _ = try await watch.waitFor("stopping")
+      try await pass(.seconds(3))
+      #expect(process.isRunning)
+      let list = try Paasbus.start("list", on: server)
+      _ = try await list.exitStatus()
+      #expect(list.output.contains("1 stopping"))
+      kill(try #require(process.lines.first.flatMap { Int32($0) }), SIGKILL)
+      #expect(try await process.exitStatus() == 137)
+      let stop = try await watch.waitFor("stop").first
+      #expect(stop?["reason"] == .string("SIGTERM") && stop?["signal"] == .string("SIGKILL"))
+    }
+  }
+
+  @Test("if we are killed, the command gets SIGTERM, and the others hear that it is lost")
+  func killedOurselves() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      let folder = server.folder.appending(path: "told").path
+      let process = try await wrap(
+        [
+          "sh", "-c",
+          "trap 'echo TERM > \(folder); exit' TERM; echo ready; while :; do sleep 0.05; done",
+        ],
+        options: ["--lease", "2s"], on: server)
+      try await eventually("it is there") { !process.lines.isEmpty }
+      process.signal(SIGKILL)
+      try await eventually("it was told") {
+        (try? String(contentsOfFile: folder, encoding: .utf8)) == "TERM\n"
+      }
+      _ = try await watch.waitFor("lost")
+    }
+  }
+
+  @Test("with --group everything that the command has started gets the signal")
+  func group() async throws {
+    try await RedisServer.with { server in
+      for options in [["--group"], []] {
+        let process = try await wrap(
+          ["sh", "-c", "sleep 1000 & echo $!; trap 'exit 5' TERM; while :; do sleep 0.01; done"],
+          options: options, on: server)
+        try await eventually("it is there") { !process.lines.isEmpty }
+        let grandchild = try #require(process.lines.first.flatMap { Int32($0) })
+        process.signal(SIGTERM)
+        #expect(try await process.exitStatus() == 5)
+        if options.isEmpty {
+          #expect(kill(grandchild, SIGKILL) == 0)
+        } else {
+          try await eventually("the grandchild has ended") { kill(grandchild, 0) != 0 }
+        }
+      }
+    }
+  }
+
+  @Test("a program that closes all its descriptors is none of our business")
+  func closesAll() async throws {
+    try await RedisServer.with { server in
+      let process = try await wrap(
+        ["python3", "-c", "import os; os.closerange(0, 1000); import time; time.sleep(0.3)"],
+        on: server)
+      #expect(try await process.exitStatus() == 0)
+    }
+  }
+}
+
+@Suite("announce in front of a command, while Redis does what it does")
+struct WrapOutageTests {
+  /// Runs a command that says when it has started, and ends at once.
+  private func run(
+    _ environment: [String: String], options: [String] = [], script: String = "echo here; exit 4"
+  ) async throws -> (process: ManagedProcess, took: Duration) {
+    let begun = ContinuousClock.now
+    let process = try Paasbus.start(
+      ["announce"] + options + ["--", "sh", "-c", script], environment: environment)
+    #expect(try await process.exitStatus() == 4)
+    #expect(process.output == "here\n")
+    return (process, ContinuousClock.now - begun)
+  }
+
+  @Test(
+    "a fault of configuration is one line, and the command runs",
+    arguments: [
+      (["PAASBUS_URL": "redis://127.0.0.1:70000"], "port"),
+      (["REDIS_URL": "nonsense"], "no scheme"), (["DYNO": "web.1"], "no Redis is configured"),
+      (["PAASBUS_URL": "redis://127.0.0.1:1", "PAASBUS_TLS_CA": "/none"], "connection refused"),
+      (["PAASBUS_URL": "rediss://127.0.0.1:1", "PAASBUS_TLS_CA": "/none"], "TLS files"),
+      (["XDG_RUNTIME_DIR": "/nonexistent"], "no local bus runs"),
+    ])
+  func misconfigured(environment: [String: String], says text: String) async throws {
+    let (process, _) = try await run(environment)
+    #expect(process.errorLines.count == 1 && process.errorOutput.contains(text))
+  }
+
+  @Test("a server that hangs delays the end by the time for it, and nothing else")
+  func hangs() async throws {
+    try await RedisServer.with { server in
+      server.freeze()
+      defer { server.thaw() }
+      let (_, took) = try await run(
+        ["PAASBUS_URL": server.url], options: ["--stop-timeout", "1s"])
+      #expect(took < .seconds(10))
+      let running = try Paasbus.start(
+        ["announce", "--stop-timeout", "1s", "--", "sh", "-c", "echo here; sleep 100"], on: server)
+      try await eventually("it runs") { running.output == "here\n" }
+      running.signal(SIGTERM)
+      #expect(try await running.exitStatus() == 143)
+    }
+  }
+
+  @Test("a refusal is said once, and it is announced as soon as it may be")
+  func refused() async throws {
+    try await RedisServer.with { server in
+      try await server.command("CONFIG", "SET", "requirepass", "secret")
+      let process = try Paasbus.start("announce", "--", "sleep", "100", on: server)
+      try await eventually("it is said") { process.errorOutput.contains("password") }
+      try await server.cli("-a", "secret", "CONFIG", "SET", "requirepass", "")
+      try await eventually("it is announced") { process.errorOutput.contains("announced ") }
+      #expect(process.errorLines.count { $0.contains("password") } == 1)
+      process.signal(SIGTERM)
+      #expect(try await process.exitStatus() == 143)
+    }
+  }
+
+  @Test("stopping that was asked for during an outage is told when it is over")
+  func drainDuringOutage() async throws {
+    try await RedisServer.with(options: ["--appendonly", "yes", "--appendfsync", "always"]) {
+      server in
+      let watch = try await Paasbus.watch(on: server)
+      let process = try Paasbus.start(
+        ["announce", "--", "sh", "-c", "trap 'echo TERM' TERM; while :; do sleep 0.01; done"],
+        on: server)
+      _ = try await watch.waitFor("start")
+      server.kill()
+      try await eventually("it noticed") { process.errorOutput.contains("trying again") }
+      process.signal(SIGTERM)
+      try await eventually("it is passed on at once") { process.output == "TERM\n" }
+      try await server.start()
+      _ = try await watch.waitFor("stopping")
+      process.signal(SIGKILL)
+    }
+  }
+}

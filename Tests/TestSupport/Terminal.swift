@@ -1,0 +1,70 @@
+import Foundation
+
+/// A real terminal (tmux) in which a program runs, to type into and to read from.
+public final class Terminal: Sendable {
+  private let name = "paasbus-test-\(UUID().uuidString.prefix(12))"
+  private let environment: [String: String]
+
+  /// Runs `body` with a terminal, which is closed afterwards.
+  public static func with(
+    _ command: String, columns: Int = 80, rows: Int = 24, environment: [String: String] = [:],
+    _ body: (Terminal) async throws -> Void
+  ) async throws {
+    let terminal = Terminal(environment)
+    try await terminal.tmux(
+      "-f", "/dev/null", "new-session", "-d", "-x", "\(columns)", "-y", "\(rows)", command)
+    do {
+      try await body(terminal)
+      _ = try? await terminal.tmux("kill-server")
+    } catch {
+      _ = try? await terminal.tmux("kill-server")
+      throw error
+    }
+  }
+
+  private init(_ environment: [String: String]) {
+    self.environment = ManagedProcess.bareEnvironment
+      .merging(["LANG": "C.UTF-8"].merging(environment) { $1 }) { $1 }
+  }
+
+  @discardableResult
+  private func tmux(_ words: String...) async throws -> String {
+    let process = try ManagedProcess("tmux", ["-L", name] + words, environment: environment)
+    guard try await process.exitStatus() == 0 else {
+      throw Impatience(description: "tmux: \(process.errorOutput)")
+    }
+    return process.output
+  }
+
+  /// Types text as it is.
+  public func type(_ text: String) async throws { try await tmux("send-keys", "-l", text) }
+
+  /// Presses a key by tmux' name for it, as `Enter` or `C-c`.
+  public func press(_ key: String) async throws { try await tmux("send-keys", key) }
+
+  public func enter(_ line: String) async throws {
+    try await type(line)
+    try await press("Enter")
+  }
+
+  public var screen: String {
+    get async throws { try await tmux("capture-pane", "-p") }
+  }
+
+  /// Waits until the screen shows something.
+  public func expect(_ what: String, _ holds: @escaping (String) -> Bool) async throws {
+    var last = ""
+    do {
+      try await eventually(what) {
+        last = try await self.screen
+        return holds(last)
+      }
+    } catch {
+      throw Impatience(description: "\(error), but:\n\(last)")
+    }
+  }
+
+  public func expect(_ text: String) async throws {
+    try await expect("\(text) is shown") { $0.contains(text) }
+  }
+}
