@@ -22,6 +22,9 @@ public final class ManagedProcess: Sendable {
   private struct State {
     var out: [UInt8] = []
     var error: [UInt8] = []
+    /// The objects that have been read from whole lines of `out`, and up to where.
+    var objects: [[String: JSONValue]] = []
+    var read = 0
     var openStreams = 2
     /// As `waitpid` tells it, once it has ended.
     var status: Int32?
@@ -120,6 +123,20 @@ public final class ManagedProcess: Sendable {
   public var errorOutput: String { state.withLock { String(decoding: $0.error, as: UTF8.self) } }
   public var lines: [String] { Self.lines(output) }
   public var errorLines: [String] { Self.lines(errorOutput) }
+
+  /// The lines of JSON that have come, as dictionaries.
+  public var objects: [[String: JSONValue]] {
+    state.withLock { state in
+      while let end = state.out[state.read...].firstIndex(of: UInt8(ascii: "\n")) {
+        let line = Data(state.out[state.read..<end])
+        if let object = try? JSONDecoder().decode([String: JSONValue].self, from: line) {
+          state.objects.append(object)
+        }
+        state.read = end + 1
+      }
+      return state.objects
+    }
+  }
 
   private static func lines(_ text: String) -> [String] {
     text.split(separator: "\n").map(String.init)

@@ -45,11 +45,6 @@ public enum Paasbus {
 }
 
 extension ManagedProcess {
-  /// The lines of JSON that have come, as dictionaries.
-  public var objects: [[String: JSONValue]] {
-    lines.compactMap { try? JSONDecoder().decode([String: JSONValue].self, from: Data($0.utf8)) }
-  }
-
   /// Those of one type, in order.
   public func objects(ofType type: String) -> [[String: JSONValue]] {
     objects.filter { $0["type"] == .string(type) }
@@ -57,8 +52,10 @@ extension ManagedProcess {
 
   /// Waits for as many objects of a type.
   public func waitFor(_ type: String, count: Int = 1) async throws -> [[String: JSONValue]] {
-    try await eventually("\(count) of \(type) among \(output) \(errorOutput)") {
-      self.objects(ofType: type).count >= count
+    do {
+      try await eventually("\(count) of \(type)") { self.objects(ofType: type).count >= count }
+    } catch {
+      throw Impatience(description: "\(error) among\n\(output)\(errorOutput)")
     }
     return objects(ofType: type)
   }
