@@ -18,7 +18,7 @@ struct LocalCommand: ParsableCommand {
 
   struct Start: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Start the local bus, unless it runs.")
+      commandName: "start", abstract: "Start the local bus, unless it runs.")
 
     @Option(help: "How long after its last client it ends.")
     var idle = DurationArgument(LocalBus.defaultIdle)
@@ -31,7 +31,8 @@ struct LocalCommand: ParsableCommand {
   }
 
   struct Stop: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "End the local bus.")
+    static let configuration = CommandConfiguration(
+      commandName: "stop", abstract: "End the local bus.")
 
     func run() async throws {
       let bus = try LocalBus()
@@ -42,7 +43,7 @@ struct LocalCommand: ParsableCommand {
 
   struct Status: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Say whether the local bus runs; exit 1 if not.")
+      commandName: "status", abstract: "Say whether the local bus runs; exit 1 if not.")
 
     func run() async throws {
       let bus = try LocalBus()
@@ -55,7 +56,8 @@ struct LocalCommand: ParsableCommand {
 
   /// The process that owns the server; started by `start`, not by people.
   struct Keep: MainThreadCommand {
-    static let configuration = CommandConfiguration(shouldDisplay: false)
+    static let configuration = CommandConfiguration(
+      commandName: "keep", shouldDisplay: false)
 
     @Option var idle = DurationArgument(LocalBus.defaultIdle)
 
