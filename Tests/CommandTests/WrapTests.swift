@@ -286,6 +286,40 @@ struct WrapOutageTests {
     }
   }
 
+  @Test(
+    "a name that does not resolve for a long time delays neither the start nor, for long, the end",
+    .enabled(if: InitTests.canBePIDOne, "this machine does not let us make a mount namespace"))
+  func slowResolution() async throws {
+    let folder = "/tmp/paasbus-test-\(UUID().uuidString.prefix(12))"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    // A name server that never answers.
+    let silent = try ManagedProcess(
+      "python3",
+      [
+        "-c",
+        "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.153', 53)); "
+          + "print('here', flush=True)\nwhile True: s.recv(512)",
+      ])
+    defer { silent.signal(SIGKILL) }
+    try await eventually("it listens: \(silent.errorOutput)") { silent.output == "here\n" }
+    try Data("nameserver 127.0.0.153\n".utf8).write(to: URL(filePath: folder + "/resolv.conf"))
+    let script = """
+      mount --bind \(folder)/resolv.conf /etc/resolv.conf
+      exec \(Paasbus.path) announce --stop-timeout 1s -- sh -c "echo here; exit 4"
+      """
+    let begun = ContinuousClock.now
+    let process = try ManagedProcess(
+      "unshare", ["--mount", "sh", "-c", script],
+      environment: ManagedProcess.bareEnvironment.merging([
+        "PAASBUS_URL": "redis://slow.example.test"
+      ]) { $1 })
+    try await eventually("it has started") { process.output == "here\n" }
+    #expect(try await process.exitStatus() == 4)
+    // The resolver itself would try for ten seconds and more.
+    #expect(ContinuousClock.now - begun < .seconds(5))
+  }
+
   @Test("a refusal is said once, and it is announced as soon as it may be")
   func refused() async throws {
     try await RedisServer.with { server in
