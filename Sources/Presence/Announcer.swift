@@ -58,24 +58,24 @@ public actor Announcer {
     case undelivered(RedisError)
   }
 
-  private let keys: Keys
-  private let transitions: Transitions
-  private let connector: RedisConnector
-  private let options: Options
-  private let began: ContinuousClock.Instant
-  private let notify: @Sendable (Notice) -> Void
+  let keys: Keys
+  let transitions: Transitions
+  let connector: RedisConnector
+  let options: Options
+  let began: ContinuousClock.Instant
+  let notify: @Sendable (Notice) -> Void
   private let requests = AsyncStream<Request>.makeStream()
   /// Ends with the outcome of the first contact, whatever it is.
-  private let firstContact = AsyncStream<Void>.makeStream()
+  let firstContact = AsyncStream<Void>.makeStream()
 
-  private var instance: Instance
-  private var connection: RedisConnection?
-  private var channel: String?
+  var instance: Instance
+  var connection: RedisConnection?
+  var channel: String?
   /// Why it is draining; nil as long as it is not.
-  private var drainReason: String?
-  private var isEnding = false
+  var drainReason: String?
+  var isEnding = false
   /// Whether a `start` has been written at all, whatever became of it.
-  private var hasSentStart = false
+  var hasSentStart = false
 
   /// - Parameters:
   ///   - began: when the instance really began, by this machine's monotonic clock.
@@ -89,6 +89,7 @@ public actor Announcer {
     self.instance = instance
     var connector = connector
     connector.name = ConnectionProbe.namePrefix + instance.id
+    connector.key = keys.bus
     self.connector = connector
     self.options = options
     self.began = began
@@ -158,130 +159,6 @@ public actor Announcer {
       instance.id, reason: reason, on: connection.limited(to: options.stopTimeout * 0.25))
   }
 
-  // MARK: Presence
-
-  private func keepPresent() async throws {
-    var backoff = Backoff(longest: min(.seconds(5), instance.beat * 0.5))
-    var trouble: RedisError?
-    while !Task.isCancelled {
-      do {
-        if connection == nil { try await connect() }
-        guard let clock = try await register() else { return }
-        firstContact.continuation.finish()
-        if trouble != nil { notify(.connectionBack) }
-        trouble = nil
-        backoff.reset()
-        try await beat(clock)
-      } catch let error as RedisError where !isEnding && !Task.isCancelled {
-        let isFirst = instance.started == nil
-        if isFirst, options.failsWhenRefused, error.isFinal { throw error }
-        firstContact.continuation.finish()
-        if trouble == nil { notify(.connectionLost(error)) }
-        trouble = error
-        if error.endsConnection { await dropConnection() }
-      }
-      guard !isEnding else { return }
-      try? await Task.sleep(for: backoff.next())
-    }
-  }
-
-  private func dropConnection() async {
-    guard !isEnding else { return }
-    let broken = connection
-    connection = nil
-    await broken?.close()
-  }
-
-  private func connect() async throws {
-    let fresh = try await connector.connect()
-    // Once it ends, the connection is the stop's alone.
-    guard !isEnding else { return await fresh.close() }
-    connection = fresh
-  }
-
-  /// Says that the instance is there, whatever the server knows of it.
-  ///
-  /// - Returns: the server's clock; nil at the end.
-  private func register() async throws -> ServerClock? {
-    guard !isEnding, let connection else { return nil }
-    let asked = ContinuousClock.now
-    hasSentStart = true
-    let isFirst = instance.started == nil
-    let outcome = try await transitions.start(
-      instance, elapsed: .now - began, channel: options.channel, lastChannel: channel,
-      history: options.history, on: connection)
-    if outcome.word == "channel" {
-      throw RedisError.otherChannel(outcome.channel ?? "?", ofBus: instance.app)
-    }
-    let clock = ServerClock(time: outcome.now, asked: asked)
-    channel = outcome.channel ?? channel
-    instance.started = outcome.started ?? instance.started
-    if let drainReason {
-      _ = try await transitions.stopping(instance.id, reason: drainReason, on: connection)
-    }
-    // In a slot of its own on a cluster, so no matter for the script; nor is a refusal one of ours.
-    let oldest = outcome.now - Keys.timeToLive.milliseconds
-    _ = try await connection.pipeline(
-      [
-        RedisCommand("ZADD", Keys.apps, "\(outcome.now)", instance.app),
-        RedisCommand("ZREMRANGEBYSCORE", Keys.apps, "-inf", "\(oldest)"),
-      ] + renewal([Keys.apps]))
-    if isFirst { notify(.announced(channel: channel ?? "")) }
-    return clock
-  }
-
-  private func renewal(_ names: [String]) -> [RedisCommand] {
-    let seconds = "\(Keys.timeToLive.components.seconds)"
-    return names.map { RedisCommand("EXPIRE", $0, seconds) }
-  }
-
-  private func beat(_ clock: ServerClock) async throws {
-    // An answer that is later than the next beat comes from a connection that is half dead; a new
-    // one can still renew the lease in time.
-    let patience = min(connector.timeout, max(instance.beat, .seconds(1)))
-    guard let connection = connection?.limited(to: patience) else { return }
-    var heartbeat = Heartbeat(
-      keys: keys, id: instance.id, lease: instance.lease, clock: clock)
-    var reaper = Reaper(keys: keys, ownID: instance.id)
-    var renewed = ContinuousClock.now
-    while !isEnding {
-      // From the last beat's sending on: what the server was slow with since does not count.
-      let due = heartbeat.clock.asked + instance.beat * Double.random(in: 0.9...1.1)
-      try await connection.sleep(for: max(.zero, due - .now))
-      var finding = try await beatOnce(&heartbeat, &reaper, on: connection)
-      // A second beat, now that the clock or the server's abilities are known.
-      if finding == .stale { finding = try await beatOnce(&heartbeat, &reaper, on: connection) }
-      if finding == .forgotten, let clock = try await register() { heartbeat.learn(clock) }
-      if ContinuousClock.now - renewed > .seconds(3600) {
-        renewed = .now
-        _ = try await connection.pipeline(renewal(keys.transition + [Keys.apps]))
-      }
-    }
-  }
-
-  private func beatOnce(
-    _ heartbeat: inout Heartbeat, _ reaper: inout Reaper, on connection: RedisConnection
-  ) async throws -> Heartbeat.Finding {
-    guard !isEnding else { return .present }
-    let asked = ContinuousClock.now
-    let replies = try await connection.pipeline(heartbeat.commands() + [look(reaper, heartbeat)])
-    let finding = try heartbeat.read(Array(replies.dropLast()), asked: asked)
-    guard finding == .present, !isEnding else { return finding }
-    try await reaper.take(
-      replies.last ?? .null, asked: asked, now: heartbeat.clock.now, on: connection)
-    if let confirmation = reaper.confirmation {
-      try await connection.sleep(for: max(.zero, confirmation - .now))
-      let asked = ContinuousClock.now
-      let reply = try await connection.pipeline([look(reaper, heartbeat)]).first ?? .null
-      try await reaper.take(reply, asked: asked, now: heartbeat.clock.now, on: connection)
-    }
-    return finding
-  }
-
-  private func look(_ reaper: Reaper, _ heartbeat: Heartbeat) -> RedisCommand {
-    reaper.lookCommand(before: heartbeat.clock.now + instance.beat.milliseconds)
-  }
-
   // MARK: The end
 
   private func end(_ stop: Stop, deadline: ContinuousClock.Instant) async -> Ending {
@@ -319,8 +196,8 @@ public actor Announcer {
 extension RedisError {
   /// A new connection is called for; other refusals are waited out on the one that there is, so
   /// that nobody takes its absence for ours.
-  fileprivate var endsConnection: Bool {
-    kind == .unreachable || kind == .nonsense || kind == .tls || problem.contains("READONLY")
+  var endsConnection: Bool {
+    kind == .unreachable || kind == .nonsense || kind == .tls || kind == .elsewhere
   }
 
   /// Trying the same again cannot help.

@@ -65,9 +65,10 @@ struct WatchSession {
       timeline.connectionWasLost()
       progress = .following(timeline)
       keys = Keys(app: app)
-      let own = try await BusState.read(keys: keys, on: query).channel ?? channel
-      watcher.notify(.watching(app: app, channel: own))
-      guard own == channel else { return }
+      // In a cluster, another node holds it than the list of apps.
+      let own = try? await BusState.read(keys: keys, on: query)
+      watcher.notify(.watching(app: app, channel: own?.channel ?? channel))
+      guard let own, own.channel ?? channel == channel else { return }
       try await receive(batch, &timeline, show)
       progress = .following(timeline)
     }
@@ -118,7 +119,13 @@ struct WatchSession {
   private func announcedBus(_ messages: [[UInt8]]) async throws -> String? {
     let apps = Set(messages.lazy.compactMap { Event(decoding: $0)?.instance.app }.prefix(20))
     for app in apps.sorted() where Keys.appName(from: app) == app {
-      if try await BusState.read(keys: Keys(app: app), on: query).position != nil { return app }
+      do {
+        let bus = try await BusState.read(keys: Keys(app: app), on: query)
+        if bus.position != nil { return app }
+      } catch let error as RedisError where error.kind == .elsewhere {
+        // The list of apps, which is here, will know it.
+        continue
+      }
     }
     return nil
   }

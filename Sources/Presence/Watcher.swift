@@ -75,6 +75,8 @@ public struct Watcher: Sendable {
     var trouble: RedisError?
     while !Task.isCancelled {
       do {
+        let connector = connector.routed(
+          to: (progress.app ?? app).map { Keys(app: $0).bus } ?? Keys.apps)
         try await connector.withConnection { query in
           let channel = try await channel(progress.app ?? app, on: query)
           try await connector.withSubscription(to: [channel]) { subscription in

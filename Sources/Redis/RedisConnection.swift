@@ -7,11 +7,17 @@ public final class RedisConnection: Sendable {
   let channel: any Channel
   private let handler: NIOLoopBound<RedisChannelHandler>
   private let timeout: TimeAmount
+  /// A slot is on its way to this node, which answers for it only if told that we know.
+  private let isAsking: Bool
 
-  init(channel: any Channel, handler: NIOLoopBound<RedisChannelHandler>, timeout: TimeAmount) {
+  init(
+    channel: any Channel, handler: NIOLoopBound<RedisChannelHandler>, timeout: TimeAmount,
+    isAsking: Bool = false
+  ) {
     self.channel = channel
     self.handler = handler
     self.timeout = timeout
+    self.isAsking = isAsking
   }
 
   /// Writes all commands in one go and returns their replies in order, error replies among them.
@@ -22,7 +28,10 @@ public final class RedisConnection: Sendable {
   public func pipeline(
     _ commands: [RedisCommand], timeout: Duration? = nil
   ) async throws -> [RedisValue] {
-    try await start(commands, timeout: timeout).cancellableValue()
+    guard isAsking else { return try await start(commands, timeout: timeout).cancellableValue() }
+    let asked = commands.flatMap { [RedisCommand("ASKING"), $0] }
+    let replies = try await start(asked, timeout: timeout).cancellableValue()
+    return replies.enumerated().filter { $0.offset % 2 == 1 }.map(\.element)
   }
 
   /// Sends one command and returns its reply.
@@ -36,7 +45,10 @@ public final class RedisConnection: Sendable {
   ///
   /// - Throws: ``RedisError``, also for an error reply to any of them.
   public func transaction(_ commands: [RedisCommand]) async throws -> [RedisValue] {
-    let replies = try await pipeline([RedisCommand("MULTI")] + commands + [RedisCommand("EXEC")])
+    // Inside of it, one ASKING holds for all.
+    let front = isAsking ? [RedisCommand("ASKING")] : []
+    let all = front + [RedisCommand("MULTI")] + commands + [RedisCommand("EXEC")]
+    let replies = try await start(all).cancellableValue()
     // An error before EXEC says more than the EXECABORT that follows from it.
     for reply in replies { try reply.get() }
     return try (replies.last?.elements ?? []).map { try $0.get() }
@@ -44,7 +56,13 @@ public final class RedisConnection: Sendable {
 
   /// The same connection with another time-out for its replies.
   public func limited(to timeout: Duration) -> RedisConnection {
-    RedisConnection(channel: channel, handler: handler, timeout: TimeAmount(timeout))
+    RedisConnection(
+      channel: channel, handler: handler, timeout: TimeAmount(timeout), isAsking: isAsking)
+  }
+
+  /// The same connection, on which each command says that we know of a slot that is on its way.
+  func asking() -> RedisConnection {
+    RedisConnection(channel: channel, handler: handler, timeout: timeout, isAsking: true)
   }
 
   /// Waits, unless the connection ends first.

@@ -22,6 +22,9 @@ public struct RedisConnector: Sendable {
   public var timeout: Duration
   /// What the connection is called in `CLIENT LIST`; not set where the server refuses.
   public var name: String?
+  /// A key that is used: in a cluster, the connection leads to whoever holds its slot.
+  public var key: String?
+  let nodes = RedisNodes()
   /// The most bytes that one reply may have.
   public var replySizeLimit = 256 * 1024 * 1024
 
@@ -38,10 +41,20 @@ public struct RedisConnector: Sendable {
   /// The one event-loop thread of the process.
   private static let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
-  /// Connects and logs in.
+  /// Connects and logs in, to whoever holds ``key`` and to the master that the sentinels know.
   ///
   /// - Throws: ``RedisError``.
   public func connect() async throws -> RedisConnection {
+    do {
+      return try await route()
+    } catch {
+      if error is CancellationError { throw error }
+      throw (error as? RedisError ?? RedisError(connecting: error)).at(endpoint)
+    }
+  }
+
+  /// Connects to the very address of the endpoint, and logs in.
+  func connectDirectly() async throws -> RedisConnection {
     do {
       let connection = try await open()
       do {
@@ -53,7 +66,7 @@ public struct RedisConnector: Sendable {
       return connection
     } catch {
       if error is CancellationError { throw error }
-      throw (error as? RedisError ?? RedisError(connecting: error)).at(endpoint)
+      throw error as? RedisError ?? RedisError(connecting: error)
     }
   }
 
@@ -127,10 +140,7 @@ public struct RedisConnector: Sendable {
     switch endpoint.address {
     case .tcp(let host): attempt = bootstrap.connect(host: host.name, port: host.port)
     case .unixSocket(let path): attempt = bootstrap.connect(unixDomainSocketPath: path)
-    case .sentinel:
-      throw RedisError(
-        .configuration, "Sentinel addresses cannot be connected to",
-        remedy: "give the master's own redis:// URL")
+    case .sentinel: throw RedisError.closed
     }
     do {
       return try await attempt.cancellableValue()

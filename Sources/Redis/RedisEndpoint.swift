@@ -26,6 +26,13 @@ public struct RedisEndpoint: Sendable, Hashable {
   /// nil where there is none or it is empty.
   public var password: String?
   public var database: Int
+  /// How to log in to sentinels; the master's own login unless told.
+  public var sentinelLogin: (username: String?, password: String?) {
+    (sentinelUsername ?? username, sentinelPassword ?? password)
+  }
+  /// nil for the same as the master's.
+  public var sentinelUsername: String?
+  public var sentinelPassword: String?
   /// Names of query items that mean nothing to us.
   public var ignoredQueryItems: [String]
 

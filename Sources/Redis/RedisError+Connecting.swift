@@ -28,7 +28,9 @@ extension RedisError {
 
   /// The same error with the address it happened at; never with a password.
   func at(_ endpoint: RedisEndpoint) -> RedisError {
-    guard kind == .unreachable || kind == .tls || kind == .nonsense || kind == .passing,
+    guard
+      kind == .unreachable || kind == .tls || kind == .nonsense || kind == .passing
+        || kind == .elsewhere,
       !problem.contains("://")
     else { return self }
     var copy = self

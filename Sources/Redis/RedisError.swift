@@ -12,6 +12,8 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
     case refused
     /// The server says that it cannot do this just now (loading, failing over, full).
     case passing
+    /// This server is not the one to ask: a replica, or a cluster's node without the key.
+    case elsewhere
     /// Any other error reply.
     case server
     /// The peer does not speak the protocol, or a reply was larger than we take.
@@ -36,7 +38,7 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
 
   /// Whether the same attempt may succeed later.
   public var isTransient: Bool {
-    kind == .unreachable || kind == .passing
+    kind == .unreachable || kind == .passing || kind == .elsewhere
   }
 
   /// Sorts an error reply by its first word.
@@ -62,7 +64,14 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
       return RedisError(
         .refused, "Redis refuses the user name or password",
         remedy: "compare the URL with what the provider shows")
-    case "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "READONLY", "OOM",
+    case "READONLY":
+      return RedisError(
+        .elsewhere, "Redis answers \(reply)",
+        remedy: "the address leads to a replica; use the master's")
+    case "MOVED", "ASK":
+      return RedisError(
+        .elsewhere, "Redis answers \(reply)", remedy: "the cluster has moved these keys; try again")
+    case "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "OOM",
       "MISCONF", "NOREPLICAS", "UNKILLABLE":
       return RedisError(.passing, "Redis answers \(reply)", remedy: passingRemedy(code))
     case "WRONGTYPE":
@@ -77,7 +86,6 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
 
   private static func passingRemedy(_ code: Substring) -> String {
     switch code {
-    case "READONLY": "the address leads to a replica; use the master's"
     case "OOM": "the server's memory is full; free some or raise maxmemory"
     case "MISCONF": "the server cannot save to its disk; see its log"
     default: "wait until it is ready"

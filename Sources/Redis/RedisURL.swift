@@ -39,6 +39,8 @@ extension RedisEndpoint {
       address: address, usesTLS: scheme.usesTLS, skipsTLSVerification: query.skipsVerification,
       username: login.user, password: login.password,
       database: database ?? 0, ignoredQueryItems: query.ignored)
+    sentinelUsername = query.sentinelUsername
+    sentinelPassword = query.sentinelPassword
   }
 }
 
@@ -73,17 +75,22 @@ struct RedisScheme {
 private struct RedisQuery {
   var database: Int?
   var skipsVerification = false
+  var sentinelUsername: String?
+  var sentinelPassword: String?
   var ignored: [String] = []
 
   init(_ text: Substring) throws(RedisURLError) {
     for item in text.split(separator: "&") {
       let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      let value = String(parts.at(1) ?? "").lowercased()
+      let raw = parts.at(1) ?? ""
+      let value = raw.lowercased()
       switch String(parts.first ?? "") {
       case "db": database = try RedisURLParts.databaseNumber(value[...])
       case "tls" where value == "insecure", "ssl_cert_reqs" where value == "none",
         "skip_verify" where value == "true":
         skipsVerification = true
+      case "sentinel_username": sentinelUsername = try RedisURLParts.decode(raw)
+      case "sentinel_password": sentinelPassword = try RedisURLParts.decode(raw)
       case let name: ignored.append(Self.isName(name) ? name : "?")
       }
     }

@@ -53,7 +53,7 @@ struct Failure: Error {
 extension RedisError {
   fileprivate var exitStatus: ExitStatus {
     switch kind {
-    case .unreachable, .passing, .server: .unreachable
+    case .unreachable, .passing, .elsewhere, .server: .unreachable
     case .refused: .refused
     case .nonsense: .protocol
     case .tls, .configuration: .configuration

@@ -112,10 +112,12 @@ struct Setup {
   ///
   /// - Returns: nil where none is known yet.
   /// - Throws: ``Failure`` where there are several, `RedisError`.
-  func readableApp(on connection: RedisConnection) async throws -> String? {
+  func readableApp(by connector: RedisConnector) async throws -> String? {
     if let app { return app }
-    let apps = try await connection.send(RedisCommand("ZRANGE", Keys.apps, "0", "-1"))
-      .elements.compactMap(\.string).sorted()
+    let list = try await connector.routed(to: Keys.apps).withConnection {
+      try await $0.send(RedisCommand("ZRANGE", Keys.apps, "0", "-1"))
+    }
+    let apps = list.elements.compactMap(\.string).sorted()
     guard apps.count > 1 else {
       if let app = apps.first {
         diagnostics.note("taking the bus \(app), the only one on this Redis")

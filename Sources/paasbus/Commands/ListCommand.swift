@@ -27,14 +27,7 @@ struct ListCommand: AsyncParsableCommand {
   func run() async throws {
     let setup = Setup(connection)
     let connector = try await setup.connector()
-    let snapshot = try await connector.withConnection { connection -> Snapshot? in
-      guard let app = try await setup.readableApp(on: connection) else { return nil }
-      let snapshot = try await Snapshot.read(keys: Keys(app: app), on: connection)
-      if let own = snapshot.channel, let asked = setup.channel, own != asked {
-        throw RedisError.otherChannel(own, ofBus: app)
-      }
-      return snapshot
-    }
+    let snapshot = try await snapshot(setup, connector)
     let instances = (snapshot?.instances ?? []).filter(isWanted)
     if json {
       try StandardStreams.write(instances.flatMap(InstanceTable.jsonLine))
@@ -42,6 +35,18 @@ struct ListCommand: AsyncParsableCommand {
       let table = InstanceTable(instances: instances, now: snapshot?.now ?? 0)
       try StandardStreams.write(Array(table.text.utf8))
     }
+  }
+
+  private func snapshot(_ setup: Setup, _ connector: RedisConnector) async throws -> Snapshot? {
+    guard let app = try await setup.readableApp(by: connector) else { return nil }
+    let keys = Keys(app: app)
+    let snapshot = try await connector.routed(to: keys.bus).withConnection {
+      try await Snapshot.read(keys: keys, on: $0)
+    }
+    if let own = snapshot.channel, let asked = setup.channel, own != asked {
+      throw RedisError.otherChannel(own, ofBus: app)
+    }
+    return snapshot
   }
 
   private func isWanted(_ status: InstanceStatus) -> Bool {

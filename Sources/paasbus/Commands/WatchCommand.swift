@@ -45,7 +45,7 @@ struct WatchCommand: LastingCommand {
   private func watch() async throws {
     let setup = Setup(connection)
     let connector = try await setup.connector()
-    let app = try await connector.withConnection { try await setup.readableApp(on: $0) }
+    let app = try await setup.readableApp(by: connector)
     var options = Watcher.Options()
     options.channel = setup.channel
     options.since = since?.since

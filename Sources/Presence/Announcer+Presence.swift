@@ -1,0 +1,137 @@
+import Redis
+
+/// Being there: connecting, registering, beating, and looking at the others' leases meanwhile.
+extension Announcer {
+  func keepPresent() async throws {
+    var backoff = Backoff(longest: min(.seconds(5), instance.beat * 0.5))
+    var trouble: RedisError?
+    while !Task.isCancelled {
+      do {
+        if connection == nil { try await connect() }
+        guard let clock = try await register() else { return }
+        firstContact.continuation.finish()
+        if trouble != nil { notify(.connectionBack) }
+        trouble = nil
+        backoff.reset()
+        try await beat(clock)
+      } catch let error as RedisError where !isEnding && !Task.isCancelled {
+        let isFirst = instance.started == nil
+        if isFirst, options.failsWhenRefused, error.isFinal { throw error }
+        firstContact.continuation.finish()
+        if trouble == nil { notify(.connectionLost(error)) }
+        trouble = error
+        if error.endsConnection { await dropConnection() }
+      }
+      guard !isEnding else { return }
+      try? await Task.sleep(for: backoff.next())
+    }
+  }
+
+  private func dropConnection() async {
+    guard !isEnding else { return }
+    let broken = connection
+    connection = nil
+    await broken?.close()
+  }
+
+  private func connect() async throws {
+    let fresh = try await connector.connect()
+    // Once it ends, the connection is the stop's alone.
+    guard !isEnding else { return await fresh.close() }
+    connection = fresh
+  }
+
+  /// Says that the instance is there, whatever the server knows of it.
+  ///
+  /// - Returns: the server's clock; nil at the end.
+  private func register() async throws -> ServerClock? {
+    guard !isEnding, let connection else { return nil }
+    let asked = ContinuousClock.now
+    hasSentStart = true
+    let isFirst = instance.started == nil
+    let outcome = try await transitions.start(
+      instance, elapsed: .now - began, channel: options.channel, lastChannel: channel,
+      history: options.history, on: connection)
+    if outcome.word == "channel" {
+      throw RedisError.otherChannel(outcome.channel ?? "?", ofBus: instance.app)
+    }
+    let clock = ServerClock(time: outcome.now, asked: asked)
+    channel = outcome.channel ?? channel
+    instance.started = outcome.started ?? instance.started
+    if let drainReason {
+      _ = try await transitions.stopping(instance.id, reason: drainReason, on: connection)
+    }
+    try await listApp(clock, on: connection)
+    if isFirst { notify(.announced(channel: channel ?? "")) }
+    return clock
+  }
+
+  /// Renews the app's place among those that announce, by which a reader without `--app` finds it.
+  private func listApp(_ clock: ServerClock, on connection: RedisConnection) async throws {
+    let oldest = clock.now - Keys.timeToLive.milliseconds
+    let commands = [
+      RedisCommand("ZADD", Keys.apps, "\(clock.now)", instance.app),
+      RedisCommand("ZREMRANGEBYSCORE", Keys.apps, "-inf", "\(oldest)"),
+      Self.renewal(Keys.apps),
+    ]
+    guard case .error(let text)? = try await connection.pipeline(commands).first,
+      RedisError.server(text).kind == .elsewhere
+    else { return }
+    // In a cluster the list is in a slot of its own. A refusal is no matter of ours.
+    var other = connector.routed(to: Keys.apps)
+    other.name = nil
+    _ = try? await other.withConnection { try await $0.pipeline(commands) }
+  }
+
+  private static func renewal(_ key: String) -> RedisCommand {
+    RedisCommand("EXPIRE", key, "\(Keys.timeToLive.components.seconds)")
+  }
+
+  private func beat(_ clock: ServerClock) async throws {
+    // An answer that is later than the next beat comes from a connection that is half dead; a new
+    // one can still renew the lease in time.
+    let patience = min(connector.timeout, max(instance.beat, .seconds(1)))
+    guard let connection = connection?.limited(to: patience) else { return }
+    var heartbeat = Heartbeat(
+      keys: keys, id: instance.id, lease: instance.lease, clock: clock)
+    var reaper = Reaper(keys: keys, ownID: instance.id)
+    var renewed = ContinuousClock.now
+    while !isEnding {
+      // From the last beat's sending on: what the server was slow with since does not count.
+      let due = heartbeat.clock.asked + instance.beat * Double.random(in: 0.9...1.1)
+      try await connection.sleep(for: max(.zero, due - .now))
+      var finding = try await beatOnce(&heartbeat, &reaper, on: connection)
+      // A second beat, now that the clock or the server's abilities are known.
+      if finding == .stale { finding = try await beatOnce(&heartbeat, &reaper, on: connection) }
+      if finding == .forgotten, let clock = try await register() { heartbeat.learn(clock) }
+      if ContinuousClock.now - renewed > .seconds(3600) {
+        renewed = .now
+        _ = try await connection.pipeline(keys.transition.map(Self.renewal))
+        try await listApp(heartbeat.clock, on: connection)
+      }
+    }
+  }
+
+  private func beatOnce(
+    _ heartbeat: inout Heartbeat, _ reaper: inout Reaper, on connection: RedisConnection
+  ) async throws -> Heartbeat.Finding {
+    guard !isEnding else { return .present }
+    let asked = ContinuousClock.now
+    let replies = try await connection.pipeline(heartbeat.commands() + [look(reaper, heartbeat)])
+    let finding = try heartbeat.read(Array(replies.dropLast()), asked: asked)
+    guard finding == .present, !isEnding else { return finding }
+    try await reaper.take(
+      replies.last ?? .null, asked: asked, now: heartbeat.clock.now, on: connection)
+    if let confirmation = reaper.confirmation {
+      try await connection.sleep(for: max(.zero, confirmation - .now))
+      let asked = ContinuousClock.now
+      let reply = try await connection.pipeline([look(reaper, heartbeat)]).first ?? .null
+      try await reaper.take(reply, asked: asked, now: heartbeat.clock.now, on: connection)
+    }
+    return finding
+  }
+
+  private func look(_ reaper: Reaper, _ heartbeat: Heartbeat) -> RedisCommand {
+    reaper.lookCommand(before: heartbeat.clock.now + instance.beat.milliseconds)
+  }
+}

@@ -1,0 +1,178 @@
+import Synchronization
+
+/// What is known of the nodes of a cluster; shared by all copies of a connector.
+final class RedisNodes: Sendable {
+  private enum State {
+    case unasked
+    case noCluster
+    case known([RedisEndpoint.Host])
+  }
+
+  private let state = Mutex(State.unasked)
+
+  var isUnasked: Bool {
+    state.withLock { if case .unasked = $0 { true } else { false } }
+  }
+
+  var hosts: [RedisEndpoint.Host] {
+    state.withLock { if case .known(let hosts) = $0 { hosts } else { [] } }
+  }
+
+  /// Takes the reply to `CLUSTER SLOTS`: ranges, each with its nodes as host, port and more.
+  ///
+  /// - Parameter asked: the node that answered, which leaves its own name out where it knows none.
+  func take(_ reply: RedisValue, from asked: RedisEndpoint) {
+    let nodes = reply.elements.flatMap { $0.elements.dropFirst(2) }
+    var hosts: [RedisEndpoint.Host] = []
+    for node in nodes {
+      guard let port = node.elements.at(1)?.integer, (1...65_535).contains(port) else { continue }
+      let name = node.elements.first?.string.flatMap { $0.isEmpty ? nil : $0 }
+      let host = RedisEndpoint.Host(name: name ?? asked.hostName ?? "", port: Int(port))
+      if !hosts.contains(host) { hosts.append(host) }
+    }
+    state.withLock { $0 = hosts.isEmpty ? .noCluster : .known(hosts) }
+  }
+}
+
+extension RedisConnector {
+  /// The same connector for another key: in a cluster, connections lead to whoever holds its slot.
+  public func routed(to key: String) -> RedisConnector {
+    var copy = self
+    copy.key = key
+    return copy
+  }
+
+  /// Connects to the server that is meant: the master that the sentinels know, or the node that
+  /// holds the slot of ``key``.
+  func route() async throws -> RedisConnection {
+    if case .sentinel(let hosts, let master) = endpoint.address {
+      return try await connect(toMaster: master, knownBy: hosts)
+    }
+    do {
+      return try await follow()
+    } catch let error as RedisError where error.kind == .unreachable {
+      // The node that the URL names may be the one that has failed.
+      for host in nodes.hosts where .tcp(host) != endpoint.address {
+        if let connection = try? await directed(to: host).follow() { return connection }
+      }
+      throw error
+    }
+  }
+
+  private func directed(to host: RedisEndpoint.Host) -> RedisConnector {
+    var copy = self
+    copy.endpoint.address = .tcp(host)
+    return copy
+  }
+
+  // MARK: Cluster
+
+  /// How often one server may point to another before that counts as going round in circles.
+  private static let mostRedirections = 5
+
+  private func follow() async throws -> RedisConnection {
+    var connector = self
+    for _ in 0..<Self.mostRedirections {
+      let connection = try await connector.connectDirectly()
+      guard let key else { return connection }
+      switch try await connector.redirection(from: connection, for: key) {
+      case nil: return connection
+      case .moved(let host):
+        await connection.close()
+        connector = connector.directed(to: host)
+      case .asked(let host):
+        await connection.close()
+        return try await connector.directed(to: host).connectDirectly().asking()
+      }
+    }
+    throw RedisError(
+      .elsewhere, "the cluster's nodes send us round in circles", remedy: "wait until it is stable")
+  }
+
+  private enum Redirection {
+    case moved(RedisEndpoint.Host)
+    case asked(RedisEndpoint.Host)
+  }
+
+  /// Where a server says that the key is; nil where it has it itself, or is no cluster.
+  private func redirection(
+    from connection: RedisConnection, for key: String
+  ) async throws -> Redirection? {
+    var commands = [RedisCommand("EXISTS", key)]
+    if nodes.isUnasked { commands.append(RedisCommand("CLUSTER", "SLOTS")) }
+    let replies = try await connection.pipeline(commands)
+    if let slots = replies.at(1) { nodes.take(slots, from: endpoint) }
+    guard case .error(let text)? = replies.first else { return nil }
+    let words = text.split(separator: " ")
+    guard words.count == 3, let host = redirectedHost(words.at(2) ?? "") else { return nil }
+    return switch words.first {
+    case "MOVED": .moved(host)
+    case "ASK": .asked(host)
+    default: nil
+    }
+  }
+
+  /// `HOST:PORT`; a node that does not know its own name leaves it out, and an IPv6 address comes
+  /// without brackets.
+  private func redirectedHost(_ text: Substring) -> RedisEndpoint.Host? {
+    guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
+      (1...65_535).contains(port)
+    else { return nil }
+    let name = String(text[..<colon])
+    return RedisEndpoint.Host(name: name.isEmpty ? endpoint.hostName ?? "" : name, port: port)
+  }
+
+  // MARK: Sentinel
+
+  private func connect(
+    toMaster name: String, knownBy sentinels: [RedisEndpoint.Host]
+  ) async throws -> RedisConnection {
+    var failure: any Error = RedisError.closed
+    for sentinel in sentinels {
+      do {
+        let host = try await master(name, by: sentinel)
+        let connection = try await directed(to: host).connectDirectly()
+        let role = try? await connection.send(RedisCommand("ROLE"))
+        guard role?.elements.first?.string != "slave" else {
+          await connection.close()
+          throw RedisError(
+            .elsewhere, "the master that the sentinels name is a replica",
+            remedy: "wait until they have agreed on a new one")
+        }
+        return connection
+      } catch {
+        if error is CancellationError { throw error }
+        failure = error
+      }
+    }
+    throw failure
+  }
+
+  private func master(
+    _ name: String, by sentinel: RedisEndpoint.Host
+  ) async throws -> RedisEndpoint.Host {
+    var asking = directed(to: sentinel)
+    asking.endpoint.username = endpoint.sentinelLogin.username
+    asking.endpoint.password = endpoint.sentinelLogin.password
+    asking.endpoint.database = 0
+    asking.name = nil
+    let connection = try await asking.connectDirectly()
+    let reply: RedisValue
+    do {
+      reply = try await connection.send(
+        RedisCommand("SENTINEL", "get-master-addr-by-name", name))
+      await connection.close()
+    } catch {
+      await connection.close()
+      throw error
+    }
+    guard let host = reply.elements.first?.string, let port = reply.elements.at(1)?.integer,
+      (1...65_535).contains(port)
+    else {
+      throw RedisError(
+        .configuration, "the sentinels know no master called \(name)",
+        remedy: "compare the name in the URL with 'sentinel monitor' of their configuration")
+    }
+    return RedisEndpoint.Host(name: host, port: Int(port))
+  }
+}
