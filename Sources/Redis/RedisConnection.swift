@@ -4,6 +4,18 @@ import NIOCore
 ///
 /// A connection that failed stays failed; ask the ``RedisConnector`` for a new one.
 public final class RedisConnection: Sendable {
+  /// What of the credentials the server took.
+  public enum Login: Sendable, Hashable {
+    /// There are none.
+    case none
+    case asGiven
+    /// The user name is a provider's dummy: the password counted.
+    case passwordAlone
+    /// The server has no password.
+    case notNeeded
+  }
+
+  public let login: Login
   let channel: any Channel
   private let handler: NIOLoopBound<RedisChannelHandler>
   private let timeout: TimeAmount
@@ -12,8 +24,9 @@ public final class RedisConnection: Sendable {
 
   init(
     channel: any Channel, handler: NIOLoopBound<RedisChannelHandler>, timeout: TimeAmount,
-    isAsking: Bool = false
+    isAsking: Bool = false, login: Login = .none
   ) {
+    self.login = login
     self.channel = channel
     self.handler = handler
     self.timeout = timeout
@@ -57,12 +70,19 @@ public final class RedisConnection: Sendable {
   /// The same connection with another time-out for its replies.
   public func limited(to timeout: Duration) -> RedisConnection {
     RedisConnection(
-      channel: channel, handler: handler, timeout: TimeAmount(timeout), isAsking: isAsking)
+      channel: channel, handler: handler, timeout: TimeAmount(timeout), isAsking: isAsking,
+      login: login)
   }
 
   /// The same connection, on which each command says that we know of a slot that is on its way.
   func asking() -> RedisConnection {
-    RedisConnection(channel: channel, handler: handler, timeout: timeout, isAsking: true)
+    RedisConnection(
+      channel: channel, handler: handler, timeout: timeout, isAsking: true, login: login)
+  }
+
+  func loggedIn(_ login: Login) -> RedisConnection {
+    RedisConnection(
+      channel: channel, handler: handler, timeout: timeout, isAsking: isAsking, login: login)
   }
 
   /// Waits, unless the connection ends first.

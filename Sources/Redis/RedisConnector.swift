@@ -58,12 +58,12 @@ public struct RedisConnector: Sendable {
     do {
       let connection = try await open()
       do {
-        try await RedisLogin(endpoint: endpoint, name: name).perform(on: connection)
+        let login = try await RedisLogin(endpoint: endpoint, name: name).perform(on: connection)
+        return connection.loggedIn(login)
       } catch {
         await connection.close()
         throw await refusal(behind: error) ?? error
       }
-      return connection
     } catch {
       if error is CancellationError { throw error }
       throw error as? RedisError ?? RedisError(connecting: error)

@@ -8,14 +8,17 @@ struct RedisLogin {
   var name: String?
 
   /// - Throws: ``RedisError``.
-  func perform(on connection: RedisConnection) async throws {
+  func perform(on connection: RedisConnection) async throws -> RedisConnection.Login {
     let replies = try await connection.pipeline(authentication + setup)
-    if let answer = authentication.isEmpty ? nil : replies.first, case .error(let text) = answer {
-      guard try await recover(from: text, on: connection) else { return }
-      try check(try await connection.pipeline(setup))
-    } else {
+    guard let answer = authentication.isEmpty ? nil : replies.first,
+      case .error(let text) = answer
+    else {
       try check(Array(replies.dropFirst(authentication.count)))
+      return authentication.isEmpty ? .none : .asGiven
     }
+    let login = try await recover(from: text, on: connection)
+    try check(try await connection.pipeline(setup))
+    return login
   }
 
   private var authentication: [RedisCommand] {
@@ -31,11 +34,13 @@ struct RedisLogin {
     return commands
   }
 
-  /// Returns whether the set-up has to be asked again.
-  private func recover(from text: String, on connection: RedisConnection) async throws -> Bool {
+  /// Makes the best of a refusal; the set-up has to be asked again.
+  private func recover(
+    from text: String, on connection: RedisConnection
+  ) async throws -> RedisConnection.Login {
     // A server without a password: what it answers to the rest counts.
     if text.contains("without any password configured") || text.contains("no password is set") {
-      return true
+      return .notNeeded
     }
     let mayBeDummy = text.hasPrefix("WRONGPASS") || text.contains("wrong number of arguments")
     guard mayBeDummy, endpoint.username != nil, let password = endpoint.password else {
@@ -44,7 +49,7 @@ struct RedisLogin {
     }
     let second = try await connection.send(RedisCommand("AUTH", password), orElse: text)
     if case .error(let text) = second { throw RedisError.server(text) }
-    return true
+    return .passwordAlone
   }
 
   private func check(_ replies: [RedisValue]) throws {

@@ -21,7 +21,8 @@ struct PaasbusCommand: AsyncParsableCommand {
       """,
     version: Version.text,
     subcommands: [
-      AnnounceCommand.self, WatchCommand.self, ListCommand.self, LocalCommand.self,
+      AnnounceCommand.self, WatchCommand.self, ListCommand.self, PublishCommand.self,
+      SubscribeCommand.self, LocalCommand.self,
     ]
   )
 }

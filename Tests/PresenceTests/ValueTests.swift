@@ -3,6 +3,7 @@ import TestSupport
 import Testing
 
 @testable import Presence
+@testable import Redis
 
 @Suite("Values of the protocol")
 struct ValueTests {

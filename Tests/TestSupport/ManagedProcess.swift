@@ -73,8 +73,7 @@ public final class ManagedProcess: Sendable {
     processID = child
     collect(out.reading) { $0.out.append(contentsOf: $1) }
     collect(error.reading) { $0.error.append(contentsOf: $1) }
-    if let input { FileHandle(fileDescriptor: stdin.writing).write(Data(input)) }
-    close(stdin.writing)
+    Self.feed(input ?? [], into: stdin.writing)
   }
 
   deinit {
@@ -104,6 +103,20 @@ public final class ManagedProcess: Sendable {
     ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin", "TZ": "UTC"]
   }
 
+  /// From a thread of its own, as the child may read slowly or not at all.
+  private static func feed(_ input: [UInt8], into descriptor: Int32) {
+    Foundation.signal(SIGPIPE, SIG_IGN)
+    Thread.detachNewThread {
+      var rest = input[...]
+      while !rest.isEmpty {
+        let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+        guard count > 0 else { break }
+        rest = rest.dropFirst(count)
+      }
+      close(descriptor)
+    }
+  }
+
   private func collect(
     _ descriptor: Int32, _ add: @escaping @Sendable (inout State, ArraySlice<UInt8>) -> Void
   ) {
@@ -119,6 +132,7 @@ public final class ManagedProcess: Sendable {
     }
   }
 
+  public var bytes: [UInt8] { state.withLock { $0.out } }
   public var output: String { state.withLock { String(decoding: $0.out, as: UTF8.self) } }
   public var errorOutput: String { state.withLock { String(decoding: $0.error, as: UTF8.self) } }
   public var lines: [String] { Self.lines(output) }

@@ -31,15 +31,7 @@ struct WatchCommand: LastingCommand {
   var name: String?
 
   func run(until signals: AsyncStream<String>) async throws {
-    let work = Task { try await watch() }
-    Task {
-      for await _ in signals { work.cancel() }
-    }
-    Task {
-      await StandardStreams.waitUntilUnread()
-      work.cancel()
-    }
-    try await work.value
+    try await StandardStreams.untilUnread(or: signals) { try await watch() }
   }
 
   private func watch() async throws {

@@ -44,13 +44,47 @@ enum StandardStreams {
     }
   }
 
+  /// Runs `body` until it ends, a signal comes, or nobody reads any more what we write.
+  static func untilUnread(
+    or signals: AsyncStream<String>, _ body: sending @escaping () async throws -> Void
+  ) async throws {
+    let work = Task { try await body() }
+    Task {
+      for await _ in signals { work.cancel() }
+    }
+    Task {
+      await waitUntilUnread()
+      work.cancel()
+    }
+    try await work.value
+  }
+
   /// Returns once nobody can read any more what we write, which a write would tell only when there
   /// is something to write; or when the task is cancelled.
-  static func waitUntilUnread() async {
+  private static func waitUntilUnread() async {
     while !Task.isCancelled {
       var state = pollfd(fd: 1, events: 0, revents: 0)
       if poll(&state, 1, 0) > 0, state.revents & Int16(POLLERR | POLLHUP) != 0 { return }
       try? await Task.sleep(for: .milliseconds(500))
+    }
+  }
+
+  /// Everything that standard input holds.
+  ///
+  /// - Throws: ``Failure`` where it cannot be read.
+  static func readAll() throws -> [UInt8] {
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      let count = read(0, &buffer, buffer.count)
+      if count == 0 { return bytes }
+      if count > 0 {
+        bytes += buffer[..<count]
+      } else if errno != EINTR {
+        throw Failure(
+          .failed, "cannot read standard input (\(String(cString: strerror(errno))))",
+          remedy: "give the message as an argument")
+      }
     }
   }
 

@@ -1,5 +1,3 @@
-import Redis
-
 /// How long to wait before the next attempt: a few quick ones, then longer and longer, with
 /// jitter, so that a thousand announcers do not come back in the same instant.
 public struct Backoff: Sendable {

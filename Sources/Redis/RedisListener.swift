@@ -1,0 +1,75 @@
+/// Listens to channels for as long as it is wanted, across lost connections.
+///
+/// What is published while there is no connection is gone: that is what Pub/Sub promises.
+public struct RedisListener: Sendable {
+  public enum Notice: Sendable {
+    case listening
+    case connectionLost(RedisError)
+    case connectionBack
+  }
+
+  /// How long nothing may come before we ask whether the server is there.
+  private static let quiet = Duration.seconds(4)
+
+  private let connector: RedisConnector
+  private let channels: [String]
+  private let patterns: [String]
+  private let notify: @Sendable (Notice) -> Void
+
+  public init(
+    connector: RedisConnector, channels: [String], patterns: [String],
+    notify: @escaping @Sendable (Notice) -> Void = { _ in }
+  ) {
+    self.connector = connector
+    self.channels = channels
+    self.patterns = patterns
+    self.notify = notify
+  }
+
+  /// Hands over messages as they come, until `body` wants no more or the task is cancelled.
+  ///
+  /// - Parameter body: returns whether it wants more.
+  /// - Throws: ``RedisError`` when the first contact fails; what `body` throws. Later failures are
+  ///   followed by new attempts, for ever.
+  public func run(_ body: ([RedisMessage]) async throws -> Bool) async throws {
+    var backoff = Backoff()
+    var hasContact = false
+    var trouble: RedisError?
+    while !Task.isCancelled {
+      do {
+        try await connector.withSubscription(to: channels, patterns: patterns) { subscription in
+          notify(trouble != nil ? .connectionBack : .listening)
+          (hasContact, trouble) = (true, nil)
+          backoff.reset()
+          try await listen(to: subscription, body)
+        }
+        return
+      } catch is CancellationError {
+        return
+      } catch let error as RedisError where hasContact {
+        if trouble == nil { notify(.connectionLost(error)) }
+        trouble = error
+        try? await Task.sleep(for: backoff.next())
+      }
+    }
+  }
+
+  private func listen(
+    to subscription: RedisSubscription, _ body: ([RedisMessage]) async throws -> Bool
+  ) async throws {
+    var isAsked = false
+    while let batch = try await subscription.nextBatch(within: Self.quiet) {
+      guard !batch.isEmpty else {
+        guard !isAsked else { throw RedisError.timedOut(after: Self.quiet) }
+        subscription.ping()
+        isAsked = true
+        continue
+      }
+      isAsked = false
+      let messages = batch.compactMap { push in
+        if case .message(let message) = push { message } else { nil }
+      }
+      if !messages.isEmpty, try await !body(messages) { return }
+    }
+  }
+}

@@ -1,0 +1,55 @@
+import ArgumentParser
+import Redis
+
+struct PublishCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "publish",
+    abstract: "Publish one message on a channel, and say how many subscribers got it.",
+    discussion: """
+      Without a message, or with '-', it is what standard input holds, to the byte.
+
+      Examples:
+        paasbus publish jobs:done 'job 17'
+        paasbus publish --expect 1 images - < picture.png
+      """
+  )
+
+  @OptionGroup var connection: ConnectionOptions
+
+  @Option(help: "How many subscribers have to get it; exit 1 if fewer do.")
+  var expect: Int?
+
+  @Argument(help: "The channel.")
+  var channel: String
+
+  @Argument(help: "The message, or '-'.")
+  var message: String?
+
+  func validate() throws {
+    if let expect, expect < 0 { throw ValidationError("--expect must not be negative") }
+    if channel.isEmpty { throw ValidationError("the channel is empty") }
+  }
+
+  func run() async throws {
+    let payload = try payload()
+    let connector = try await Setup(connection).connector()
+    let reply = try await connector.withConnection { connection in
+      try await connection.send(
+        RedisCommand(arguments: [Array("PUBLISH".utf8), Array(channel.utf8), payload]))
+    }
+    guard let count = reply.integer else {
+      throw RedisError(
+        .nonsense, "the server does not say how many got it", remedy: "check that it is a Redis")
+    }
+    try StandardStreams.write(Array("\(count)\n".utf8))
+    guard let expect, count < expect else { return }
+    throw Failure(
+      .failed, "\(count) of \(expect) subscribers got it",
+      remedy: "check that they run, and listen to \(channel) on this Redis")
+  }
+
+  private func payload() throws -> [UInt8] {
+    guard let message, message != "-" else { return try StandardStreams.readAll() }
+    return Array(message.utf8)
+  }
+}

@@ -1,0 +1,69 @@
+import ArgumentParser
+import Redis
+
+struct SubscribeCommand: LastingCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "subscribe",
+    abstract: "Show the messages of channels as they come.",
+    discussion: """
+      A channel with *, ? or [ in it is a pattern. Messages that are published while there is no \
+      connection are gone; use 'paasbus watch' for instances, of which nothing is missed.
+
+      Examples:
+        paasbus subscribe jobs:done
+        paasbus subscribe --json --count 1 'JOB:*'
+      """
+  )
+
+  @OptionGroup var connection: ConnectionOptions
+
+  @Flag(help: "One JSON object a line.")
+  var json = false
+
+  @Option(help: "End after so many messages.")
+  var count: Int?
+
+  @Argument(help: ArgumentHelp("Channels and patterns.", valueName: "channel"))
+  var channels: [String]
+
+  func validate() throws {
+    if let count, count < 1 { throw ValidationError("--count must be at least 1") }
+    if channels.contains("") { throw ValidationError("a channel is empty") }
+  }
+
+  func run(until signals: AsyncStream<String>) async throws {
+    try await StandardStreams.untilUnread(or: signals) { try await listen() }
+  }
+
+  private func listen() async throws {
+    let setup = Setup(connection)
+    let connector = try await setup.connector()
+    let patterns = channels.filter { $0.contains { "*?[".contains($0) } }
+    let listener = RedisListener(
+      connector: connector, channels: channels.filter { !patterns.contains($0) },
+      patterns: patterns
+    ) { notice in
+      Self.report(notice, connector.endpoint, setup.diagnostics)
+    }
+    let rendering = MessageRendering(isJSON: json, isForTerminal: StandardStreams.isTerminal(1))
+    var missing = count ?? .max
+    try await listener.run { batch in
+      let wanted = batch.prefix(missing)
+      missing -= wanted.count
+      try StandardStreams.write(wanted.flatMap(rendering.line))
+      return missing > 0
+    }
+  }
+
+  private static func report(
+    _ notice: RedisListener.Notice, _ endpoint: RedisEndpoint, _ diagnostics: Diagnostics
+  ) {
+    switch notice {
+    case .listening: diagnostics.note("listening at \(endpoint.redactedURL)")
+    case .connectionLost(let error):
+      diagnostics.note("\(error.problem); trying again, messages meanwhile are lost")
+    case .connectionBack:
+      diagnostics.note("connected to Redis again; messages in between are gone")
+    }
+  }
+}

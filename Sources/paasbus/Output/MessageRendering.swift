@@ -1,0 +1,37 @@
+import Presence
+import Redis
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+/// How a message of Pub/Sub looks, which may hold any bytes.
+struct MessageRendering: Sendable {
+  var isJSON: Bool
+  /// Whether what could move a cursor has to be made visible.
+  var isForTerminal: Bool
+
+  /// A whole line with its end.
+  func line(_ message: RedisMessage) -> [UInt8] {
+    if isJSON { return Self.json(message).object + [0x0A] }
+    guard isForTerminal else { return message.channel + [0x09] + message.payload + [0x0A] }
+    let texts = [message.channel, message.payload].map {
+      Visible.text(String(decoding: $0, as: UTF8.self))
+    }
+    return Array((texts.joined(separator: "\t") + "\n").utf8)
+  }
+
+  private static func json(_ message: RedisMessage) -> JSONText {
+    var text = JSONText()
+    text.always("channel", String(decoding: message.channel, as: UTF8.self))
+    if let payload = String(validating: message.payload, as: UTF8.self) {
+      text.always("message", payload)
+    } else {
+      text.always("base64", Data(message.payload).base64EncodedString())
+    }
+    text.member("pattern", message.pattern.map { String(decoding: $0, as: UTF8.self) })
+    return text
+  }
+}
