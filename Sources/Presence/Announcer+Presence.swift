@@ -10,10 +10,16 @@ extension Announcer {
         if connection == nil { try await connect() }
         guard let clock = try await register() else { return }
         firstContact.continuation.finish()
-        if trouble != nil { notify(.connectionBack) }
-        trouble = nil
         backoff.reset()
-        try await beat(clock)
+        // What the server refuses on a connection that there is, is over once it beats again.
+        if let error = trouble, error.endsConnection {
+          notify(.connectionBack)
+          trouble = nil
+        }
+        try await beat(clock) {
+          if trouble != nil { notify(.connectionBack) }
+          trouble = nil
+        }
       } catch let error as RedisError where !isEnding && !Task.isCancelled {
         let isFirst = instance.started == nil
         if isFirst, options.failsWhenRefused, error.isFinal { throw error }
@@ -87,7 +93,8 @@ extension Announcer {
     RedisCommand("EXPIRE", key, "\(Keys.timeToLive.components.seconds)")
   }
 
-  private func beat(_ clock: ServerClock) async throws {
+  /// Beats until the connection fails or the end comes.
+  private func beat(_ clock: ServerClock, onBeat: () -> Void) async throws {
     // An answer that is later than the next beat comes from a connection that is half dead; a new
     // one can still renew the lease in time.
     let patience = min(connector.timeout, max(instance.beat, .seconds(1)))
@@ -103,6 +110,7 @@ extension Announcer {
       var finding = try await beatOnce(&heartbeat, &reaper, on: connection)
       // A second beat, now that the clock or the server's abilities are known.
       if finding == .stale { finding = try await beatOnce(&heartbeat, &reaper, on: connection) }
+      onBeat()
       if finding == .forgotten, let clock = try await register() { heartbeat.learn(clock) }
       if ContinuousClock.now - renewed > .seconds(3600) {
         renewed = .now

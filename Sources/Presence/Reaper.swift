@@ -54,6 +54,9 @@ struct Reaper: Sendable {
     _ reply: RedisValue, asked: ContinuousClock.Instant, now: Int64,
     on connection: RedisConnection
   ) async throws {
+    if case .error(let text) = reply, RedisError.server(text).kind == .refused {
+      isPermitted = false
+    }
     guard isPermitted else { return }
     var ends = Snapshot.scores(try reply.get().elements)
     if let ownID { ends[ownID] = nil }

@@ -47,10 +47,10 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
   public static func server(_ reply: String) -> RedisError {
     let code = reply.prefix { $0 != " " }
     // Scripts hand their errors on with words of their own around the code.
-    if reply.contains("NOPERM") || reply.contains("The user executing the script can't") {
-      return RedisError(
-        .refused, "Redis refuses: \(reply)", remedy: "give this user the permission by ACL SETUSER")
+    if let start = reply.firstRange(of: "NOPERM")?.lowerBound {
+      return refused(reply[start...])
     }
+    if reply.contains("The user executing the script can't") { return refused(reply[...]) }
     if reply.contains("max number of clients reached") {
       return RedisError(
         .passing, "Redis has no connection left: \(reply)",
@@ -82,6 +82,14 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
       return RedisError(
         .server, "Redis answers \(reply)", remedy: "see the server's log, or try another server")
     }
+  }
+
+  private static func refused(_ reply: Substring) -> RedisError {
+    // A command is named in quotes: the 'get' command.
+    let name = reply.split(separator: "'").at(1).map { " (ACL SETUSER USER +\($0))" } ?? ""
+    return RedisError(
+      .refused, "Redis refuses: \(reply)",
+      remedy: "give this user the permission\(name); 'paasbus doctor' has all that is missing")
   }
 
   private static func passingRemedy(_ code: Substring) -> String {

@@ -22,7 +22,7 @@ struct PaasbusCommand: AsyncParsableCommand {
     version: Version.text,
     subcommands: [
       AnnounceCommand.self, WatchCommand.self, ListCommand.self, PublishCommand.self,
-      SubscribeCommand.self, LocalCommand.self,
+      SubscribeCommand.self, DoctorCommand.self, LocalCommand.self,
     ]
   )
 }

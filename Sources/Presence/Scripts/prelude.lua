@@ -14,28 +14,49 @@ local KEEP_ENDED = 3600000      -- ms; how long those that ended can be listed
 local MOST_BYTES = 8192         -- of one event
 local PLAIN_WORDS = { start = 'start', back = 'start', stop = 'stop', lost = 'stop' }
 
+-- Redis does not say which command of a script it refuses; we do.
+local function named(message, command)
+  if string.find(message, 'access') and string.find(message, 'key') then
+    return 'NOPERM ' .. command .. ' is refused a key of paasbus:*'
+  end
+  if string.find(message, 'channel') then
+    return 'NOPERM ' .. command .. ' is refused the channel'
+  end
+  if string.find(message, "can't run") or string.find(message, 'NOPERM') then
+    return 'NOPERM ' .. command .. ' is refused'
+  end
+  return message
+end
+
+local function call(command, ...)
+  local reply = redis.pcall(command, ...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  local message = named(reply.err, command)
+  if message ~= reply.err then error(message, 0) end
+  -- Any other error is raised as Redis does it, with its code in front.
+  return redis.call(command, ...)
+end
+
 -- Numbers beyond 2^31 would come out as 1.7e+12.
 local function text(number) return string.format('%.0f', number) end
 
 local function server_time()
-  local time = redis.call('TIME')
+  local time = call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 local now = server_time()
 
 -- A command that cannot succeed shows, by how it fails, whether it may be used at all.
-local function refusal(...)
-  local reply = redis.pcall(...)
+local function refusal(command, ...)
+  local reply = redis.pcall(command, ...)
   if type(reply) ~= 'table' or not reply.err then return nil end
-  local message = reply.err
-  local blocks = not string.find(message, '^ERR')
-    or string.find(message, "user executing the script can't")
-  return blocks and reply or nil
+  local message = named(reply.err, command)
+  return not string.find(message, '^ERR') and redis.error_reply(message) or nil
 end
 
 local function check()
   for index, wanted in ipairs({ 'hash', 'hash', 'zset', 'zset', 'stream' }) do
-    local found = redis.call('TYPE', KEYS[index]).ok
+    local found = call('TYPE', KEYS[index]).ok
     if found ~= 'none' and found ~= wanted then
       return redis.error_reply('WRONGTYPE ' .. KEYS[index] .. ' is a ' .. found)
     end
@@ -48,7 +69,7 @@ local function check()
     or refusal('EXPIRE', bus, KEEP_KEYS)
 end
 
-local state = redis.call('HMGET', bus, 'epoch', 'seq', 'channel', 'history')
+local state = call('HMGET', bus, 'epoch', 'seq', 'channel', 'history')
 local epoch, seq = tonumber(state[1]), tonumber(state[2])
 local channel, history = state[3], tonumber(state[4])
 
@@ -69,24 +90,24 @@ local function ensure_bus(wanted_channel, wanted_history)
 end
 
 local function store_bus()
-  redis.call('HSET', bus, 'epoch', text(epoch), 'seq', text(seq), 'channel', channel,
+  call('HSET', bus, 'epoch', text(epoch), 'seq', text(seq), 'channel', channel,
     'history', text(history))
 end
 
 local function keep_keys()
-  for index = 1, 5 do redis.call('EXPIRE', KEYS[index], KEEP_KEYS) end
+  for index = 1, 5 do call('EXPIRE', KEYS[index], KEEP_KEYS) end
 end
 
 -- The state of an instance and its record, which stands without the braces.
 local function find(id)
-  local stored = redis.call('HGET', instances, id)
+  local stored = call('HGET', instances, id)
   if not stored then return nil, nil end
   local word, record = string.match(stored, '^(%a+) %d+ {(.*)}$')
   return word, record
 end
 
 local function store(id, word, record)
-  redis.call('HSET', instances, id, word .. ' ' .. text(seq) .. ' {' .. record .. '}')
+  call('HSET', instances, id, word .. ' ' .. text(seq) .. ' {' .. record .. '}')
 end
 
 -- Publishes an event and writes it down. `extra` is what stands behind the record.
@@ -94,11 +115,11 @@ local function emit(kind, record, extra)
   seq = seq + 1
   local event = '{"v":1,"type":"' .. kind .. '","epoch":' .. text(epoch) .. ',"seq":' .. text(seq)
     .. ',"at":' .. text(now) .. ',' .. record .. extra .. '}'
-  redis.call('PUBLISH', channel, event)
+  call('PUBLISH', channel, event)
   if string.sub(record, -13) == ',"plain":true' and PLAIN_WORDS[kind] then
-    redis.call('PUBLISH', channel, PLAIN_WORDS[kind])
+    call('PUBLISH', channel, PLAIN_WORDS[kind])
   end
-  redis.call('XADD', events, 'MAXLEN', '~', text(history), text(epoch) .. '-' .. text(seq),
+  call('XADD', events, 'MAXLEN', '~', text(history), text(epoch) .. '-' .. text(seq),
     'event', event)
   store_bus()
 end
@@ -112,12 +133,12 @@ end
 
 -- Takes an instance from those present to those that ended, and forgets who ended long ago.
 local function retire(id)
-  redis.call('ZREM', leases, id)
-  redis.call('ZADD', ended, text(now), id)
-  local old = redis.call('ZRANGEBYSCORE', ended, '-inf', text(now - KEEP_ENDED), 'LIMIT', 0, 100)
+  call('ZREM', leases, id)
+  call('ZADD', ended, text(now), id)
+  local old = call('ZRANGEBYSCORE', ended, '-inf', text(now - KEEP_ENDED), 'LIMIT', 0, 100)
   for _, gone in ipairs(old) do
-    redis.call('HDEL', instances, gone)
-    redis.call('ZREM', ended, gone)
+    call('HDEL', instances, gone)
+    call('ZREM', ended, gone)
   end
 end
 

@@ -9,13 +9,13 @@
 local id, seen = ARGV[1], tonumber(ARGV[2])
 local failure = check()
 if failure then return failure end
-local ends = tonumber(redis.call('ZSCORE', leases, id) or '')
+local ends = tonumber(call('ZSCORE', leases, id) or '')
 if not ends or ends ~= seen or now > tonumber(ARGV[3]) then return answer('silent') end
 if ARGV[4] == 'lease' and now < ends then return answer('silent') end
 
 local word, record = find(id)
 if word ~= 'up' and word ~= 'stopping' then
-  redis.call('ZREM', leases, id)
+  call('ZREM', leases, id)
   return answer('silent')
 end
 local extra = ',"reason":"' .. ARGV[4] .. '"'

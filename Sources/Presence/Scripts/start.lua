@@ -21,19 +21,19 @@ if word == 'stopped' then return answer('refused', started_of(record)) end
 local had_bus = epoch ~= nil
 ensure_bus(ARGV[7] ~= '' and ARGV[7] or ARGV[8], ARGV[9])
 local function renew()
-  local ends = tonumber(redis.call('ZSCORE', leases, id) or 0)
-  redis.call('ZADD', leases, text(math.max(ends, now + ARGV[6])), id)
+  local ends = tonumber(call('ZSCORE', leases, id) or 0)
+  call('ZADD', leases, text(math.max(ends, now + ARGV[6])), id)
 end
 
 if word == 'up' or word == 'stopping' then
-  if redis.call('EXISTS', leases) == 0 then
+  if call('EXISTS', leases) == 0 then
     -- All leases were lost at once: whoever is recorded as present gets a new one, so that those
     -- who died meanwhile are found too.
-    local stored = redis.call('HGETALL', instances)
+    local stored = call('HGETALL', instances)
     for index = 1, #stored - 1, 2 do
       local lease = string.match(stored[index + 1], '^[us][pt]%a* .*,"lease":(%d+)')
       if lease and not string.find(stored[index + 1], '^stopped') then
-        redis.call('ZADD', leases, text(now + lease), stored[index])
+        call('ZADD', leases, text(now + lease), stored[index])
       end
     end
   end
@@ -53,6 +53,6 @@ if failure then return failure end
 emit(kind, record, '')
 store(id, 'up', record)
 renew()
-redis.call('ZREM', ended, id)
+call('ZREM', ended, id)
 keep_keys()
 return answer(kind, started_of(record))

@@ -30,7 +30,7 @@ if announced then
   emit('stop', record, extra)
   store(id, 'stopped', record)
 else
-  redis.call('HSET', instances, id, 'stopped 0 {' .. record .. '}')
+  call('HSET', instances, id, 'stopped 0 {' .. record .. '}')
 end
 retire(id)
 keep_keys()

@@ -1,0 +1,31 @@
+import ArgumentParser
+
+struct DoctorCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "doctor",
+    abstract:
+      "Check everything from the variable that names the Redis to a message that comes round.",
+    discussion: """
+      Each check is a line: ok, warn or fail, what was found, and what to do. Exit 1 if any failed.
+
+      Examples:
+        paasbus doctor
+        paasbus doctor --json --url redis://localhost
+      """
+  )
+
+  @OptionGroup var connection: ConnectionOptions
+
+  @Flag(help: "One JSON object a line.")
+  var json = false
+
+  func run() async throws {
+    var hasFailed = false
+    let examination = Examination(setup: Setup(connection)) { finding in
+      if finding.status == .fail { hasFailed = true }
+      try StandardStreams.write(finding.line(isJSON: json))
+    }
+    try await examination.run()
+    if hasFailed { throw ExitCode(ExitStatus.failed.rawValue) }
+  }
+}

@@ -1,0 +1,140 @@
+import Presence
+import Redis
+
+/// Whether messages come round, and who else is on the bus.
+struct BusChecks {
+  let connection: RedisConnection
+  let connector: RedisConnector
+  let setup: Setup
+
+  /// - Throws: `RedisError` where the connection fails, what `tell` throws.
+  func run(_ tell: (Finding) throws -> Void) async throws {
+    try tell(try await message())
+    let list = try await connection.pipeline([RedisCommand("ZRANGE", Keys.apps, "0", "-1")]).first
+    let apps = (list?.elements ?? []).compactMap(\.string).sorted()
+    guard let app = setup.app ?? (apps.count == 1 ? apps.first : nil) else {
+      return try tell(try await nobody(apps))
+    }
+    do {
+      let snapshot = try await connector.routed(to: Keys(app: app).bus).withConnection {
+        try await Snapshot.read(keys: Keys(app: app), on: $0)
+      }
+      try tell(try await bus(app, snapshot, apps))
+      try tell(try await subscribers(snapshot))
+    } catch let error as RedisError where error.kind == .refused {
+      try tell(.fail("bus", error.problem, remedy: error.remedy))
+    }
+  }
+
+  // MARK: A message
+
+  /// Sends a message round: on a channel beside the bus's, so that no watcher is bothered, or where
+  /// only the bus's is permitted, there, with the last event, which watchers know.
+  private func message() async throws -> Finding {
+    let own = setup.channel ?? Watcher.defaultChannel
+    var refusal = ""
+    for channel in ["\(own):doctor", own] {
+      do {
+        let payload = channel == own ? await lastEvent() : Array(setup.bootID.utf8)
+        return try await round(channel, payload)
+      } catch let error as RedisError where error.kind == .refused {
+        refusal = error.problem
+      }
+    }
+    return .fail(
+      "message", "subscribing or publishing is refused (\(refusal))",
+      remedy: "ACL SETUSER USER +subscribe +publish +ping &\(own)")
+  }
+
+  private func round(_ channel: String, _ payload: [UInt8]) async throws -> Finding {
+    try await connector.withSubscription(to: [channel]) { subscription in
+      let begun = ContinuousClock.now
+      let count = try await connection.send(
+        RedisCommand(arguments: [Array("PUBLISH".utf8), Array(channel.utf8), payload]))
+      while let batch = try await subscription.nextBatch(within: connector.timeout) {
+        if batch.contains(where: { $0.payload == payload }) {
+          return .ok("message", "came round in \(Examination.milliseconds(.now - begun))")
+        }
+        if batch.isEmpty { break }
+      }
+      return .fail(
+        "message", "was taken (\(count.integer ?? 0) subscribers) and did not come round",
+        remedy: "see whether a proxy stands between that passes on no Pub/Sub")
+    }
+  }
+
+  private func lastEvent() async -> [UInt8] {
+    let keys = Keys(app: setup.app ?? "default")
+    let newest = RedisCommand("XREVRANGE", keys.events, "+", "-", "COUNT", "1")
+    let reply = try? await connection.send(newest)
+    return reply?.elements.first.flatMap(HistoryEntry.init)?.bytes ?? Array("paasbus doctor".utf8)
+  }
+
+  // MARK: The bus
+
+  private func nobody(_ apps: [String]) async throws -> Finding {
+    guard apps.isEmpty else {
+      return .warn(
+        "bus", "several apps are here: \(apps.joined(separator: ", "))",
+        remedy: "say which with --app or PAASBUS_APP")
+    }
+    if let other = try await otherDatabase() { return other }
+    return .warn(
+      "bus", "nobody has announced on this Redis",
+      remedy: "run 'paasbus announce' with the same URL, and look at it with this command there")
+  }
+
+  /// Announcers who use another database of the same server, where one is found.
+  private func otherDatabase() async throws -> Finding? {
+    let reply = try await connection.pipeline([RedisCommand("INFO", "keyspace")]).first
+    let own = connector.endpoint.database
+    for database in ServerFacts(reply?.string ?? "").databases where database != own {
+      var other = connector
+      other.endpoint.database = database
+      let list = try? await other.withConnection {
+        try await $0.send(RedisCommand("ZRANGE", Keys.apps, "0", "-1"))
+      }
+      let apps = (list?.elements ?? []).compactMap(\.string)
+      guard !apps.isEmpty else { continue }
+      return .fail(
+        "bus", "nobody is in database \(own), but \(apps.joined(separator: ", ")) in \(database)",
+        remedy: "end the URL with /\(database), here or there")
+    }
+    return nil
+  }
+
+  private func bus(_ app: String, _ snapshot: Snapshot, _ apps: [String]) async throws -> Finding {
+    if let own = snapshot.channel, let asked = setup.channel, own != asked {
+      return .fail(
+        "bus", "\(app) uses the channel \(own), and \(asked) was asked for",
+        remedy: "leave --channel and PAASBUS_CHANNEL away, or give the same everywhere")
+    }
+    let present = snapshot.instances.filter(\.isPresent).count
+    if present > 0 {
+      return .ok("bus", "\(app), channel \(snapshot.channel ?? "?"), \(present) instances present")
+    }
+    if snapshot.position == nil, let other = try await otherDatabase() { return other }
+    let others = apps.filter { $0 != app }
+    let hint = others.isEmpty ? "" : "; others are here: \(others.joined(separator: ", "))"
+    return .warn(
+      "bus", "nobody is on the bus \(app)\(hint)",
+      remedy: "run 'paasbus announce' with the same URL and the same --app")
+  }
+
+  private func subscribers(_ snapshot: Snapshot) async throws -> Finding {
+    let channel = snapshot.channel ?? setup.channel ?? Watcher.defaultChannel
+    let reply = try await connection.pipeline([RedisCommand("PUBSUB", "NUMSUB", channel)]).first
+    guard let count = reply?.elements.at(1)?.integer else {
+      return .ok("subscribers", "how many listen to \(channel) is not told")
+    }
+    guard count == 0 else { return .ok("subscribers", "\(count) listen to \(channel)") }
+    let all = try await connection.pipeline([RedisCommand("PUBSUB", "CHANNELS")]).first
+    let others = (all?.elements ?? []).compactMap(\.string).filter { !$0.hasSuffix(":doctor") }
+    guard !others.isEmpty else {
+      return .ok("subscribers", "nobody listens to \(channel) just now")
+    }
+    return .warn(
+      "subscribers", "nobody listens to \(channel), but to \(others.joined(separator: ", "))",
+      remedy: "let watchers use the bus's channel: leave --channel and PAASBUS_CHANNEL away")
+  }
+}

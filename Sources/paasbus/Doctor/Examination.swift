@@ -1,0 +1,173 @@
+import Platforms
+import Presence
+import Redis
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// Looks at everything that paasbus needs, from the variable that names the Redis to a message that
+/// comes round, and names the cause of what does not work. Ends where nothing further can be looked
+/// at.
+struct Examination {
+  let setup: Setup
+  /// Is told each finding as it is made.
+  let tell: (Finding) throws -> Void
+
+  /// - Throws: what `tell` throws.
+  func run() async throws {
+    guard let connector = try await source(), try resolves(connector.endpoint) else { return }
+    let connection: RedisConnection
+    do {
+      let begun = ContinuousClock.now
+      connection = try await connector.connect()
+      try tell(.ok("connection", "there in \(Self.milliseconds(.now - begun))"))
+    } catch {
+      return try tell(Self.refusal(error, connector))
+    }
+    do {
+      try login(connection, connector)
+      let server = ServerChecks(connection: connection)
+      guard try await server.run(tell) else { return await connection.close() }
+      try await PermissionChecks(connection: connection, app: setup.app ?? "default", setup: setup)
+        .run(tell)
+      try await BusChecks(connection: connection, connector: connector, setup: setup).run(tell)
+    } catch let error as RedisError {
+      try tell(.fail("connection", error.problem, remedy: error.remedy))
+    }
+    await connection.close()
+  }
+
+  static func milliseconds(_ duration: Duration) -> String {
+    let micros = duration / .microseconds(1)
+    return micros < 10_000 ? "\((micros / 100).rounded() / 10) ms" : "\(Int(micros / 1000)) ms"
+  }
+
+  // MARK: Which Redis
+
+  private func source() async throws -> RedisConnector? {
+    do {
+      let location = try RedisLocator.locate(url: setup.options.url, environment: setup.environment)
+      let connector = try await setup.connector()
+      let name = location?.source ?? "local bus"
+      try tell(.ok("source", "\(name): \(connector.endpoint.redactedURL)"))
+      return connector
+    } catch let error where !(error is OutputClosed) {
+      let failure = Failure(error)
+      try tell(.fail("source", failure.problem, remedy: failure.remedy))
+      return nil
+    }
+  }
+
+  private func resolves(_ endpoint: RedisEndpoint) throws -> Bool {
+    switch endpoint.address {
+    case .unixSocket(let path):
+      guard access(path, F_OK) == 0 else {
+        try tell(
+          .fail(
+            "socket", "there is no socket at \(path) (\(String(cString: strerror(errno))))",
+            remedy: "start the server, or correct the path"))
+        return false
+      }
+    case .tcp(let host):
+      guard let addresses = HostLookup.addresses(of: host.name) else {
+        try tell(
+          .fail(
+            "name", "the name \(host.name) does not resolve",
+            remedy: "correct the host in the URL, or this machine's name servers"))
+        return false
+      }
+      if addresses != [host.name] {
+        try tell(.ok("name", "\(host.name) is \(addresses.joined(separator: ", "))"))
+      }
+    case .sentinel: break
+    }
+    return true
+  }
+
+  // MARK: Getting in
+
+  /// What a failed first contact means.
+  private static func refusal(_ error: any Error, _ connector: RedisConnector) -> Finding {
+    guard let error = error as? RedisError else {
+      return .fail("connection", "\(error)", remedy: "this is a bug; please report it")
+    }
+    switch error.kind {
+    case .tls: return .fail("tls", error.problem, remedy: error.remedy)
+    case .refused: return .fail("credentials", error.problem, remedy: error.remedy)
+    case .configuration: return .fail("database", error.problem, remedy: error.remedy)
+    case .passing, .elsewhere, .server, .nonsense:
+      return .fail("server", error.problem, remedy: error.remedy)
+    case .unreachable:
+      if error.problem.contains("refused") {
+        return .fail(
+          "connection", "connection refused: nothing listens there (\(error.problem))",
+          remedy: "start the server, or correct host and port of the URL")
+      }
+      if error.problem.contains("no answer within") {
+        return .fail(
+          "connection", "no answer at all: a firewall swallows the packets, or the host is down",
+          remedy: "open the port to this machine in the firewall or the provider's security group")
+      }
+      return .fail("connection", error.problem, remedy: error.remedy)
+    }
+  }
+
+  private func login(_ connection: RedisConnection, _ connector: RedisConnector) throws {
+    if connector.endpoint.usesTLS {
+      let isChecked = !connector.tls.skipsVerification && !connector.endpoint.skipsTLSVerification
+      try tell(
+        isChecked
+          ? .ok("tls", "encrypted, the certificate is trusted")
+          : .warn(
+            "tls",
+            "encrypted, but anybody could pose as the server: its certificate is not checked",
+            remedy: "give its authority with --tls-ca instead of --tls-insecure"))
+    }
+    switch connection.login {
+    case .none: try tell(.ok("credentials", "none were given, none are asked for"))
+    case .asGiven: try tell(.ok("credentials", "taken as given"))
+    case .passwordAlone:
+      let user = connector.endpoint.username ?? ""
+      try tell(
+        .ok("credentials", "the password alone is taken; the user name \(user) is a dummy"))
+    case .notNeeded:
+      try tell(
+        .warn(
+          "credentials", "a password was given, and the server has none: anybody may enter",
+          remedy: "set requirepass on the server"))
+    }
+  }
+}
+
+/// What a name stands for.
+enum HostLookup {
+  /// The addresses of a name as text; nil where it does not resolve.
+  static func addresses(of name: String) -> [String]? {
+    var hints = addrinfo()
+    hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+    var list: UnsafeMutablePointer<addrinfo>?
+    guard getaddrinfo(name, nil, &hints, &list) == 0 else { return nil }
+    defer { freeaddrinfo(list) }
+    var addresses: [String] = []
+    var entry = list
+    while let current = entry {
+      var buffer = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+      let isText =
+        getnameinfo(
+          current.pointee.ai_addr, current.pointee.ai_addrlen, &buffer, socklen_t(buffer.count),
+          nil,
+          0, NI_NUMERICHOST) == 0
+      if isText {
+        addresses.append(
+          String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self))
+      }
+      entry = current.pointee.ai_next
+    }
+    return addresses
+  }
+}

@@ -1,0 +1,80 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("Users with few permissions")
+struct AccessTests {
+  /// The commands that paasbus uses, as the page on connecting states them.
+  static let words = [
+    "+time", "+exists", "+type", "+hmget", "+hexists", "+hget", "+hset", "+hdel", "+hgetall",
+    "+zadd", "+zrem", "+zscore", "+zrange", "+zrangebyscore", "+zremrangebyscore", "+xadd",
+    "+xinfo|stream", "+xrange", "+xrevrange", "+expire", "+script|load", "+eval", "+evalsha",
+    "+publish", "+subscribe", "+ping", "+multi", "+exec", "+discard", "+client|setname",
+    "+client|list",
+  ]
+
+  private func user(_ server: RedisServer, without missing: String? = nil) async throws -> String {
+    let words = Self.words.filter { $0 != missing }
+    let rights = ["on", ">pw", "resetkeys", "resetchannels", "-@all"]
+    let keys = missing == "~paasbus:*" ? [] : ["~paasbus:*"]
+    let channels = missing == "&instances" ? [] : ["&instances"]
+    try await server.cli(["ACL", "SETUSER", "few"] + rights + keys + channels + words)
+    return "unix://few:pw@\(server.socketPath)"
+  }
+
+  @Test("with just what is documented everything works")
+  func enough() async throws {
+    try await RedisServer.with { server in
+      let url = try await user(server)
+      let watch = try Paasbus.start("watch", "--json", "--url", url)
+      try await eventually("it watches: \(watch.errorOutput)") {
+        watch.errorOutput.contains("waiting")
+      }
+      let announce = try Paasbus.start("announce", "--lease", "2s", "--url", url)
+      _ = try await watch.waitFor("start")
+      let bus = Bus(on: server)
+      let lists = try await bus.calls("client|list")
+      try await eventually("connections are looked at") {
+        try await bus.calls("client|list") > lists + 4
+      }
+      try await pass(.seconds(3))
+      let list = try Paasbus.start("list", "--url", url)
+      #expect(try await list.exitStatus() == 0 && list.output.contains("1 up"))
+      let doctor = try Paasbus.start("doctor", "--url", url)
+      #expect(try await doctor.exitStatus() == 0, "\(doctor.output)")
+      #expect(doctor.output.contains("all that is needed"))
+      announce.signal(SIGTERM)
+      #expect(try await announce.exitStatus() == 0)
+      _ = try await watch.waitFor("stop")
+      #expect(announce.errorLines.count == 1 && watch.lines.count == 2, "\(watch.output)")
+    }
+  }
+
+  @Test("each that is missing is named by the doctor, and by what fails for it")
+  func missing() async throws {
+    try await RedisServer.with { server in
+      for word in ["~paasbus:*", "&instances"] + Self.words where word != "+discard" {
+        let url = try await user(server, without: word)
+        let doctor = try Paasbus.start("doctor", "--url", url)
+        _ = try await doctor.exitStatus()
+        #expect(doctor.output.contains(word), "\(word): \(doctor.output)")
+        // What is refused on connecting or registering ends it at once, and says what it was.
+        let announce = try Paasbus.start("announce", "--name", "w", "--url", url)
+        try await eventually("it is announced or refused") {
+          !announce.isRunning || announce.errorOutput.contains("announced ")
+        }
+        if announce.isRunning {
+          announce.signal(SIGTERM)
+          _ = try await announce.exitStatus()
+        } else {
+          #expect(try await announce.exitStatus() == 77, "\(word)")
+          let name = word.dropFirst().split(whereSeparator: { "|:".contains($0) }).first ?? ""
+          #expect(
+            announce.errorOutput.lowercased().contains(name) || word.hasPrefix("&"),
+            "\(word): \(announce.errorOutput)")
+        }
+        try await server.command("FLUSHALL")
+      }
+    }
+  }
+}
