@@ -62,17 +62,19 @@ struct PermissionChecks {
     var missing: [String] = []
     var losses: [String] = []
     // An empty transaction first, since what ends one cannot be queued in it.
-    let empty = try await connection.pipeline([RedisCommand("MULTI"), RedisCommand("EXEC")])
+    let empty = try await connection.pipeline(
+      ["MULTI", "EXEC", "DISCARD"].map { RedisCommand($0) })
     for (word, reply) in zip(["+multi", "+exec"], empty) {
-      guard case .error(let text) = reply, text.hasPrefix("NOPERM") else { continue }
+      guard case .error(let text) = reply, text.contains("NOPERM") else { continue }
       missing.append(word)
       losses.append("watch and list do not work")
     }
-    let trials = missing == ["+multi"] ? trials.filter { $0.word != "+publish" } : trials
-    var commands = trials.map(\.command)
-    if missing.isEmpty { commands.insert(RedisCommand("MULTI"), at: 0) }
-    let all = try await connection.pipeline(commands + [RedisCommand("DISCARD")])
-    let replies = missing.isEmpty ? all.dropFirst() : all[...]
+    let isQueued = !missing.contains("+multi")
+    let trials = isQueued ? trials : trials.filter { $0.word != "+publish" }
+    let frame = isQueued ? ["MULTI", "DISCARD"].map { RedisCommand($0) } : []
+    let all = try await connection.pipeline(
+      frame.prefix(1) + trials.map(\.command) + frame.suffix(1))
+    let replies = all.dropFirst(frame.isEmpty ? 0 : 1)
     for (trial, reply) in zip(trials, replies) {
       guard case .error(let text) = reply else { continue }
       if let trouble = trouble(text) {
