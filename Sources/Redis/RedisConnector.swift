@@ -3,6 +3,14 @@ import NIOPosix
 import NIOSSL
 import Synchronization
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// Makes connections to one endpoint, ready for use: encrypted, authenticated, named.
 public struct RedisConnector: Sendable {
   /// How TLS is set up where the endpoint asks for it.
@@ -66,8 +74,24 @@ public struct RedisConnector: Sendable {
       }
     } catch {
       if error is CancellationError { throw error }
-      throw error as? RedisError ?? RedisError(connecting: error)
+      let error = error as? RedisError ?? RedisError(connecting: error)
+      throw error == .untrusted ? await distrust() : error
     }
+  }
+
+  /// Why a certificate is not trusted, which the handshake does not tell: so it is looked at without
+  /// trusting it, and without saying anything that is secret.
+  private func distrust() async -> RedisError {
+    var blind = self
+    blind.tls.skipsVerification = true
+    guard let connection = try? await blind.open() else { return .untrusted }
+    _ = try? await connection.pipeline([RedisCommand("PING")])
+    let found = try? await connection.channel.nioSSL_peerCertificate().get()
+    await connection.close()
+    guard let certificate = found, certificate.notValidAfter < time(nil) else { return .untrusted }
+    return RedisError(
+      .tls, "the server's certificate has expired",
+      remedy: "renew it, or skip the check with --tls-insecure")
   }
 
   /// Runs `body` with a connection, which is closed afterwards.

@@ -61,17 +61,33 @@ extension RedisError {
     return unreachable("no address of \(error.host) answers")
   }
 
+  static let untrusted = RedisError(
+    .tls, "the server's certificate is not trusted",
+    remedy: "add its authority with --tls-ca FILE, or skip the check with --tls-insecure")
+
   private static func tls(_ detail: String) -> RedisError {
     if detail.contains("WRONG_VERSION_NUMBER") || detail.contains("HTTP_REQUEST") {
       return RedisError(
         .tls, "the server does not speak TLS here", remedy: "use redis:// instead of rediss://")
     }
-    if detail.contains("CERTIFICATE_VERIFY_FAILED") || detail.contains("unableToValidate")
-      || detail.contains("failedToValidateHostname") || detail.contains("Hostname")
+    if detail.contains("failedToValidateHostname") || detail.contains("HostnameImpossible") {
+      return RedisError(
+        .tls, "the server's certificate is for another name",
+        remedy: "use the name that it is for, or skip the check with --tls-insecure")
+    }
+    if detail.contains("CERTIFICATE_VERIFY_FAILED") || detail.contains("unableToValidate") {
+      return .untrusted
+    }
+    if detail.contains("CERTIFICATE_REQUIRED") || detail.contains("HANDSHAKE_FAILURE")
+      || detail.contains("BAD_CERTIFICATE") || detail.contains("UNKNOWN_CA")
     {
       return RedisError(
-        .tls, "the server's certificate is not trusted",
-        remedy: "add its authority with --tls-ca FILE, or skip the check with --tls-insecure")
+        .tls, "the server takes no client without a certificate that it trusts",
+        remedy: "present one with --tls-cert FILE and --tls-key FILE")
+    }
+    if detail.contains("PROTOCOL_VERSION") {
+      return RedisError(
+        .tls, "the server speaks another version of TLS", remedy: "let it speak TLS 1.2 or 1.3")
     }
     return RedisError(
       .tls, "the TLS handshake failed (\(detail.prefix(200)))",
