@@ -62,15 +62,24 @@ public final class RedisServer: Sendable {
     try await body(server)
   }
 
-  /// Starts it (again) and waits until it answers, with an error at least.
-  public func start(moreOptions: [String] = []) async throws {
+  /// Starts it (again), and waits until it answers.
+  ///
+  /// - Parameter isLoading: wait only until it takes connections.
+  public func start(moreOptions: [String] = [], isLoading: Bool = false) async throws {
     process.set(
       try ManagedProcess(
         "redis-server", arguments + moreOptions,
         environment: ManagedProcess.bareEnvironment.merging(environment) { $1 }))
     try await eventually("redis-server takes connections") {
-      try await self.command("PING") != .null
+      guard isLoading else { return try await self.command("PING") != .null }
+      return try await self.cli("PING").contains("LOADING")
     }
+  }
+
+  /// Writes so many small keys.
+  public func fill(keys: Int) async throws {
+    let script = "for number = 1, \(keys) do redis.call('SET', 'filler' .. number, 'x') end"
+    try await command("EVAL", script, "0")
   }
 
   /// Ends it without saving.
