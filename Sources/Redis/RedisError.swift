@@ -45,6 +45,7 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
   ///
   /// Source of the codes: Redis' `server.c` (`createSharedObjects`) and its ACL documentation.
   public static func server(_ reply: String) -> RedisError {
+    let reply = withoutScript(reply)
     let code = reply.prefix { $0 != " " }
     // Scripts hand their errors on with words of their own around the code.
     if let start = reply.firstRange(of: "NOPERM")?.lowerBound {
@@ -82,6 +83,16 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
       return RedisError(
         .server, "Redis answers \(reply)", remedy: "see the server's log, or try another server")
     }
+  }
+
+  /// Redis 6 puts words of its own in front of what went wrong in a script:
+  /// `ERR Error running script (call to f_…): @user_script:17: OOM …`.
+  private static func withoutScript(_ reply: String) -> String {
+    guard reply.hasPrefix("ERR Error running script"),
+      let place = reply.ranges(of: "@user_script:").last?.upperBound
+    else { return reply }
+    let rest = reply[place...].drop { $0 == " " || $0.isNumber || $0 == ":" || $0 == "-" }
+    return rest.isEmpty ? reply : String(rest)
   }
 
   private static func refused(_ reply: Substring) -> RedisError {

@@ -63,9 +63,14 @@ struct Bus {
   /// How often the server has carried out a command.
   func calls(_ command: String) async throws -> Int64 {
     let text = try await server.command("INFO", "commandstats").string ?? ""
-    let start = "cmdstat_\(command):calls="
-    let line = text.split(whereSeparator: \.isNewline).first { $0.hasPrefix(start) }
-    return line.flatMap { Int64($0.dropFirst(start.count).prefix { $0.isNumber }) } ?? 0
+    // Before Redis 7, the parts of a command are counted together.
+    let whole = command.split(separator: "|").first.map(String.init) ?? command
+    for name in [command, whole] {
+      let start = "cmdstat_\(name):calls="
+      let line = text.split(whereSeparator: \.isNewline).first { $0.hasPrefix(start) }
+      if let line { return Int64(line.dropFirst(start.count).prefix { $0.isNumber }) ?? 0 }
+    }
+    return 0
   }
 
   /// Waits until a watcher has compared its position with the bus once more.

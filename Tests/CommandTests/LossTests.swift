@@ -40,7 +40,8 @@ struct LossTests {
   func killedUnseen() async throws {
     try await RedisServer.with { server in
       try await server.command(
-        "ACL", "SETUSER", "blind", "on", ">pw", "~*", "&*", "+@all", "-client|list")
+        "ACL", "SETUSER", "blind", "on", ">pw", "~*", "&*", "+@all", "-client",
+        "+client|setname")
       let watch = try Paasbus.start(
         "watch", "--json", environment: ["PAASBUS_URL": "unix://blind:pw@\(server.socketPath)"])
       try await eventually("it watches") { watch.errorOutput.contains("waiting") }

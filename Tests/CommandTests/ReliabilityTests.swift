@@ -23,9 +23,9 @@ struct ReliabilityTests {
 
   @Test("nothing is missed while the watcher itself is stopped, even beyond Redis' buffer for it")
   func stoppedWatcher() async throws {
-    try await RedisServer.with(
-      options: ["--client-output-buffer-limit", "pubsub 100000 50000 1"]
-    ) { server in
+    try await RedisServer.with { server in
+      try await server.command(
+        "CONFIG", "SET", "client-output-buffer-limit", "pubsub 100000 50000 1")
       let bus = Bus(on: server)
       let watch = try await Paasbus.watch(on: server)
       try await bus.publish(10)
@@ -39,9 +39,9 @@ struct ReliabilityTests {
 
   @Test("what the history no longer holds is a gap with the number missing")
   func gap() async throws {
-    try await RedisServer.with(
-      options: ["--client-output-buffer-limit", "pubsub 20000 10000 1"]
-    ) { server in
+    try await RedisServer.with { server in
+      try await server.command(
+        "CONFIG", "SET", "client-output-buffer-limit", "pubsub 20000 10000 1")
       let bus = Bus(on: server)
       let watch = try await Paasbus.watch(on: server)
       try await bus.publish(10, history: 100)

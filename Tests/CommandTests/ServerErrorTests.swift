@@ -95,7 +95,9 @@ struct ServerErrorTests {
     }
   }
 
-  @Test("a server that still loads its data is waited for")
+  @Test(
+    "a server that still loads its data is waited for",
+    .enabled(if: RedisServer.canLoadSlowly, "it cannot load slowly"))
   func loading() async throws {
     try await RedisServer.with { server in
       let watch = try await Paasbus.watch(on: server)

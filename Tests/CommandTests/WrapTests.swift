@@ -263,11 +263,21 @@ struct WrapOutageTests {
       (["REDIS_URL": "nonsense"], "no scheme"), (["DYNO": "web.1"], "no Redis is configured"),
       (["PAASBUS_URL": "redis://127.0.0.1:1", "PAASBUS_TLS_CA": "/none"], "connection refused"),
       (["PAASBUS_URL": "rediss://127.0.0.1:1", "PAASBUS_TLS_CA": "/none"], "TLS files"),
-      (["XDG_RUNTIME_DIR": "/nonexistent"], "no local bus runs"),
     ])
   func misconfigured(environment: [String: String], says text: String) async throws {
     let (process, _) = try await run(environment)
     #expect(process.errorLines.count == 1 && process.errorOutput.contains(text))
+  }
+
+  @Test("where nothing is configured and no local bus runs, that is one line, and the command runs")
+  func nothingConfigured() async throws {
+    let folder = "/tmp/paasbus-run-\(UUID().uuidString.prefix(8))"
+    try FileManager.default.createDirectory(
+      atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let (process, _) = try await run(["XDG_RUNTIME_DIR": folder])
+    #expect(process.errorLines.count == 1)
+    #expect(process.errorOutput.contains("no local bus runs"))
   }
 
   @Test("a server that hangs delays the end by the time for it, and nothing else")

@@ -108,7 +108,7 @@ public struct RedisSentinels: Sendable {
 
           """.utf8
         ).write(to: file)
-        sentinels.append(try ManagedProcess("redis-server", [file.path, "--sentinel"]))
+        sentinels.append(try ManagedProcess(RedisServer.program, [file.path, "--sentinel"]))
         ports.append(port)
       }
       let group = RedisSentinels(

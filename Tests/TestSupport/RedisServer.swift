@@ -3,6 +3,18 @@ import Redis
 
 /// A real redis-server in a private folder, for as long as a closure runs.
 public final class RedisServer: Sendable {
+  /// The server that is tested against: `PAASBUS_TEST_SERVER`, else the one on the PATH.
+  static let program =
+    ProcessInfo.processInfo.environment["PAASBUS_TEST_SERVER"] ?? "redis-server"
+
+  /// Whether it knows the options by which loading takes long (Redis 7).
+  public static let canLoadSlowly: Bool = {
+    guard let process = try? ManagedProcess(program, ["--version"]), process.hasSucceeded,
+      let start = process.output.firstRange(of: " v=")?.upperBound
+    else { return false }
+    return Int(process.output[start...].prefix { $0.isNumber }) ?? 0 >= 7
+  }()
+
   public let folder: URL
   public let port: Int?
   private let arguments: [String]
@@ -68,7 +80,7 @@ public final class RedisServer: Sendable {
   public func start(moreOptions: [String] = [], isLoading: Bool = false) async throws {
     process.set(
       try ManagedProcess(
-        "redis-server", arguments + moreOptions,
+        Self.program, arguments + moreOptions,
         environment: ManagedProcess.bareEnvironment.merging(environment) { $1 }))
     try await eventually("redis-server takes connections") {
       guard isLoading else { return try await self.command("PING") != .null }

@@ -14,18 +14,19 @@ local KEEP_ENDED = 3600000      -- ms; how long those that ended can be listed
 local MOST_BYTES = 8192         -- of one event
 local PLAIN_WORDS = { start = 'start', back = 'start', stop = 'stop', lost = 'stop' }
 
--- Redis does not say which command of a script it refuses; we do.
+-- What is refused for want of permission, which Redis and Valkey say in different words, Redis
+-- without naming the command.
 local function named(message, command)
-  if string.find(message, 'access') and string.find(message, 'key') then
-    return 'NOPERM ' .. command .. ' is refused a key of paasbus:*'
+  local refused = string.find(message, 'NOPERM') or string.find(message, 'no permissions')
+    or string.find(message, "executing the script can't")
+  if not refused then return message end
+  local what = ''
+  if string.find(message, ' keys? ') or string.find(message, ' key$') then
+    what = ' a key of paasbus:*'
+  elseif string.find(message, 'channel') then
+    what = ' the channel'
   end
-  if string.find(message, 'channel') then
-    return 'NOPERM ' .. command .. ' is refused the channel'
-  end
-  if string.find(message, "can't run") or string.find(message, 'NOPERM') then
-    return 'NOPERM ' .. command .. ' is refused'
-  end
-  return message
+  return "NOPERM '" .. string.lower(command) .. "' is refused" .. what
 end
 
 local function call(command, ...)
