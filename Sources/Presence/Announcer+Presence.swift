@@ -9,7 +9,7 @@ extension Announcer {
       do {
         if connection == nil { try await connect() }
         guard let clock = try await register() else { return }
-        firstContact.continuation.finish()
+        settleFirstContact()
         backoff.reset()
         // What the server refuses on a connection that there is, is over once it beats again.
         if let error = trouble, error.endsConnection {
@@ -23,7 +23,7 @@ extension Announcer {
       } catch let error as RedisError where !isEnding && !Task.isCancelled {
         let isFirst = instance.started == nil
         if isFirst, options.failsWhenRefused, error.isFinal { throw error }
-        firstContact.continuation.finish()
+        settleFirstContact()
         if trouble == nil { notify(.connectionLost(error)) }
         trouble = error
         if error.endsConnection { await dropConnection() }
@@ -31,6 +31,11 @@ extension Announcer {
       guard !isEnding else { return }
       try? await Task.sleep(for: backoff.next())
     }
+  }
+
+  private func settleFirstContact() {
+    hasOutcome = true
+    firstContact.continuation.finish()
   }
 
   private func dropConnection() async {
@@ -55,12 +60,7 @@ extension Announcer {
     let asked = ContinuousClock.now
     hasSentStart = true
     let isFirst = instance.started == nil
-    let outcome = try await transitions.start(
-      instance, elapsed: .now - began, channel: options.channel, lastChannel: channel,
-      history: options.history, on: connection)
-    if outcome.word == "channel" {
-      throw RedisError.otherChannel(outcome.channel ?? "?", ofBus: instance.app)
-    }
+    let outcome = try await start(on: connection)
     let clock = ServerClock(time: outcome.now, asked: asked)
     channel = outcome.channel ?? channel
     instance.started = outcome.started ?? instance.started
@@ -69,7 +69,24 @@ extension Announcer {
     }
     try await listApp(clock, on: connection)
     if isFirst { notify(.announced(channel: channel ?? "")) }
+    try await transitions.prepareEnd(on: connection)
     return clock
+  }
+
+  /// A script that the server refuses has changed nothing, so there is nothing to take back either.
+  private func start(on connection: RedisConnection) async throws -> Transitions.Outcome {
+    do {
+      let outcome = try await transitions.start(
+        instance, elapsed: .now - began, channel: options.channel, lastChannel: channel,
+        history: options.history, on: connection)
+      guard outcome.word != "channel" else {
+        throw RedisError.otherChannel(outcome.channel ?? "?", ofBus: instance.app)
+      }
+      return outcome
+    } catch let error as RedisError where !error.endsConnection {
+      hasSentStart = instance.started != nil
+      throw error
+    }
   }
 
   /// Renews the app's place among those that announce, by which a reader without `--app` finds it.

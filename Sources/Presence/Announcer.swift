@@ -54,6 +54,8 @@ public actor Announcer {
     case stopped
     /// Nothing had been announced, so there was nothing to take back.
     case neverAnnounced
+    /// The same, though it was waited for: the first contact hung to the end.
+    case unanswered
     /// The `stop` could not be delivered; the lease will tell the others.
     case undelivered(RedisError)
   }
@@ -73,9 +75,13 @@ public actor Announcer {
   var channel: String?
   /// Why it is draining; nil as long as it is not.
   var drainReason: String?
+  /// Ends when that has been said, or cannot be.
+  private var drained: AsyncStream<Void>?
   var isEnding = false
   /// Whether a `start` has been written at all, whatever became of it.
   var hasSentStart = false
+  /// Whether the first contact has come to an outcome, whatever it was.
+  var hasOutcome = false
 
   /// - Parameters:
   ///   - began: when the instance really began, by this machine's monotonic clock.
@@ -130,18 +136,23 @@ public actor Announcer {
   private func takeRequests() async -> (Stop, ContinuousClock.Instant)? {
     for await request in requests.stream {
       switch request {
-      case .drain(let reason): await startDraining(reason)
+      case .drain(let reason): startDraining(reason)
       case .stop(let stop, let time):
-        if options.tellsShortRuns { await awaitFirstContact(until: time + options.stopTimeout) }
+        if options.tellsShortRuns {
+          await wait(for: firstContact.stream, until: time + options.stopTimeout)
+        }
         return (stop, time)
       }
     }
     return nil
   }
 
-  private func awaitFirstContact(until deadline: ContinuousClock.Instant) async {
+  /// Waits for the end of a stream, or until the deadline.
+  private func wait(
+    for end: AsyncStream<Void>, until deadline: ContinuousClock.Instant
+  ) async {
     await withTaskGroup(of: Void.self) { group in
-      group.addTask { [firstContact] in for await _ in firstContact.stream {} }
+      group.addTask { for await _ in end {} }
       group.addTask { try? await Task.sleep(until: deadline) }
       await group.next()
       group.cancelAll()
@@ -150,19 +161,27 @@ public actor Announcer {
 
   /// From beside the heartbeats, so that nothing delays it; where it fails, the next registration
   /// says it again.
-  private func startDraining(_ reason: String) async {
+  private func startDraining(_ reason: String) {
     guard drainReason == nil else { return }
     drainReason = reason
     guard instance.started != nil, let connection else { return }
-    // A stop that is asked for meanwhile must not wait for long.
-    _ = try? await transitions.stopping(
-      instance.id, reason: reason, on: connection.limited(to: options.stopTimeout * 0.25))
+    let (drained, continuation) = AsyncStream<Void>.makeStream()
+    self.drained = drained
+    Task { [transitions, id = instance.id] in
+      _ = try? await transitions.stopping(id, reason: reason, on: connection)
+      continuation.finish()
+    }
   }
 
   // MARK: The end
 
   private func end(_ stop: Stop, deadline: ContinuousClock.Instant) async -> Ending {
-    guard hasSentStart else { return .neverAnnounced }
+    guard hasSentStart else {
+      return options.tellsShortRuns && !hasOutcome ? .unanswered : .neverAnnounced
+    }
+    // What says that we are draining goes first; on a connection that hangs, the stop is written
+    // behind it.
+    if let drained { await wait(for: drained, until: .now + .milliseconds(50)) }
     var backoff = Backoff(longest: .milliseconds(500))
     var failure = RedisError.noTime
     while true {
@@ -180,6 +199,7 @@ public actor Announcer {
         failure = error as? RedisError ?? failure
         await connection?.close()
         connection = nil
+        if failure.isFinal { return .undelivered(failure) }
         try? await Task.sleep(for: min(backoff.next(), max(.zero, deadline - .now)))
       }
     }

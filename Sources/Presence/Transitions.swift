@@ -62,6 +62,14 @@ public struct Transitions: Sendable {
       ], on: connection)
   }
 
+  /// Makes ready for the end, which may come when the server hardly answers any more: what is said
+  /// then has to be short.
+  ///
+  /// - Throws: `RedisError`.
+  func prepareEnd(on connection: RedisConnection) async throws {
+    try await RedisScript.load([Self.scripts.stopping, Self.scripts.stop], on: connection)
+  }
+
   /// Says that an instance is draining.
   ///
   /// - Throws: `RedisError`.

@@ -88,11 +88,11 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
   /// Redis 6 puts words of its own in front of what went wrong in a script:
   /// `ERR Error running script (call to f_…): @user_script:17: OOM …`.
   private static func withoutScript(_ reply: String) -> String {
-    guard reply.hasPrefix("ERR Error running script"),
+    guard reply.hasPrefix("ERR Error running script") || reply.hasPrefix("@user_script"),
       let place = reply.ranges(of: "@user_script:").last?.upperBound
     else { return reply }
     let rest = reply[place...].drop { $0 == " " || $0.isNumber || $0 == ":" || $0 == "-" }
-    return rest.isEmpty ? reply : String(rest)
+    return rest.count > 2 ? String(rest) : reply
   }
 
   private static func refused(_ reply: Substring) -> RedisError {

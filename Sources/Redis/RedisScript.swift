@@ -12,6 +12,20 @@ public final class RedisScript: Sendable {
     self.source = source
   }
 
+  /// Lets the server know the scripts, so that each of them needs only few bytes when it is run.
+  ///
+  /// - Throws: ``RedisError`` where the connection fails; a refusal is no fault.
+  public static func load(_ scripts: [RedisScript], on connection: RedisConnection) async throws {
+    let replies = try await connection.pipeline(scripts.map(\.loadCommand))
+    for (script, reply) in zip(scripts, replies) {
+      if let digest = reply.string { script.digest.withLock { $0 = digest } }
+    }
+  }
+
+  private var loadCommand: RedisCommand {
+    RedisCommand(arguments: [Array("SCRIPT".utf8), Array("LOAD".utf8), source])
+  }
+
   /// Runs the script and returns its reply.
   ///
   /// - Throws: ``RedisError``, also for an error reply.
@@ -27,7 +41,7 @@ public final class RedisScript: Sendable {
       }
     }
     let replies = try await connection.pipeline([
-      RedisCommand(arguments: [Array("SCRIPT".utf8), Array("LOAD".utf8), source]),
+      loadCommand,
       RedisCommand(arguments: [Array("EVAL".utf8), source] + tail),
     ])
     // Where SCRIPT is refused, each run sends the text.

@@ -32,6 +32,13 @@ public struct FollowedProcess: Sendable {
     started = Self.startTime(of: id)
     descriptor = csupervisor_process_descriptor(id)
     if descriptor < 0, errno == ESRCH || errno == EINVAL { throw .notThere }
+    #if os(Linux)
+      // A zombie has ended already; only its parent has not looked.
+      if started == nil, access("/proc/self/stat", R_OK) == 0, access("/proc/\(id)", F_OK) == 0 {
+        if descriptor >= 0 { close(descriptor) }
+        throw .notThere
+      }
+    #endif
     guard kill(id, 0) == 0 else {
       let failure = errno
       if descriptor >= 0 { close(descriptor) }

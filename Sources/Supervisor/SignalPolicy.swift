@@ -36,11 +36,12 @@ public struct SignalPolicy: Sendable {
   }
 
   /// The signals that are waited for: all but those that cannot be, that tell of a fault of our
-  /// own, and that stop and continue, which keep their defaults so that job control works.
+  /// own, and that stop, which keep their defaults so that job control works. SIGPIPE is left out
+  /// since a write of our own may raise it.
   public static let awaited: [CInt] = {
     let others: Set<CInt> = [
       SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, SIGPIPE,
-      SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT,
+      SIGTSTP, SIGTTIN, SIGTTOU,
     ]
     #if os(Linux)
       // 32 and 33 are the C library's own (nptl(7)).

@@ -98,18 +98,24 @@ public struct SupervisedCommand {
       var status: CInt = 0
       let child = waitpid(-1, &status, WNOHANG | (leadsGroup ? WUNTRACED : 0))
       guard child > 0 else { return ended }
-      let isStopped = status & 0xFF == 0x7F
       guard child == process else { continue }
-      if isStopped { stopToo() } else { ended = CommandStatus(waitStatus: status) }
+      if status & 0xFF == 0x7F {
+        stopToo(by: (status >> 8) & 0xFF)
+      } else {
+        ended = CommandStatus(waitStatus: status)
+        if leadsGroup, tcgetpgrp(STDIN_FILENO) == process { giveTerminal(to: getpgrp()) }
+      }
     }
   }
 
-  /// The command was stopped in its own group, as by Ctrl-Z: the shell that waits for us has to see
-  /// us stopped as well, and may continue both.
-  private func stopToo() {
-    guard tcgetpgrp(STDIN_FILENO) == process else { return }
-    giveTerminal(to: getpgrp())
-    raise(SIGSTOP)
+  /// The terminal stopped the command in its own group, by Ctrl-Z or because it is in the
+  /// background: the shell that waits for our group has to see that stopped as well, and may continue
+  /// both.
+  private func stopToo(by signal: CInt) {
+    let foreground = tcgetpgrp(STDIN_FILENO)
+    guard foreground >= 0, [SIGTSTP, SIGTTIN, SIGTTOU].contains(signal) else { return }
+    if foreground == process { giveTerminal(to: getpgrp()) }
+    kill(0, SIGSTOP)
     if tcgetpgrp(STDIN_FILENO) == getpgrp() { giveTerminal(to: process) }
     kill(-process, SIGCONT)
   }

@@ -10,23 +10,33 @@ import CSupervisor
 
 /// The command line, and what `ps` shows of it.
 enum ProcessTitle {
-  /// The words that we were called with, without our own name, to the byte and with their final
-  /// zeros; a command that we run gets them as they were.
-  nonisolated(unsafe) private(set) static var rawArguments: [[CChar]] = []
+  /// The command that `announce` is to run, each word to the byte and with its final zero; nil
+  /// where no `--` was given.
+  nonisolated(unsafe) private(set) static var wrappedCommand: [[CChar]]?
 
   /// Copies the words that we were called with, without our own name, and overwrites the password
-  /// of every URL among them, in the memory that `ps` reads.
+  /// of every URL among them, in the memory that `ps` reads. Of a command to run, which is kept
+  /// apart, only the first word is among them: a parser has no business with the others.
   ///
   /// To be called once, at the beginning.
   static func takeArguments() -> [String] {
-    // Written here before there is another thread, and only read from then on.
-    rawArguments = memory.dropFirst().map { Array($0) + [0] }
+    var words = memory.dropFirst().map { Array($0) + [0] }
+    hidePasswords()
+    let separator = Array("--".utf8CString)
+    if words.first == Array("announce".utf8CString), let place = words.firstIndex(of: separator) {
+      // Written here before there is another thread, and only read from then on.
+      wrappedCommand = Array(words[(place + 1)...])
+      words = Array(words.prefix(place + 2))
+    }
+    return words.map { word in
+      String(decoding: word.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+  }
+
+  private static func hidePasswords() {
     for bytes in memory.dropFirst() {
       guard let range = passwordRange(bytes.map { UInt8(bitPattern: $0) }) else { continue }
       for place in range { bytes[place] = CChar(UInt8(ascii: "*")) }
-    }
-    return rawArguments.map { word in
-      String(decoding: word.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
   }
 

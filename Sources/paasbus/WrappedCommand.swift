@@ -25,14 +25,17 @@ struct WrappedCommand {
 
   init(_ command: AnnounceCommand, _ announcement: Announcement) {
     self.announcement = announcement
-    arguments = Array(ProcessTitle.rawArguments.suffix(command.command.count))
-    name = command.command.first ?? ""
+    arguments = ProcessTitle.wrappedCommand ?? []
+    let words = arguments.map {
+      String(decoding: $0.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+    name = words.first ?? ""
     var options = SupervisedCommand.Options()
     options.leadsGroup = command.group
     options.forwards = !command.noForward
     options.platformSignalsAll = announcement.setup.identity.signalsEveryProcess
     self.options = options
-    if let shell = ShellWithoutExec(command.command) {
+    if let shell = ShellWithoutExec(words) {
       diagnostics.detail(
         "\(shell.name) may not pass signals on to what it runs: write exec in front of that")
     }
@@ -90,6 +93,8 @@ struct WrappedCommand {
       var copy = announcement
       copy.options.failsWhenRefused = false
       copy.options.tellsShortRuns = true
+      // A little less than we have, so that its outcome can still be said.
+      copy.options.stopTimeout -= min(.milliseconds(200), copy.options.stopTimeout * 0.1)
       announcer = try await copy.announcer()
     } catch {
       let failure = Failure(error)
@@ -97,9 +102,12 @@ struct WrappedCommand {
       return await tell(nil, news)
     }
     async let status = tell(announcer, news)
-    if case .undelivered(let error)? = try? await announcer.run() {
+    switch try? await announcer.run() {
+    case .undelivered(let error):
       diagnostics.note(
         "the stop could not be delivered (\(error.problem)): the lease tells the others")
+    case .unanswered: diagnostics.note("not announced: Redis did not answer in time")
+    case .stopped, .neverAnnounced, nil: break
     }
     return await status
   }

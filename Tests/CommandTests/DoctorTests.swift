@@ -102,10 +102,10 @@ struct DoctorTests {
           ["CONFIG", "SET", "maxmemory", "1"], "fail", "memory", "full",
           ["CONFIG", "SET", "maxmemory", "0"]
         ),
+        (["CONFIG", "SET", "maxmemory", "1gb"], "ok", "memory", "noeviction", []),
         (
-          ["CONFIG", "SET", "maxmemory", "1gb", "maxmemory-policy", "allkeys-lru"], "warn",
-          "memory",
-          "evicted", ["CONFIG", "SET", "maxmemory-policy", "noeviction"]
+          ["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"], "warn", "memory", "evicted",
+          ["CONFIG", "SET", "maxmemory-policy", "noeviction"]
         ),
         (
           ["CONFIG", "SET", "maxclients", "2"], "warn", "clients", "connections in use",

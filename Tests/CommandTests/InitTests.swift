@@ -109,6 +109,25 @@ struct FollowTests {
     #expect(process.errorLines.count == 1 && process.errorOutput.contains(text))
   }
 
+  @Test(
+    "paasbus itself, and a process that has ended and that nobody has looked after, are refused")
+  func selfAndZombie() async throws {
+    let program = Paasbus.path
+    let own = try ManagedProcess("sh", ["-c", "exec \(program) announce --pid $$"])
+    #expect(try await own.exitStatus() == 64)
+    #expect(own.errorOutput.contains("is paasbus itself"))
+    let script = """
+      import os, subprocess, sys, time
+      child = os.fork()
+      if child == 0: os._exit(0)
+      time.sleep(0.1)
+      sys.exit(subprocess.run(["\(program)", "announce", "--pid", str(child)]).returncode)
+      """
+    let zombie = try ManagedProcess("python3", ["-c", script])
+    #expect(try await zombie.exitStatus() == 64)
+    #expect(zombie.errorOutput.contains("there is no process"))
+  }
+
   @Test("process 1 is warned about")
   func processOne() async throws {
     try await RedisServer.with { server in
@@ -121,7 +140,9 @@ struct FollowTests {
 
   @Test("what does not go together is refused")
   func usage() async throws {
-    for words in [["--pid", "1", "--", "true"], ["--group"], ["--no-forward"], ["--", ""]] {
+    for words in [
+      ["--pid", "1", "--", "true"], ["--group"], ["--no-forward"], ["--", ""], ["--"],
+    ] {
       let process = try Paasbus.start(
         ["announce"] + words, environment: ["PAASBUS_URL": "redis://127.0.0.1:1"])
       #expect(try await process.exitStatus() == 64, "\(words)")

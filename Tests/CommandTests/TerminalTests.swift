@@ -84,6 +84,69 @@ struct TerminalTests {
     }
   }
 
+  @Test("with --group the terminal is ours again when the command has ended")
+  func terminalBack() async throws {
+    try await RedisServer.with { server in
+      try await withShell(on: server) { terminal in
+        let script = server.folder.appending(path: "script").path
+        try Data("$A --group -- sleep 0.1\necho next; read x; echo got $x\n".utf8)
+          .write(to: URL(filePath: script))
+        try await terminal.enter("bash \(script)")
+        try await terminal.expect("next")
+        try await terminal.enter("word")
+        try await terminal.expect("got word")
+        try await terminal.enter("$A --group -- sleep 1000 | sleep 1001")
+        try await eventually("both run") {
+          try await terminal.screen.contains("1001") && Self.count("sleep 1000") > 0
+        }
+        try await terminal.press("C-c")
+        try await eventually("the command has ended") { Self.count("sleep 1000") == 0 }
+        try await terminal.press("C-c")
+        try await terminal.enter("echo here $((1 + 1))")
+        try await terminal.expect("here 2")
+      }
+    }
+  }
+
+  /// How many processes have this command line.
+  private static func count(_ line: String) -> Int {
+    let wanted = line.replacing(" ", with: "\0") + "\0"
+    let processes = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+    return processes.count { id in
+      (try? String(contentsOfFile: "/proc/\(id)/cmdline", encoding: .utf8)) == wanted
+    }
+  }
+
+  @Test("with --group a pipeline is stopped whole, and bg and fg work")
+  func groupJobs() async throws {
+    try await RedisServer.with { server in
+      try await withShell(on: server) { terminal in
+        try await terminal.enter("$A --group -- cat | sed -u s/^/out:/")
+        try await terminal.enter("one")
+        try await terminal.expect("out:one")
+        try await terminal.press("C-z")
+        try await terminal.expect("Stopped")
+        try await terminal.enter("fg")
+        try await terminal.enter("two")
+        try await terminal.expect("out:two")
+        try await terminal.press("C-d")
+        try await terminal.enter("$A --group -- cat")
+        try await terminal.press("C-z")
+        try await terminal.expect("it is stopped") { $0.ranges(of: "Stopped").count == 2 }
+        try await terminal.enter("bg")
+        try await terminal.expect("it is stopped again, by its reading") {
+          $0.ranges(of: "Stopped").count >= 2 && $0.contains("&")
+        }
+        try await terminal.enter("fg")
+        try await terminal.enter("three")
+        try await terminal.expect("it is read and written") { $0.ranges(of: "three\n").count == 2 }
+        try await terminal.press("C-d")
+        try await terminal.enter("echo status $?")
+        try await terminal.expect("status 0")
+      }
+    }
+  }
+
   @Test("a full-screen program has the whole terminal", arguments: ["", "--group"])
   func fullScreen(option: String) async throws {
     try await RedisServer.with { server in

@@ -231,6 +231,16 @@ struct WrapTests {
     }
   }
 
+  @Test("a command of many thousand words is started like any other")
+  func manyWords() async throws {
+    let words = (0..<20_000).map(String.init)
+    let process = try Paasbus.start(
+      ["announce", "-q", "--", "sh", "-c", "echo $# $1 ${20000}", "sh"] + words,
+      environment: ["PAASBUS_URL": "redis://127.0.0.1:1"])
+    #expect(try await process.exitStatus() == 0)
+    #expect(process.output == "20000 0 19999\n")
+  }
+
   @Test("a program that closes all its descriptors is none of our business")
   func closesAll() async throws {
     try await RedisServer.with { server in
@@ -328,6 +338,42 @@ struct WrapOutageTests {
     #expect(try await process.exitStatus() == 4)
     // The resolver itself would try for ten seconds and more.
     #expect(ContinuousClock.now - begun < .seconds(5))
+  }
+
+  @Test("what a refusal keeps from being announced delays nothing, and a server that hangs is said")
+  func neverAnnounced() async throws {
+    try await RedisServer.with { server in
+      try await server.cli(
+        "ACL", "SETUSER", "reader", "on", ">pw", "~*", "&*", "+@read", "+@connection")
+      let begun = ContinuousClock.now
+      let (refused, _) = try await run(
+        ["PAASBUS_URL": "unix://reader:pw@\(server.socketPath)"],
+        options: ["--stop-timeout", "1h"])
+      #expect(refused.errorLines.count == 1 && refused.errorOutput.contains("refuses"))
+      #expect(ContinuousClock.now - begun < .seconds(60))
+      server.freeze()
+      defer { server.thaw() }
+      let (unanswered, _) = try await run(
+        ["PAASBUS_URL": server.url], options: ["--stop-timeout", "1s"])
+      #expect(unanswered.errorLines == ["paasbus: not announced: Redis did not answer in time"])
+    }
+  }
+
+  @Test("a stop that a server that hangs does not take is said, and on the bus once it goes on")
+  func undelivered() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      let process = try Paasbus.start(
+        ["announce", "--stop-timeout", "1s", "--", "sleep", "1000"], on: server)
+      _ = try await watch.waitFor("start")
+      server.freeze()
+      process.signal(SIGTERM)
+      #expect(try await process.exitStatus() == 143)
+      #expect(process.errorOutput.contains("could not be delivered"), "\(process.errorOutput)")
+      server.thaw()
+      _ = try await watch.waitFor("stop")
+      #expect(watch.objects(ofType: "stopping").count == 1)
+    }
   }
 
   @Test("a refusal is said once, and it is announced as soon as it may be")

@@ -17,13 +17,14 @@ local PLAIN_WORDS = { start = 'start', back = 'start', stop = 'stop', lost = 'st
 -- What is refused for want of permission, which Redis and Valkey say in different words, Redis
 -- without naming the command.
 local function named(message, command)
-  local refused = string.find(message, 'NOPERM') or string.find(message, 'no permissions')
-    or string.find(message, "executing the script can't")
+  local words = string.lower(message)
+  local refused = string.find(words, 'noperm') or string.find(words, 'no permissions')
+    or string.find(words, "executing the script can't")
   if not refused then return message end
   local what = ''
-  if string.find(message, ' keys? ') or string.find(message, ' key$') then
+  if string.find(words, ' keys? ') or string.find(words, ' key$') then
     what = ' a key of paasbus:*'
-  elseif string.find(message, 'channel') then
+  elseif string.find(words, 'channel') then
     what = ' the channel'
   end
   return "NOPERM '" .. string.lower(command) .. "' is refused" .. what

@@ -85,6 +85,12 @@ struct AnnounceCommand: MainThreadCommand {
       throw ValidationError("--group and --no-forward need a command behind '--'")
     }
     if let pid, pid < 1 { throw ValidationError("--pid must be the id of a process") }
+    if ProcessTitle.wrappedCommand?.isEmpty ?? false {
+      throw ValidationError("there is no command behind '--'")
+    }
+    if pid == Setup.processID {
+      throw ValidationError("--pid \(Setup.processID) is paasbus itself")
+    }
     if command.first == "" { throw ValidationError("the command behind '--' is empty") }
     _ = try metaValues()
   }
