@@ -8,7 +8,9 @@ extension Announcer {
     while !Task.isCancelled {
       do {
         if connection == nil { try await connect() }
-        guard let clock = try await register() else { return }
+        var clock = try await rejoin()
+        if clock == nil { clock = try await register() }
+        guard let clock else { return }
         settleFirstContact()
         backoff.reset()
         // What the server refuses on a connection that there is, is over once it beats again.
@@ -52,6 +54,26 @@ extension Announcer {
     connection = fresh
   }
 
+  /// Beats at once on a new connection: where the server still knows the instance, there is nothing
+  /// more to say, and nothing that waits for a script.
+  ///
+  /// - Returns: the server's clock; nil where the instance has to be registered (again).
+  private func rejoin() async throws -> ServerClock? {
+    guard !isEnding, instance.started != nil, drainReason == nil, let connection, let clock
+    else { return nil }
+    var heartbeat = Heartbeat(keys: keys, id: instance.id, lease: instance.lease, clock: clock)
+    for _ in 0..<3 {
+      let asked = ContinuousClock.now
+      let replies = try await connection.pipeline(heartbeat.commands())
+      switch try heartbeat.read(replies, asked: asked) {
+      case .present: return heartbeat.clock
+      case .forgotten: return nil
+      case .stale: continue
+      }
+    }
+    return nil
+  }
+
   /// Says that the instance is there, whatever the server knows of it.
   ///
   /// - Returns: the server's clock; nil at the end.
@@ -62,6 +84,7 @@ extension Announcer {
     let isFirst = instance.started == nil
     let outcome = try await start(on: connection)
     let clock = ServerClock(time: outcome.now, asked: asked)
+    self.clock = clock
     channel = outcome.channel ?? channel
     instance.started = outcome.started ?? instance.started
     if let drainReason {
@@ -127,6 +150,7 @@ extension Announcer {
       var finding = try await beatOnce(&heartbeat, &reaper, on: connection)
       // A second beat, now that the clock or the server's abilities are known.
       if finding == .stale { finding = try await beatOnce(&heartbeat, &reaper, on: connection) }
+      self.clock = heartbeat.clock
       onBeat()
       if finding == .forgotten, let clock = try await register() { heartbeat.learn(clock) }
       if ContinuousClock.now - renewed > .seconds(3600) {

@@ -72,6 +72,8 @@ public actor Announcer {
 
   var instance: Instance
   var connection: RedisConnection?
+  /// The server's, as the last answer told it.
+  var clock: ServerClock?
   var channel: String?
   /// Why it is draining; nil as long as it is not.
   var drainReason: String?
@@ -199,7 +201,10 @@ public actor Announcer {
         failure = error as? RedisError ?? failure
         await connection?.close()
         connection = nil
-        if failure.isFinal { return .undelivered(failure) }
+        // Whoever may not stop was not let start either.
+        if failure.isFinal {
+          return instance.started == nil ? .neverAnnounced : .undelivered(failure)
+        }
         try? await Task.sleep(for: min(backoff.next(), max(.zero, deadline - .now)))
       }
     }

@@ -51,7 +51,10 @@ struct Heartbeat: Sendable {
     _ replies: [RedisValue], asked: ContinuousClock.Instant,
     answered: ContinuousClock.Instant = .now
   ) throws -> Finding {
-    if case .error(let text)? = replies.at(1), text.contains("syntax error"), knowsGreaterThan {
+    // Older servers take it for a score.
+    if case .error(let text)? = replies.at(1), knowsGreaterThan,
+      text.contains("syntax error") || text.contains("not a valid float")
+    {
       knowsGreaterThan = false
       return .stale
     }

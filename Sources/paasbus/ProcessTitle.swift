@@ -35,8 +35,10 @@ enum ProcessTitle {
 
   private static func hidePasswords() {
     for bytes in memory.dropFirst() {
-      guard let range = passwordRange(bytes.map { UInt8(bitPattern: $0) }) else { continue }
-      for place in range { bytes[place] = CChar(UInt8(ascii: "*")) }
+      let word = bytes.map { UInt8(bitPattern: $0) }
+      for range in [passwordRange(word), sentinelPasswordRange(word)].compactMap(\.self) {
+        for place in range { bytes[place] = CChar(UInt8(ascii: "*")) }
+      }
     }
   }
 
@@ -61,5 +63,13 @@ enum ProcessTitle {
     let user = start + marker.count
     let colon = bytes[user..<at].firstIndex(of: UInt8(ascii: ":"))
     return (colon.map { $0 + 1 } ?? user)..<at
+  }
+
+  /// Where the query of a URL has the sentinels' password.
+  private static func sentinelPasswordRange(_ bytes: [UInt8]) -> Range<Int>? {
+    guard let start = bytes.firstRange(of: Array("sentinel_password=".utf8))?.upperBound else {
+      return nil
+    }
+    return start..<(bytes[start...].firstIndex(of: UInt8(ascii: "&")) ?? bytes.count)
   }
 }

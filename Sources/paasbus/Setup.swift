@@ -59,6 +59,10 @@ struct Setup {
     for item in location.endpoint.ignoredQueryItems {
       diagnostics.detail("\(location.source): the query item \(item) is ignored")
     }
+    // For people; a script's errors stay one line.
+    if options.url != nil, location.endpoint.password != nil, StandardStreams.isTerminal(2) {
+      diagnostics.note("a password on the command line is seen by others: set PAASBUS_URL instead")
+    }
     diagnostics.detail("using \(location.source): \(location.endpoint.redactedURL)")
     return location.endpoint
   }

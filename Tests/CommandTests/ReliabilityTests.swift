@@ -142,10 +142,12 @@ struct ReliabilityTests {
       let bus = Bus(on: server)
       var watches: [ManagedProcess] = []
       for _ in 0..<3 { watches.append(try await Paasbus.watch(on: server)) }
-      let fleet = bus.startFleet(200)
+      // All of them live in this process, which shares two processors with other tests: so the
+      // beats are not the shortest.
+      let fleet = bus.startFleet(200, lease: .seconds(6))
       for watch in watches { _ = try await watch.waitFor("start", count: 200) }
       server.kill()
-      try await pass(.seconds(3))
+      try await pass(.seconds(7))
       try await server.start()
       try await eventually("all are up again") {
         let now = Int64(Date().timeIntervalSince1970 * 1000)

@@ -176,7 +176,12 @@ struct TerminalTests {
         try await terminal.enter("sleep 1000")
         try await terminal.press("C-z")
         try await terminal.expect("Stopped")
-        try await terminal.enter("kill %1; exit 7")
+        try await terminal.enter("kill -9 %1")
+        // The shell tells of a job's end before its next prompt.
+        try await eventually("the job has ended") {
+          try await terminal.press("Enter")
+          return try await terminal.screen.contains("Killed")
+        }
         try await terminal.enter("exit 7")
         try await terminal.enter("echo status $?")
         try await terminal.expect("status 7")

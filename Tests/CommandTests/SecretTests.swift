@@ -1,0 +1,75 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("Secrets")
+struct SecretTests {
+  private static let secret = "t0psecret"
+
+  /// Runs a command to its end, or for a moment, and looks for the password wherever it could show.
+  private func expectSilence(
+    _ words: [String], environment: [String: String] = [:]
+  ) async throws {
+    let process = try Paasbus.start(words, environment: environment)
+    var titles = ""
+    try? await eventually("it has ended, or been there for a while", within: .milliseconds(1500)) {
+      // Once it has read its arguments, `ps` shows them without the password.
+      if process.errorOutput.contains("paasbus:") || !process.output.isEmpty {
+        titles +=
+          (try? String(
+            contentsOfFile: "/proc/\(process.processID)/cmdline", encoding: .utf8)) ?? ""
+      }
+      return !process.isRunning
+    }
+    if environment.isEmpty {
+      let variables = try? String(
+        contentsOfFile: "/proc/\(process.processID)/environ", encoding: .utf8)
+      #expect(variables?.contains(Self.secret) != true)
+    }
+    process.signal(SIGTERM)
+    _ = try await process.exitStatus()
+    for text in [process.output, process.errorOutput, titles] {
+      #expect(!text.contains(Self.secret), "\(words): \(text)")
+    }
+  }
+
+  @Test("the password shows nowhere, whatever goes wrong and however much is said")
+  func everywhere() async throws {
+    try await RedisServer.with(usesTCP: true) { server in
+      try await server.cli("CONFIG", "SET", "requirepass", Self.secret)
+      let (port, closed) = (server.port ?? 0, try RedisServer.freePort())
+      let login = "some:\(Self.secret)@"
+      let urls = [
+        "redis://\(login)127.0.0.1:\(port)", "redis://\(Self.secret)@127.0.0.1:\(port)",
+        "redis://:\(Self.secret)x@127.0.0.1:\(port)", "redis://\(login)127.0.0.1:\(closed)",
+        "rediss://\(login)127.0.0.1:\(port)", "redis://\(login)no-such-host.invalid",
+        "redis://\(login)127.0.0.1:\(port)/99", "redis://\(login)127.0.0.1:\(port)/x",
+        "redis://\(login)127.0.0.1:70000", "redis://\(login)", "nonsense://\(login)host",
+        "redis://some:\(Self.secret)/@host", "https://\(login)host",
+        "redis+sentinel://\(login)127.0.0.1:\(closed)/m?sentinel_password=\(Self.secret)",
+        "unix://\(login)\(server.socketPath)?db=2&family=0",
+      ]
+      for url in urls {
+        for command in [["list"], ["doctor"], ["announce"], ["publish", "c", "m"]] {
+          try await expectSilence(command + ["-v", "--url", url])
+        }
+        try await expectSilence(["doctor", "-v"], environment: ["REDISTOGO_URL": url])
+      }
+      for command in [["watch"], ["subscribe", "c"], ["announce", "--", "sleep", "0.2"]] {
+        let option = ["-v", "--url", urls[0]]
+        try await expectSilence([command[0]] + option + command.dropFirst())
+      }
+    }
+  }
+
+  @Test("on a terminal it is said that a variable is better")
+  func note() async throws {
+    try await RedisServer.with { server in
+      try await Terminal.with(
+        "\(Paasbus.path) watch --url unix://:x@\(server.socketPath)", columns: 120
+      ) { terminal in
+        try await terminal.expect("set PAASBUS_URL instead")
+      }
+    }
+  }
+}
