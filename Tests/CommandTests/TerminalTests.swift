@@ -33,6 +33,7 @@ struct TerminalTests {
         let stop = try await watch.waitFor("stop").first
         #expect(stop?["reason"] == .string("exit") && stop?["exit"] == .number(3))
         #expect(watch.objects(ofType: "stopping").isEmpty)
+        try await atPrompt(terminal)
         try await terminal.enter("echo status $?")
         try await terminal.expect("status 3")
       }
@@ -50,6 +51,7 @@ struct TerminalTests {
         let stop = try await watch.waitFor("stop").first
         #expect(stop?["signal"] == .string("SIGINT") && stop?["exit"] == .number(130))
         #expect(stop?["reason"] == .string("signal"))
+        try await atPrompt(terminal)
         try await terminal.enter("echo status $?")
         try await terminal.expect("status 130")
       }
@@ -69,6 +71,7 @@ struct TerminalTests {
           try await terminal.expect("stopped \(round)") {
             $0.ranges(of: "Stopped").count == round
           }
+          try await atPrompt(terminal)
           try await terminal.enter("echo $((40 + \(round)))")
           try await terminal.expect("\n\(40 + round)")
           try await terminal.enter("fg")
@@ -97,50 +100,74 @@ struct TerminalTests {
         try await terminal.expect("got word")
         try await terminal.enter("$A --group -- sleep 1000 | sleep 1001")
         try await eventually("both run") {
-          try await terminal.screen.contains("1001") && Self.count("sleep 1000") > 0
+          !Self.states("sleep 1001").isEmpty && !Self.states("sleep 1000").isEmpty
         }
         try await terminal.press("C-c")
-        try await eventually("the command has ended") { Self.count("sleep 1000") == 0 }
+        try await eventually("the command has ended") { Self.states("sleep 1000").isEmpty }
         try await terminal.press("C-c")
+        try await atPrompt(terminal)
         try await terminal.enter("echo here $((1 + 1))")
         try await terminal.expect("here 2")
       }
     }
   }
 
-  /// How many processes have this command line.
-  private static func count(_ line: String) -> Int {
+  /// The states of all processes with this command line, as `S` or `T` (proc(5)).
+  private static func states(_ line: String) -> [Substring] {
     let wanted = line.replacing(" ", with: "\0") + "\0"
     let processes = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-    return processes.count { id in
-      (try? String(contentsOfFile: "/proc/\(id)/cmdline", encoding: .utf8)) == wanted
+    return processes.compactMap { id in
+      let words = try? String(contentsOfFile: "/proc/\(id)/cmdline", encoding: .utf8)
+      guard words == wanted,
+        let state = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8)
+      else { return nil }
+      return state.split(separator: ") ").last?.prefix(1)
     }
+  }
+
+  /// Waits until the shell reads what is typed.
+  private func atPrompt(_ terminal: Terminal) async throws {
+    try await terminal.expect("the prompt") { screen in
+      screen.split(separator: "\n").last { !$0.isEmpty }?.hasSuffix("shell>") ?? false
+    }
+  }
+
+  /// Waits until a program reads what is typed; what is typed before that, the shell takes.
+  private func awaitReading(_ line: String) async throws {
+    try await eventually("\(line) reads") { Self.states(line) == ["S"] }
   }
 
   @Test("with --group a pipeline is stopped whole, and bg and fg work")
   func groupJobs() async throws {
     try await RedisServer.with { server in
       try await withShell(on: server) { terminal in
-        try await terminal.enter("$A --group -- cat | sed -u s/^/out:/")
+        try await terminal.enter("$A --group -- cat -u | sed -u s/^/out:/")
+        try await awaitReading("cat -u")
         try await terminal.enter("one")
         try await terminal.expect("out:one")
         try await terminal.press("C-z")
         try await terminal.expect("Stopped")
         try await terminal.enter("fg")
+        try await awaitReading("cat -u")
         try await terminal.enter("two")
         try await terminal.expect("out:two")
         try await terminal.press("C-d")
-        try await terminal.enter("$A --group -- cat")
+        try await eventually("it has ended") { Self.states("cat -u").isEmpty }
+        try await terminal.enter("$A --group -- cat -u")
+        try await awaitReading("cat -u")
         try await terminal.press("C-z")
         try await terminal.expect("it is stopped") { $0.ranges(of: "Stopped").count == 2 }
         try await terminal.enter("bg")
-        try await terminal.expect("it is stopped again, by its reading") {
-          $0.ranges(of: "Stopped").count >= 2 && $0.contains("&")
+        try await eventually("it is stopped again, by its reading") {
+          try await terminal.screen.contains("&") && Self.states("cat -u") == ["T"]
         }
         try await terminal.enter("fg")
+        try await awaitReading("cat -u")
         try await terminal.enter("three")
         try await terminal.expect("it is read and written") { $0.ranges(of: "three\n").count == 2 }
         try await terminal.press("C-d")
+        try await eventually("it has ended") { Self.states("cat -u").isEmpty }
+        try await atPrompt(terminal)
         try await terminal.enter("echo status $?")
         try await terminal.expect("status 0")
       }
@@ -160,6 +187,7 @@ struct TerminalTests {
         try await terminal.press("G")
         try await terminal.expect("line 100")
         try await terminal.press("q")
+        try await atPrompt(terminal)
         try await terminal.enter("echo status $?")
         try await terminal.expect("status 0")
       }
@@ -171,9 +199,12 @@ struct TerminalTests {
     try await RedisServer.with { server in
       try await withShell(on: server) { terminal in
         try await terminal.enter("$A -- bash --norc --noprofile -i")
+        try await terminal.expect("a second prompt") { $0.ranges(of: "shell>").count >= 2 }
+        try await atPrompt(terminal)
         try await terminal.enter("PS1='inner> '")
-        try await terminal.expect("inner>")
-        try await terminal.enter("sleep 1000")
+        try await terminal.expect("\ninner>")
+        try await terminal.enter("sleep 1002")
+        try await awaitReading("sleep 1002")
         try await terminal.press("C-z")
         try await terminal.expect("Stopped")
         try await terminal.enter("kill -9 %1")
@@ -183,6 +214,7 @@ struct TerminalTests {
           return try await terminal.screen.contains("Killed")
         }
         try await terminal.enter("exit 7")
+        try await atPrompt(terminal)
         try await terminal.enter("echo status $?")
         try await terminal.expect("status 7")
       }
