@@ -58,6 +58,8 @@ struct WrappedCommand {
     let patience = announcement.options.stopTimeout
     Task {
       try? await Task.sleep(for: patience)
+      diagnostics.note(
+        "the stop could not be delivered in time, if anything was announced: the lease tells")
       exit(status.shellStatus)
     }
     command.reapForEver()
@@ -94,7 +96,7 @@ struct WrappedCommand {
       copy.options.failsWhenRefused = false
       copy.options.tellsShortRuns = true
       // A little less than we have, so that its outcome can still be said.
-      copy.options.stopTimeout -= min(.milliseconds(200), copy.options.stopTimeout * 0.1)
+      copy.options.stopTimeout -= min(.milliseconds(500), copy.options.stopTimeout * 0.2)
       announcer = try await copy.announcer()
     } catch {
       let failure = Failure(error)
