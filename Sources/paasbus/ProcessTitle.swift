@@ -12,6 +12,8 @@ import CSupervisor
 enum ProcessTitle {
   /// The command that `announce` is to run, each word to the byte and with its final zero; nil
   /// where no `--` was given.
+  ///
+  /// Safe, since it is written once, by ``takeArguments()``, before there is another thread.
   nonisolated(unsafe) private(set) static var wrappedCommand: [[CChar]]?
 
   /// Copies the words that we were called with, without our own name, and overwrites the password
@@ -24,7 +26,6 @@ enum ProcessTitle {
     hidePasswords()
     let separator = Array("--".utf8CString)
     if words.first == Array("announce".utf8CString), let place = words.firstIndex(of: separator) {
-      // Written here before there is another thread, and only read from then on.
       wrappedCommand = Array(words[(place + 1)...])
       words = Array(words.prefix(place + 2))
     }
