@@ -145,13 +145,7 @@ struct DoctorTests {
     "a server that still loads", .enabled(if: RedisServer.canLoadSlowly, "it cannot load slowly"))
   func loading() async throws {
     try await RedisServer.with { server in
-      try await server.fill(keys: 3000)
-      try await server.command("SAVE")
-      server.kill()
-      try await server.start(
-        moreOptions: [
-          "--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024",
-        ], isLoading: true)
+      try await server.restartLoading(keys: 3000)
       try await expect("fail", "server", "LOADING", on: server)
     }
   }

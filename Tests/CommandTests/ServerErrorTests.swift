@@ -103,13 +103,7 @@ struct ServerErrorTests {
       let watch = try await Paasbus.watch(on: server)
       let announce = try await Paasbus.announce("--lease", "2s", on: server)
       _ = try await watch.waitFor("start")
-      try await server.fill(keys: 2000)
-      try await server.command("SAVE")
-      server.kill()
-      try await server.start(
-        moreOptions: [
-          "--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024",
-        ], isLoading: true)
+      try await server.restartLoading(keys: 2000)
       try await expectOneLineEachWay(announce)
       announce.signal(SIGTERM)
       _ = try await watch.waitFor("stop")

@@ -94,6 +94,15 @@ public final class RedisServer: Sendable {
     try await command("EVAL", script, "0")
   }
 
+  /// Starts it anew with so many keys to load, slowly; returns while it loads.
+  public func restartLoading(keys: Int) async throws {
+    try await fill(keys: keys)
+    try await command("SAVE")
+    kill()
+    let options = ["--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"]
+    try await start(moreOptions: options, isLoading: true)
+  }
+
   /// Ends it without saving.
   public func kill() {
     process.get()?.signal(SIGKILL)

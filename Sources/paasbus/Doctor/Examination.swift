@@ -31,8 +31,7 @@ struct Examination {
     }
     do {
       try login(connection, connector)
-      let server = ServerChecks(connection: connection)
-      guard try await server.run(tell) else { return await connection.close() }
+      try await ServerChecks(connection: connection).run(tell)
       try await PermissionChecks(connection: connection, app: setup.app ?? "default", setup: setup)
         .run(tell)
       try await BusChecks(connection: connection, connector: connector, setup: setup).run(tell)

@@ -13,9 +13,8 @@ import Redis
 struct ServerChecks {
   let connection: RedisConnection
 
-  /// - Returns: whether the rest can be looked at.
   /// - Throws: `RedisError` where the connection fails, what `tell` throws.
-  func run(_ tell: (Finding) throws -> Void) async throws -> Bool {
+  func run(_ tell: (Finding) throws -> Void) async throws {
     let reply = try await connection.pipeline([RedisCommand("INFO")]).first ?? .null
     if let text = reply.string {
       let facts = ServerFacts(text)
@@ -30,7 +29,6 @@ struct ServerChecks {
     }
     try tell(try await roundTrip())
     if let clock = try await clock() { try tell(clock) }
-    return true
   }
 
   private func server(_ facts: ServerFacts) -> Finding {
