@@ -69,6 +69,71 @@ struct HighAvailabilityTests {
     }
   }
 
+  @Test("Sentinel: what the old master alone knew is told as a reset, and the rest shown once")
+  func lostWrites() async throws {
+    try await RedisSentinels.with(password: "pw1", sentinelPassword: "pw2") { group in
+      let (master, replica) = (group.servers[0], group.servers[1])
+      func seq(_ server: RedisServer) async throws -> String {
+        try await server.cli("-a", "pw1", "HGET", Keys(app: "default").bus, "seq")
+      }
+      let watch = try await watch("--app", "default", url: group.url)
+      let first = try await announce("first", url: group.url)
+      try await eventually("the replica has it") { try await seq(replica) == "1\n" }
+      // From here on the replica is a good one that hears nothing.
+      try await replica.cli("-a", "pw1", "CONFIG", "SET", "masterauth", "wrong")
+      try await master.cli("-a", "pw1", "CLIENT", "KILL", "TYPE", "replica")
+      try await eventually("the replica is cut off") {
+        try await replica.cli("-a", "pw1", "INFO", "replication")
+          .contains("master_link_status:down")
+      }
+      let second = try await announce("second", url: group.url)
+      _ = try await watch.waitFor("start", count: 2)
+      // Until the watcher has seen that the history holds it.
+      try await pass(.seconds(5))
+      master.kill()
+      let reset = try await watch.waitFor("reset")
+      _ = try await watch.waitFor("back")
+      for process in [first, second] { process.signal(SIGTERM) }
+      for process in [first, second] { #expect(try await process.exitStatus() == 0) }
+      _ = try await watch.waitFor("stop", count: 2)
+      #expect(reset.count == 1 && watch.objects(ofType: "lost").isEmpty, "\(watch.output)")
+      #expect(watch.numbers.first == 1 && watch.numbers.dropFirst(2) == [2, 3, 4])
+    }
+  }
+
+  @Test("the doctor finds its way through Sentinel and Cluster, and names what is wrong there")
+  func doctor() async throws {
+    func doctor(_ url: String) async throws -> (status: Int32, output: String) {
+      let process = try Paasbus.start("doctor", "--url", url)
+      return (try await process.exitStatus(), process.output)
+    }
+    try await RedisSentinels.with(password: "pw1", sentinelPassword: "pw2") { group in
+      let fine = try await doctor(group.url)
+      #expect(fine.status == 0 && fine.output.contains("came round"), "\(fine.output)")
+      for (url, check, text) in [
+        (group.url.replacing("/mine", with: "/yours"), "fail", "no master called yours"),
+        (group.url.replacing(":pw1@", with: ":wrong@"), "credentials", "password"),
+        ("redis+sentinel://127.0.0.1:1/mine", "connection", "connection refused"),
+      ] {
+        let faulty = try await doctor(url)
+        #expect(faulty.status == 1, "\(faulty.output)")
+        let line = faulty.output.split(separator: "\n").last ?? ""
+        #expect(line.contains(check) && line.contains(text), "\(faulty.output)")
+        #expect(!faulty.output.contains("pw2"))
+      }
+    }
+    try await RedisCluster.with { cluster in
+      let announce = try await announce("one", url: cluster.url)
+      for node in cluster.nodes {
+        let fine = try await doctor("redis://127.0.0.1:\(node.port ?? 0)")
+        #expect(fine.output.contains("came round") && fine.output.contains("1 instances present"))
+        #expect(!fine.output.contains("bug"), "\(fine.output)")
+        #expect(fine.status == 0, "\(fine.output)")
+      }
+      announce.signal(SIGTERM)
+    }
+  }
+
   @Test("Cluster: every node leads to the one that matters, and its loss costs nobody's life")
   func cluster() async throws {
     try await RedisCluster.with { cluster in

@@ -105,3 +105,23 @@ struct ProviderTests {
     }
   }
 }
+
+@Suite("Dummy user names")
+struct DummyUserTests {
+  @Test("a user name that the provider made up is passed over, before and after users came")
+  func passedOver() async throws {
+    try await RedisServer.with { server in
+      try await server.cli("CONFIG", "SET", "requirepass", "secret")
+      for user in ["", "h", "redistogo", "rediscloud", "ignored"] {
+        let url = "unix://\(user):secret@\(server.socketPath)"
+        let list = try Paasbus.start("list", "--url", url)
+        #expect(try await list.exitStatus() == 0, "\(user): \(list.errorOutput)")
+        #expect(list.output == "nobody is here\n")
+        let wrong = try Paasbus.start(
+          "list", "--url", "unix://\(user):wrong@\(server.socketPath)")
+        #expect(try await wrong.exitStatus() == 77, "\(user): \(wrong.errorOutput)")
+        #expect(wrong.errorLines.count == 1)
+      }
+    }
+  }
+}

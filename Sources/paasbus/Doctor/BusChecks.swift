@@ -10,8 +10,10 @@ struct BusChecks {
   /// - Throws: `RedisError` where the connection fails, what `tell` throws.
   func run(_ tell: (Finding) throws -> Void) async throws {
     try tell(try await message())
-    let list = try await connection.pipeline([RedisCommand("ZRANGE", Keys.apps, "0", "-1")]).first
-    let apps = (list?.elements ?? []).compactMap(\.string).sorted()
+    let apps = try await connector.routed(to: Keys.apps).withConnection {
+      let list = try await $0.pipeline([RedisCommand("ZRANGE", Keys.apps, "0", "-1")]).first
+      return (list?.elements ?? []).compactMap(\.string).sorted()
+    }
     guard let app = setup.app ?? (apps.count == 1 ? apps.first : nil) else {
       return try tell(try await nobody(apps))
     }

@@ -21,10 +21,12 @@ struct Examination {
   /// - Throws: what `tell` throws.
   func run() async throws {
     guard let connector = try await source(), try resolves(connector.endpoint) else { return }
+    let app = setup.app ?? "default"
     let connection: RedisConnection
     do {
       let begun = ContinuousClock.now
-      connection = try await connector.connect()
+      // In a cluster, whoever holds the bus is the server that matters.
+      connection = try await connector.routed(to: Keys(app: app).bus).connect()
       try tell(.ok("connection", "there in \(Self.milliseconds(.now - begun))"))
     } catch {
       return try tell(Self.refusal(error, connector))
@@ -32,8 +34,7 @@ struct Examination {
     do {
       try login(connection, connector)
       try await ServerChecks(connection: connection).run(tell)
-      try await PermissionChecks(connection: connection, app: setup.app ?? "default", setup: setup)
-        .run(tell)
+      try await PermissionChecks(connection: connection, app: app, setup: setup).run(tell)
       try await BusChecks(connection: connection, connector: connector, setup: setup).run(tell)
     } catch let error as RedisError {
       try tell(.fail("connection", error.problem, remedy: error.remedy))

@@ -76,7 +76,8 @@ struct PermissionChecks {
       frame.prefix(1) + trials.map(\.command) + frame.suffix(1))
     let replies = all.dropFirst(frame.isEmpty ? 0 : 1)
     for (trial, reply) in zip(trials, replies) {
-      guard case .error(let text) = reply else { continue }
+      // In a cluster the list of apps may be elsewhere; permissions are checked before that.
+      guard case .error(let text) = reply, !text.hasPrefix("MOVED ") else { continue }
       if let trouble = trouble(text) {
         return try tell(trouble)
       }
