@@ -18,14 +18,21 @@ import Redis
 
 /// Where Redis is and who we are, from the options and the environment.
 struct Setup {
-  let options: ConnectionOptions
+  let options: ServerOptions
+  /// How long a connection and an answer may take.
+  let timeout: Duration
   let environment: [String: String]
   let identity: PlatformIdentity
   let bootID: String
   let diagnostics: Diagnostics
 
-  init(_ options: ConnectionOptions) {
+  init(_ connection: ConnectionOptions) {
+    self.init(connection.server, timeout: connection.timeout.duration)
+  }
+
+  init(_ options: ServerOptions, timeout: Duration) {
     self.options = options
+    self.timeout = timeout
     environment = ProcessInfo.processInfo.environment
     bootID = InstanceID.make()
     identity = PlatformIdentity.detect(
@@ -48,7 +55,7 @@ struct Setup {
   /// - Throws: ``Failure``, `RedisLocatorError`.
   func connector() async throws -> RedisConnector {
     RedisConnector(
-      endpoint: try await endpoint(), tls: tls, timeout: options.timeout.duration)
+      endpoint: try await endpoint(), tls: tls, timeout: timeout)
   }
 
   private func endpoint() async throws -> RedisEndpoint {

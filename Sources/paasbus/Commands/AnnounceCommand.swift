@@ -17,8 +17,6 @@ struct AnnounceCommand: MainThreadCommand {
       """
   )
 
-  @OptionGroup var connection: ConnectionOptions
-
   @Option(help: "What the instance is called; else as the platform calls it.")
   var name: String?
 
@@ -62,6 +60,8 @@ struct AnnounceCommand: MainThreadCommand {
     parsing: .postTerminator,
     help: ArgumentHelp("What to run, behind '--'.", valueName: "command"))
   var command: [String] = []
+
+  @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
   func validate() throws {
     guard (.seconds(2) ... .seconds(300)).contains(lease.duration) else {

@@ -1,7 +1,7 @@
 import ArgumentParser
 
-/// The options of all commands that talk to Redis.
-struct ConnectionOptions: ParsableArguments {
+/// The options of all commands that talk to Redis, but for how patient they are.
+struct ServerOptions: ParsableArguments {
   @Option(help: "Where Redis is (redis://, rediss://, unix://, …).")
   var url: String?
 
@@ -11,16 +11,19 @@ struct ConnectionOptions: ParsableArguments {
   @Option(help: "The Pub/Sub channel of the bus.")
   var channel: String?
 
-  @Option(help: "How long a connection and an answer may take.")
-  var timeout = DurationArgument(.seconds(5))
-
-  @Option(name: .customLong("tls-ca"), help: "A PEM file with an authority to trust.")
+  @Option(
+    name: .customLong("tls-ca"), help: "A PEM file with an authority to trust.",
+    completion: .file())
   var tlsAuthority: String?
 
-  @Option(name: .customLong("tls-cert"), help: "A PEM file with the certificate to present.")
+  @Option(
+    name: .customLong("tls-cert"), help: "A PEM file with the certificate to present.",
+    completion: .file())
   var tlsCertificate: String?
 
-  @Option(name: .customLong("tls-key"), help: "A PEM file with its private key.")
+  @Option(
+    name: .customLong("tls-key"), help: "A PEM file with its private key.",
+    completion: .file())
   var tlsKey: String?
 
   @Flag(help: "Do not check the server's certificate.")
@@ -38,13 +41,26 @@ struct ConnectionOptions: ParsableArguments {
   var diagnostics: Diagnostics { Diagnostics(isQuiet: quiet, isVerbose: verbose) }
 
   func validate() throws {
-    guard timeout.duration > .zero else {
-      throw ValidationError("--timeout must be longer than nothing")
-    }
     if let channel, channel.isEmpty || channel.utf8.count > 512 {
       throw ValidationError("--channel must have 1 to 512 bytes")
     }
     if let app, app.isEmpty { throw ValidationError("--app must not be empty") }
+  }
+}
+
+/// The options of a command that talks to Redis.
+struct ConnectionOptions: ParsableArguments {
+  static let usualTimeout = Duration.seconds(5)
+
+  @OptionGroup(title: "Connection") var server: ServerOptions
+
+  @Option(help: "How long a connection and an answer may take.")
+  var timeout = DurationArgument(ConnectionOptions.usualTimeout)
+
+  func validate() throws {
+    guard timeout.duration > .zero else {
+      throw ValidationError("--timeout must be longer than nothing")
+    }
   }
 }
 

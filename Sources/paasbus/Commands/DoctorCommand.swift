@@ -14,10 +14,10 @@ struct DoctorCommand: AsyncParsableCommand {
       """
   )
 
-  @OptionGroup var connection: ConnectionOptions
-
   @Flag(help: "One JSON object a line.")
   var json = false
+
+  @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
   func run() async throws {
     var hasFailed = false

@@ -13,8 +13,6 @@ struct ListCommand: AsyncParsableCommand {
       """
   )
 
-  @OptionGroup var connection: ConnectionOptions
-
   @Flag(help: "One JSON object a line.")
   var json = false
 
@@ -23,6 +21,8 @@ struct ListCommand: AsyncParsableCommand {
 
   @Option(help: "Only instances in this state: up, stopping, overdue, lost or stopped.")
   var state: InstanceStatus.State?
+
+  @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
   func run() async throws {
     let setup = Setup(connection)

@@ -14,8 +14,6 @@ struct PublishCommand: AsyncParsableCommand {
       """
   )
 
-  @OptionGroup var connection: ConnectionOptions
-
   @Option(help: "How many subscribers have to get it; exit 1 if fewer do.")
   var expect: Int?
 
@@ -24,6 +22,8 @@ struct PublishCommand: AsyncParsableCommand {
 
   @Argument(help: "The message, or '-'.")
   var message: String?
+
+  @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
   func validate() throws {
     if let expect, expect < 0 { throw ValidationError("--expect must not be negative") }

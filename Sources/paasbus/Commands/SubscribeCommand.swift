@@ -15,8 +15,6 @@ struct SubscribeCommand: LastingCommand {
       """
   )
 
-  @OptionGroup var connection: ConnectionOptions
-
   @Flag(help: "One JSON object a line.")
   var json = false
 
@@ -25,6 +23,8 @@ struct SubscribeCommand: LastingCommand {
 
   @Argument(help: ArgumentHelp("Channels and patterns.", valueName: "channel"))
   var channels: [String]
+
+  @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
   func validate() throws {
     if let count, count < 1 { throw ValidationError("--count must be at least 1") }

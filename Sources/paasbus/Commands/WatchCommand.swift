@@ -13,8 +13,6 @@ struct WatchCommand: LastingCommand {
       """
   )
 
-  @OptionGroup var connection: ConnectionOptions
-
   @Flag(help: "One JSON object a line.")
   var json = false
 
@@ -29,6 +27,8 @@ struct WatchCommand: LastingCommand {
 
   @Option(help: ArgumentHelp("Only instances whose name matches.", valueName: "glob"))
   var name: String?
+
+  @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
   func run(until signals: AsyncStream<String>) async throws {
     try await StandardStreams.untilUnread(or: signals) { try await watch() }
@@ -45,7 +45,7 @@ struct WatchCommand: LastingCommand {
     let watcher = Watcher(app: app, connector: connector, options: options) {
       Self.report($0, connector.endpoint, setup.diagnostics)
     }
-    let colors = connection.color.isOn(descriptor: 1, environment: setup.environment)
+    let colors = connection.server.color.isOn(descriptor: 1, environment: setup.environment)
     let rendering = WatchRendering(isJSON: json, hasColor: colors)
     let filter = WatchFilter(types: only?.types, name: name)
     try await watcher.run { batch in
