@@ -17,6 +17,7 @@ let package = Package(
     // The module map links libhiredis.a, so the binary needs no hiredis where it runs.
     .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
     .target(name: "CSupervisor"),
+    .systemLibrary(name: "CTerminal"),
     .target(name: "Supervisor", dependencies: ["CSupervisor"]),
     .target(
       name: "Redis",
@@ -36,7 +37,7 @@ let package = Package(
     .executableTarget(
       name: "paasbus",
       dependencies: [
-        "CSupervisor", "Platforms", "Presence", "Redis", "Supervisor",
+        "CSupervisor", "CTerminal", "Platforms", "Presence", "Redis", "Supervisor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]
     ),

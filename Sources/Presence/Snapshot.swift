@@ -17,12 +17,19 @@ public struct InstanceStatus: Sendable, Hashable {
   /// Whether it is there, or was never said to have gone.
   public var isPresent: Bool { state == .up || state == .stopping || state == .overdue }
 
+  /// The state at a moment of the server's clock (ms) for which the end of the lease is known.
+  public func state(at moment: Int64) -> State {
+    guard isPresent, let leaseEnd else { return state }
+    if leaseEnd < moment { return .overdue }
+    return state == .overdue ? .up : state
+  }
+
   /// When it last said that it is there, in ms by the server's clock.
   public var lastBeat: Int64? { leaseEnd.map { $0 - instance.lease } }
 }
 
 /// The whole bus at one moment.
-public struct Snapshot: Sendable {
+public struct Snapshot: Sendable, Hashable {
   /// The server's time, in ms since 1970.
   public var now: Int64
   /// nil where nobody has ever announced.

@@ -134,7 +134,7 @@ extension Timeline {
     var output: [WatchOutput] = []
     var refuted: [Suspects.Suspect] = []
     for suspect in waiting.list where shown[suspect.position] != suspect.digest {
-      if let event = suspect.event, !needsHistory, continues(suspect.position) {
+      if trustsMessages, let event = suspect.event, !needsHistory, continues(suspect.position) {
         output.append(show(event, suspect.digest, .live))
       } else if suspect.position > bus, !suspect.hasWaited {
         // It may have been published after the history was read: then the next reading has it.

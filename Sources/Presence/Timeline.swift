@@ -19,6 +19,8 @@ public struct Timeline: Sendable {
   static let mostOtherApps = 20
 
   public let app: String
+  /// Whether what continues the position is shown before the history is known to hold it.
+  private(set) var trustsMessages = true
   /// Other apps that publish on the same channel; a few of them.
   public private(set) var otherApps: Set<String> = []
   /// The last event shown; nil while no bus has been seen.
@@ -39,8 +41,13 @@ public struct Timeline: Sendable {
   ///   - position: where the bus stands in the snapshot; nil where there is none yet.
   ///   - tail: the last entries of the history up to there, by which late messages are recognised
   ///     and a loss of the last events is noticed.
-  public init(app: String, position: Position?, tail: [HistoryEntry] = []) {
+  ///   - trustsMessages: whether what continues the position is shown at once; else only what the
+  ///     history holds is.
+  public init(
+    app: String, position: Position?, tail: [HistoryEntry] = [], trustsMessages: Bool = true
+  ) {
     self.app = app
+    self.trustsMessages = trustsMessages
     self.position = position
     verified = position
     for entry in tail where entry.position.epoch == position?.epoch {
@@ -88,7 +95,7 @@ public struct Timeline: Sendable {
   private mutating func receive(_ event: Event, _ bytes: [UInt8]) -> [WatchOutput] {
     let digest = ShownEvents.digest(bytes)
     if !needsHistory {
-      if continues(event.position) { return [show(event, digest, .live)] }
+      if trustsMessages, continues(event.position) { return [show(event, digest, .live)] }
       if shown[event.position] == digest { return [] }
     }
     suspects.add(.init(position: event.position, digest: digest, event: event, bytes: bytes))

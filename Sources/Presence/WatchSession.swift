@@ -13,6 +13,8 @@ struct WatchSession {
   private static let longestAnswer = Duration.seconds(5)
   /// Readings of the history, and comparisons, are at least this far apart.
   private static let historyInterval = Duration.milliseconds(100)
+  /// Where every event waits for its reading.
+  private static let confirmationInterval = Duration.milliseconds(20)
   private static let lookInterval = Duration.seconds(1)
   /// The longest heartbeat interval that an instance may have: a third of the longest lease.
   private static let longestBeat = Duration.seconds(100)
@@ -36,6 +38,8 @@ struct WatchSession {
   /// The comparison that waits for its pong: what the bus said, and when it was asked.
   private var pending: (bus: Position?, asked: ContinuousClock.Instant)?
   private var lastHeard = ContinuousClock.now
+  /// What was told of the whole bus no longer adds up.
+  private var needsWhole = false
 
   init(
     _ watcher: Watcher, _ channel: String, _ query: RedisConnection,
@@ -61,7 +65,8 @@ struct WatchSession {
     }
     if case .waiting = progress {
       guard let (app, batch) = try await firstBus(show) else { return }
-      var timeline = Timeline(app: app, position: nil)
+      var timeline = Timeline(
+        app: app, position: nil, trustsMessages: !watcher.options.confirmsEvents)
       timeline.connectionWasLost()
       progress = .following(timeline)
       keys = Keys(app: app)
@@ -91,8 +96,11 @@ struct WatchSession {
     }
     let present = snapshot.instances.filter(\.isPresent)
     for status in present { learn(status.instance) }
+    if watcher.options.tellsWholes { try await show([.whole(snapshot)]) }
     if watcher.options.showsSnapshot { try await show(present.map { .snapshot($0) }) }
-    return Timeline(app: keys.app, position: snapshot.position, tail: snapshot.tail)
+    return Timeline(
+      app: keys.app, position: snapshot.position, tail: snapshot.tail,
+      trustsMessages: !watcher.options.confirmsEvents)
   }
 
   /// Waits for the first app that anybody announces on; nil when the task is cancelled.
@@ -143,8 +151,12 @@ struct WatchSession {
     while !Task.isCancelled {
       let now = ContinuousClock.now
       if current.needsHistory, now >= nextHistory {
-        nextHistory = now + Self.historyInterval
+        nextHistory = now + readingInterval
         try await readHistory(&current, show)
+      }
+      if needsWhole {
+        needsWhole = false
+        try await show([.whole(try await Snapshot.read(keys: keys, on: query))])
       }
       if now >= nextLook { try await look(now) }
       if let next = reaper.nextProbe, now >= next {
@@ -158,6 +170,10 @@ struct WatchSession {
         nextComparison = min(nextComparison, now + Self.historyInterval)
       }
     }
+  }
+
+  private var readingInterval: Duration {
+    watcher.options.confirmsEvents ? Self.confirmationInterval : Self.historyInterval
   }
 
   private func untilNext(_ timeline: Timeline) -> Duration {
@@ -183,8 +199,20 @@ struct WatchSession {
       }
     }
     tellOtherApps(timeline)
-    for case .event(let event, _) in output { learn(event.instance) }
-    if !output.isEmpty { try await show(output) }
+    try await tell(output, show)
+  }
+
+  /// Shows what happened, and remembers what it means for the watch itself.
+  private mutating func tell(_ output: [WatchOutput], _ show: Show) async throws {
+    guard !output.isEmpty else { return }
+    for item in output {
+      switch item {
+      case .event(let event, _): learn(event.instance)
+      case .gap, .reset, .retracted: needsWhole = watcher.options.tellsWholes
+      case .snapshot, .whole, .foreign, .message: break
+      }
+    }
+    try await show(output)
   }
 
   private mutating func tellOtherApps(_ timeline: Timeline) {
@@ -232,17 +260,14 @@ struct WatchSession {
 
   private mutating func readHistory(_ timeline: inout Timeline, _ show: Show) async throws {
     guard let bus = try await BusState.read(keys: keys, on: query).position else {
-      return try await show(timeline.abandon())
+      return try await tell(timeline.abandon(), show)
     }
     let (start, output) = timeline.begin(bus)
-    if !output.isEmpty { try await show(output) }
+    try await tell(output, show)
     try await History(keys: keys).read(from: start, on: query) { page in
-      let output = timeline.replay(page, bus: bus)
-      for case .event(let event, _) in output { learn(event.instance) }
-      if !output.isEmpty { try await show(output) }
+      try await tell(timeline.replay(page, bus: bus), show)
     }
-    let rest = timeline.finish(bus)
-    if !rest.isEmpty { try await show(rest) }
+    try await tell(timeline.finish(bus), show)
   }
 
   // MARK: Leases

@@ -25,6 +25,10 @@ public struct Watcher: Sendable {
     /// From when on to show the history first; nil for none of it.
     public var since: Since?
     public var showsSnapshot = true
+    /// Show events only once the history holds them, so that no forged message passes for one.
+    public var confirmsEvents = false
+    /// Tell all of the bus when the watch begins, and again where what was told no longer adds up.
+    public var tellsWholes = false
 
     public init() {}
   }

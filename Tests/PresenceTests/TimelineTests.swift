@@ -10,11 +10,12 @@ private struct Bench {
   var epoch: Int64 = 1_000
   var last: Int64 = 0
 
-  init(at seq: Int64? = 0) {
+  init(at seq: Int64? = 0, trustsMessages: Bool = true) {
     timeline = Timeline(app: "shop", position: nil)
     for number in 0..<(seq ?? 0) { write(number + 1) }
     timeline = Timeline(
-      app: "shop", position: seq.map { Position(epoch: 1_000, seq: $0) }, tail: entries)
+      app: "shop", position: seq.map { Position(epoch: 1_000, seq: $0) }, tail: entries,
+      trustsMessages: trustsMessages)
   }
 
   static func bytes(
@@ -67,6 +68,7 @@ private struct Bench {
     case .gap(let from, let to): "gap \(from)-\(to)"
     case .reset(let epoch): "reset \(epoch.map(String.init) ?? "to nothing")"
     case .retracted(let seq): "retracted \(seq)"
+    case .whole: "whole"
     }
   }
 }
@@ -195,6 +197,19 @@ struct TimelineTests {
     bench.write(4)
     #expect(bench.receive(Bench.bytes(4)) == [])
     #expect(bench.read() == ["retracted 4", "live 4 web.1"])
+  }
+
+  @Test("where messages are not trusted, only what the history holds is shown, once")
+  func confirmed() {
+    var bench = Bench(at: 3, trustsMessages: false)
+    #expect(bench.receive(Bench.bytes(4, name: "forged")).isEmpty && bench.timeline.needsHistory)
+    #expect(bench.read().isEmpty)
+    // It may have been early; the second reading is certain.
+    #expect(bench.read() == ["message"])
+    bench.write(4)
+    #expect(bench.receive(Bench.bytes(4)).isEmpty && bench.timeline.needsHistory)
+    #expect(bench.read() == ["live 4 web.1"])
+    #expect(bench.receive(Bench.bytes(4)).isEmpty && !bench.timeline.needsHistory)
   }
 
   @Test("what a lost connection missed is replayed")

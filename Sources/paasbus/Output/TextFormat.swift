@@ -20,10 +20,13 @@ struct LocalTime {
     [parts.tm_hour, parts.tm_min, parts.tm_sec].map(Self.two).joined(separator: ":")
   }
 
-  /// `2026-11-24 14:03:07`
-  var dayAndTime: String {
-    "\(Int(parts.tm_year) + 1900)-\(Self.two(parts.tm_mon + 1))-\(Self.two(parts.tm_mday)) \(time)"
+  /// `2026-11-24`
+  var day: String {
+    "\(Int(parts.tm_year) + 1900)-\(Self.two(parts.tm_mon + 1))-\(Self.two(parts.tm_mday))"
   }
+
+  /// `2026-11-24 14:03:07`
+  var dayAndTime: String { "\(day) \(time)" }
 
   private static func two(_ number: CInt) -> String { number < 10 ? "0\(number)" : "\(number)" }
 }
@@ -45,11 +48,6 @@ struct Span: CustomStringConvertible {
 }
 
 extension String {
-  func padded(to width: Int) -> String {
-    let missing = width - count
-    return missing > 0 ? self + String(repeating: " ", count: missing) : self
-  }
-
   func trimmingEnd() -> String {
     var text = self
     while text.last == " " { text.removeLast() }

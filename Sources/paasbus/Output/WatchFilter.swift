@@ -13,6 +13,7 @@ struct WatchFilter: Sendable {
     case .foreign(let type, _): passes(type) && passes(WatchRendering.unnamed)
     case .message: types == nil && name == nil
     case .gap, .reset, .retracted: true
+    case .whole: false
     }
   }
 

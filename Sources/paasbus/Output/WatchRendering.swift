@@ -44,6 +44,7 @@ struct WatchRendering: Sendable {
     case .retracted(let seq):
       remark("retracted", &text)
       text.member("seq", seq)
+    case .whole: break
     }
     return text
   }
@@ -76,6 +77,7 @@ struct WatchRendering: Sendable {
         "? reset   the bus lost data or was born again (\(LocalTime(milliseconds: $0).dayAndTime))"
       } ?? "? reset   the bus is gone, and with it who was there"
     case .retracted(let seq): "? retracted  event \(seq) was not true"
+    case .whole: ""
     }
   }
 

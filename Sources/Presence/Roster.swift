@@ -1,0 +1,88 @@
+/// Who is on a bus, kept up to date by a watch.
+///
+/// A value without I/O. It starts from the whole bus and follows its events; what the whole
+/// already holds is passed over, by its number.
+public struct Roster: Sendable {
+  /// Whoever ended is kept as well, until ``forgetEnded(before:)``.
+  private let keepsEnded: Bool
+  /// By id.
+  public private(set) var statuses: [String: InstanceStatus] = [:]
+  /// When an instance ended, in ms by the server's clock; as it was told.
+  public private(set) var ends: [String: Int64] = [:]
+  private var position: Position?
+
+  public init(keepsEnded: Bool = false) {
+    self.keepsEnded = keepsEnded
+  }
+
+  /// - Returns: whether anything has changed.
+  @discardableResult
+  public mutating func apply(_ output: WatchOutput) -> Bool {
+    switch output {
+    case .whole(let snapshot):
+      take(snapshot)
+      return true
+    case .event(let event, _): return apply(event)
+    case .snapshot, .foreign, .message, .gap, .reset, .retracted: return false
+    }
+  }
+
+  private mutating func take(_ snapshot: Snapshot) {
+    position = snapshot.position
+    // Of those that ended before we looked it is not told when, so they are none of ours.
+    let kept = snapshot.instances.filter { $0.isPresent || ends[$0.instance.id] != nil }
+    statuses = Dictionary(kept.map { ($0.instance.id, $0) }) { $1 }
+    ends = ends.filter { id, _ in statuses[id].map { !$0.isPresent } ?? false }
+  }
+
+  private mutating func apply(_ event: Event) -> Bool {
+    if let position, event.position <= position { return false }
+    position = event.position
+    let id = event.instance.id
+    guard let state = InstanceStatus.State(after: event.type) else {
+      (statuses[id], ends[id]) = (nil, nil)
+      return true
+    }
+    let known = statuses[id]
+    var status = InstanceStatus(instance: event.instance, state: state, seq: event.position.seq)
+    if status.isPresent {
+      status.leaseEnd = max(known?.leaseEnd ?? 0, event.at + event.instance.lease)
+      ends[id] = nil
+    } else {
+      ends[id] = event.at
+    }
+    statuses[id] = status.isPresent || keepsEnded ? status : nil
+    if !keepsEnded { ends[id] = nil }
+    return true
+  }
+
+  /// Takes what the leases are now: id → the end of the lease in ms by the server's clock.
+  public mutating func renew(_ leaseEnds: [String: Int64]) {
+    for (id, end) in leaseEnds where statuses[id]?.isPresent == true {
+      statuses[id]?.leaseEnd = end
+    }
+  }
+
+  /// Forgets those that ended before a moment of the server's clock, in ms.
+  ///
+  /// - Returns: whether there were any.
+  @discardableResult
+  public mutating func forgetEnded(before moment: Int64) -> Bool {
+    let gone = ends.filter { $0.value < moment }.keys
+    for id in gone { (statuses[id], ends[id]) = (nil, nil) }
+    return !gone.isEmpty
+  }
+}
+
+extension InstanceStatus.State {
+  /// The state that an event leads to; nil for one that removes the instance.
+  init?(after type: EventType) {
+    switch type {
+    case .start, .back: self = .up
+    case .stopping: self = .stopping
+    case .stop: self = .stopped
+    case .lost: self = .lost
+    case .forgotten: return nil
+    }
+  }
+}

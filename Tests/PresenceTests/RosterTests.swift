@@ -1,0 +1,79 @@
+import Testing
+
+@testable import Presence
+
+@Suite("Roster")
+struct RosterTests {
+  private func event(
+    _ type: EventType, _ seq: Int64, id: String = "A", epoch: Int64 = 5
+  ) -> WatchOutput {
+    var instance = Instance(app: "x", id: id, name: "w", lease: .seconds(15))
+    instance.started = 100
+    return .event(
+      Event(
+        type: type, position: Position(epoch: epoch, seq: seq), at: 1000 + seq, instance: instance),
+      .live)
+  }
+
+  private func whole(_ states: [(String, InstanceStatus.State)], seq: Int64) -> WatchOutput {
+    let statuses = states.map { id, state in
+      InstanceStatus(
+        instance: Instance(app: "x", id: id, name: "w", lease: .seconds(15)), state: state, seq: 1,
+        leaseEnd: 20_000)
+    }
+    return .whole(
+      Snapshot(
+        now: 900, position: Position(epoch: 5, seq: seq), channel: nil, instances: statuses,
+        tail: []))
+  }
+
+  @Test("events change who is there; what ended is gone")
+  func events() {
+    var roster = Roster()
+    for (number, (type, state)) in [
+      (EventType.start, InstanceStatus.State?.some(.up)), (.stopping, .stopping), (.stop, nil),
+      (.back, .up), (.lost, nil), (.start, .up), (.forgotten, nil),
+    ].enumerated() {
+      roster.apply(event(type, Int64(number) + 1))
+      #expect(roster.statuses["A"]?.state == state)
+    }
+  }
+
+  @Test("what the whole bus already holds is passed over, and a new whole replaces everything")
+  func wholes() {
+    var roster = Roster()
+    roster.apply(event(.start, 1, id: "gone"))
+    roster.apply(whole([("A", .up), ("B", .stopped)], seq: 7))
+    #expect(Set(roster.statuses.keys) == ["A"])
+    roster.apply(event(.stop, 7))
+    #expect(roster.statuses["A"]?.state == .up)
+    roster.apply(event(.stop, 8))
+    #expect(roster.statuses.isEmpty)
+    // The bus was born again, and its numbers begin anew.
+    roster.apply(event(.start, 1, epoch: 6))
+    #expect(roster.statuses["A"]?.state == .up)
+  }
+
+  @Test("leases are renewed, and who is late for a moment is overdue just then")
+  func leases() {
+    var roster = Roster()
+    roster.apply(event(.start, 1))
+    #expect(roster.statuses["A"]?.leaseEnd == 16_001)
+    roster.renew(["A": 30_000, "nobody": 1])
+    #expect(roster.statuses["A"]?.leaseEnd == 30_000 && roster.statuses.count == 1)
+    #expect(roster.statuses["A"]?.state(at: 30_001) == .overdue)
+    #expect(roster.statuses["A"]?.state(at: 30_000) == .up)
+  }
+
+  @Test("who ended is kept where that is wanted, until it is forgotten")
+  func ends() {
+    var roster = Roster(keepsEnded: true)
+    roster.apply(event(.start, 1))
+    roster.apply(event(.lost, 2))
+    #expect(roster.statuses["A"]?.state == .lost)
+    roster.forgetEnded(before: 1002)
+    #expect(roster.statuses.count == 1)
+    roster.forgetEnded(before: 1003)
+    #expect(roster.statuses.isEmpty && roster.ends.isEmpty)
+  }
+}
