@@ -47,7 +47,7 @@ enum Program {
       let command = try PaasbusCommand.parseAsRoot(arguments)
       if var command = command as? any MainThreadCommand { return try command.runOnMainThread() }
       if let command = command as? any LastingCommand {
-        untilSignalled { try await command.run(until: $0) }
+        untilSignalled(isDrawing: command.isDrawing) { try await command.run(until: $0) }
       }
       guard let command = command as? any AsyncParsableCommand else {
         var command = command
@@ -66,10 +66,13 @@ enum Program {
 
   /// Runs what decides itself what a signal means; from here on the main thread only waits for
   /// signals.
+  ///
+  /// - Parameter isDrawing: whether it may draw on the terminal.
   static func untilSignalled(
+    isDrawing: Bool = false,
     _ body: sending @escaping (AsyncStream<String>) async throws -> Void
   ) -> Never {
-    let termination = TerminationSignals.block()
+    let termination = TerminationSignals.block(isDrawing: isDrawing)
     let (signals, continuation) = AsyncStream<String>.makeStream()
     start { try await body(signals) }
     while true { continuation.yield(termination.next()) }
@@ -122,7 +125,14 @@ enum Program {
 
 /// A command that lasts until signals (by name, in the order of their coming) tell it to end.
 protocol LastingCommand: AsyncParsableCommand {
+  /// Whether it may draw on the terminal.
+  var isDrawing: Bool { get }
+
   func run(until signals: AsyncStream<String>) async throws
+}
+
+extension LastingCommand {
+  var isDrawing: Bool { false }
 }
 
 /// A command that has to stay on the main thread.

@@ -30,6 +30,8 @@ struct WatchCommand: LastingCommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  var isDrawing: Bool { !json }
+
   func run(until signals: AsyncStream<String>) async throws {
     try await StandardStreams.untilUnread(or: signals) { try await watch() }
   }
@@ -42,22 +44,31 @@ struct WatchCommand: LastingCommand {
     options.channel = setup.channel
     options.since = since?.since
     options.showsSnapshot = !noSnapshot
+    let display = WatchDisplay(
+      isJSON: json, filter: WatchFilter(types: only?.types, name: name),
+      typography: .of(
+        descriptor: 1, color: connection.server.color, environment: setup.environment),
+      environment: setup.environment)
+    options.tellsWholes = display.statusLine != nil
     let watcher = Watcher(app: app, connector: connector, options: options) {
-      Self.report($0, connector.endpoint, setup.diagnostics)
+      Self.report($0, connector.endpoint, setup.diagnostics, display)
     }
-    let colors = connection.server.color.isOn(descriptor: 1, environment: setup.environment)
-    let rendering = WatchRendering(isJSON: json, hasColor: colors)
-    let filter = WatchFilter(types: only?.types, name: name)
-    try await watcher.run { batch in
-      var bytes: [UInt8] = []
-      for output in batch where filter.passes(output) { bytes += rendering.line(output) }
-      if !bytes.isEmpty { try StandardStreams.write(bytes) }
+    try await CurrentDrawing.with(display.statusLine) {
+      async let _ = display.keepFresh()
+      try await watcher.run { try display.show($0) }
     }
   }
 
   private static func report(
-    _ notice: Watcher.Notice, _ endpoint: RedisEndpoint, _ diagnostics: Diagnostics
+    _ notice: Watcher.Notice, _ endpoint: RedisEndpoint, _ diagnostics: Diagnostics,
+    _ display: WatchDisplay
   ) {
+    switch notice {
+    case .waitingForBus: display.update { $0.connection = .waiting }
+    case .connectionLost: display.update { $0.connection = .lost }
+    case .watching, .connectionBack: display.update { $0.connection = .connected }
+    case .cannotReap, .otherApp, .manyOtherApps: break
+    }
     switch notice {
     case .waitingForBus: diagnostics.note("nobody has announced yet; waiting")
     case .watching(let app, let channel):

@@ -17,7 +17,12 @@ struct Diagnostics: Sendable {
 
   /// Says it in any case.
   static func error(_ text: String) {
-    StandardStreams.writeError("paasbus: \(Visible.text(text))\n")
+    let line = "paasbus: \(Visible.text(text))\n"
+    if let drawing = CurrentDrawing.get() {
+      drawing.say(line)
+    } else {
+      StandardStreams.writeError(line)
+    }
   }
 }
 

@@ -25,16 +25,16 @@ enum StandardStreams {
   /// Writes all of it.
   ///
   /// - Throws: ``OutputClosed`` when the reader has gone, ``Failure`` when writing fails.
-  static func write(_ bytes: [UInt8]) throws {
+  static func write(_ bytes: [UInt8], to descriptor: CInt = 1) throws {
     var rest = bytes[...]
     while !rest.isEmpty {
-      let count = rest.withUnsafeBytes { Self.write(1, $0) }
+      let count = rest.withUnsafeBytes { Self.write(descriptor, $0) }
       if count > 0 {
         rest = rest.dropFirst(count)
       } else if errno == EPIPE {
         throw OutputClosed()
       } else if errno == EAGAIN {
-        var wait = pollfd(fd: 1, events: Int16(POLLOUT), revents: 0)
+        var wait = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
         _ = poll(&wait, 1, -1)
       } else if errno != EINTR {
         throw Failure(

@@ -10,6 +10,13 @@
 struct LocalTime {
   private var parts = tm()
 
+  /// This machine's time, in ms since 1970.
+  static var now: Int64 {
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    return Int64(now.tv_sec) * 1000
+  }
+
   init(milliseconds: Int64) {
     var seconds = time_t(milliseconds / 1000)
     localtime_r(&seconds, &parts)
@@ -44,6 +51,13 @@ struct Span: CustomStringConvertible {
     case ..<86_400: return "\(seconds / 3600)h \(seconds % 3600 / 60)m"
     default: return "\(seconds / 86_400)d \(seconds % 86_400 / 3600)h"
     }
+  }
+}
+
+extension Span {
+  /// In its largest unit alone: `2h`, `40s`.
+  var coarse: String {
+    milliseconds < 1000 ? "0s" : description.split(separator: " ").first.map(String.init) ?? ""
   }
 }
 

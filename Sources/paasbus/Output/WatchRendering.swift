@@ -5,12 +5,38 @@ struct WatchRendering: Sendable {
   /// What the tutorial's instances are called, since they do not say.
   static let unnamed = "(unnamed)"
 
-  var isJSON: Bool
-  var hasColor: Bool
+  /// Where the day stands, beside the time.
+  enum Days: Sendable {
+    case nowhere, everywhere
+    /// In a line of its own, on a terminal.
+    case whereItChanges
+  }
 
-  /// A whole line with its end.
-  func line(_ output: WatchOutput) -> [UInt8] {
-    isJSON ? Self.json(output).object + [0x0A] : Array((text(output) + "\n").utf8)
+  private let isJSON: Bool
+  private let typography: Typography
+  private let tellsDays: Days
+  private var layout: LineLayout
+  /// The day of the last news.
+  private var day: String
+
+  /// - Parameter now: in ms since 1970; that its day is today has not to be said.
+  init(isJSON: Bool, typography: Typography, tellsDays: Days, now: Int64) {
+    self.isJSON = isJSON
+    self.typography = typography
+    self.tellsDays = tellsDays
+    layout = LineLayout(columns: typography.columns, isUnicode: typography.isUnicode)
+    day = LocalTime(milliseconds: now).day
+  }
+
+  /// The width of the terminal, which may change.
+  var columns: Int? {
+    get { layout.columns }
+    set { layout.columns = newValue }
+  }
+
+  /// Whole lines with their ends.
+  mutating func lines(_ output: WatchOutput) -> [UInt8] {
+    isJSON ? Self.json(output).object + [0x0A] : Array(text(output).utf8)
   }
 
   // MARK: JSON
@@ -56,47 +82,58 @@ struct WatchRendering: Sendable {
 
   // MARK: Text
 
-  private func text(_ output: WatchOutput) -> String {
+  private mutating func text(_ output: WatchOutput) -> String {
     switch output {
     case .event(let event, _):
       row(
-        at: event.at, Style(event.type), event.instance,
+        at: event.at, isNews: true, Style(event.type), event.instance,
         remarks: [event.cause, event.lifetime].compactMap { $0 })
     case .snapshot(let status):
       row(
-        at: status.instance.started ?? 0, Style(status.state), status.instance,
+        at: status.instance.started ?? 0, isNews: false, Style(status.state), status.instance,
         remarks: ["since \(LocalTime(milliseconds: status.instance.started ?? 0).dayAndTime)"])
     case .foreign(let type, let at):
-      paint(
-        "\(LocalTime(milliseconds: at).time)  \(Style(type).label)  \(Self.unnamed)", Style(type))
-    case .message(let message): "? message \(Visible.text(message))"
+      line(at: at, isNews: true, Style(type), Self.unnamed)
+    case .message(let message): "? message \(Visible.text(message))\n"
     case .gap(let from, let to):
-      "? gap     \(to - from + 1) events are no longer in the history (\(from) to \(to))"
+      "? gap     \(to - from + 1) events are no longer in the history (\(from) to \(to))\n"
     case .reset(let epoch):
       epoch.map {
-        "? reset   the bus lost data or was born again (\(LocalTime(milliseconds: $0).dayAndTime))"
-      } ?? "? reset   the bus is gone, and with it who was there"
-    case .retracted(let seq): "? retracted  event \(seq) was not true"
+        "? reset   the bus lost data or was born again (\(LocalTime(milliseconds: $0).dayAndTime))\n"
+      } ?? "? reset   the bus is gone, and with it who was there\n"
+    case .retracted(let seq): "? retracted  event \(seq) was not true\n"
     case .whole: ""
     }
   }
 
-  private func row(
-    at time: Int64, _ style: Style, _ instance: Instance, remarks: [String]
+  private mutating func row(
+    at time: Int64, isNews: Bool, _ style: Style, _ instance: Instance, remarks: [String]
   ) -> String {
     let place = [instance.platform, instance.region].compactMap { $0 }.joined(separator: "/")
-    let columns = [
-      LocalTime(milliseconds: time).time, style.label,
-      Visible.text(instance.name).padded(to: 14),
-      Visible.text(instance.release ?? "-").padded(to: 8),
-      Visible.text(place.isEmpty ? "-" : place).padded(to: 12),
-      remarks.joined(separator: "  "),
-    ]
-    return paint(columns.joined(separator: "  ").trimmingEnd(), style)
+    let (columns, rest) = layout.behindFront(
+      name: Visible.text(instance.name), release: instance.release.map(Visible.text),
+      place: place.isEmpty ? nil : Visible.text(place), remarks: remarks.joined(separator: "  "))
+    let text = rest.isEmpty ? columns : "\(columns)  \(typography.paint(rest, "2"))"
+    return line(at: time, isNews: isNews, style, text.trimmingEnd())
   }
 
-  private func paint(_ text: String, _ style: Style) -> String {
-    hasColor ? "\u{1b}[\(style.color)m\(text)\u{1b}[0m" : text
+  private mutating func line(at time: Int64, isNews: Bool, _ style: Style, _ text: String) -> String
+  {
+    let time = LocalTime(milliseconds: time)
+    let line = "\(typography.paint(style.label, style.rendition))  \(text)\n"
+    return switch tellsDays {
+    case .nowhere: "\(time.time)  \(line)"
+    case .everywhere: "\(time.dayAndTime)  \(line)"
+    case .whereItChanges: "\(isNews ? heading(time.day) : "")\(time.time)  \(line)"
+    }
+  }
+
+  /// The line before news of another day than the last.
+  private mutating func heading(_ day: String) -> String {
+    guard day != self.day else { return "" }
+    self.day = day
+    let rule = typography.isUnicode ? "──" : "--"
+    return typography.paint("\(rule) \(day) \(rule)", "1") + "\n"
   }
 }
 
@@ -104,33 +141,33 @@ struct WatchRendering: Sendable {
 private struct Style {
   var symbol: Character
   var word: String
-  /// The number of an SGR escape sequence (ECMA-48).
-  var color: Int
+  /// Numbers of an SGR escape sequence (ECMA-48, 8.3.117).
+  var rendition: String
 
-  init(_ symbol: Character, _ word: String, _ color: Int) {
+  init(_ symbol: Character, _ word: String, _ rendition: String) {
     self.symbol = symbol
     self.word = word
-    self.color = color
+    self.rendition = rendition
   }
 
   init(_ type: EventType) {
     self =
       switch type {
-      case .start: Style("+", "start", 32)
-      case .stopping: Style("~", "stopping", 33)
-      case .stop: Style("-", "stop", 34)
-      case .lost: Style("!", "lost", 31)
-      case .back: Style("*", "back", 36)
-      case .forgotten: Style("x", "forgotten", 35)
+      case .start: Style("+", "start", "32")
+      case .stopping: Style("~", "stopping", "33")
+      case .stop: Style("-", "stop", "36")
+      case .lost: Style("!", "lost", "1;31")
+      case .back: Style("*", "back", "1;32")
+      case .forgotten: Style("x", "forgotten", "35")
       }
   }
 
   init(_ state: InstanceStatus.State) {
     self =
       switch state {
-      case .stopping: Style("~", "stopping", 33)
-      case .overdue: Style("!", "overdue", 31)
-      case .up, .lost, .stopped: Style("=", state.rawValue, 0)
+      case .stopping: Style("~", "stopping", "33")
+      case .overdue: Style("!", "overdue", "1;31")
+      case .up, .lost, .stopped: Style("=", state.rawValue, "0")
       }
   }
 

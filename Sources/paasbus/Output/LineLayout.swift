@@ -1,0 +1,63 @@
+/// The columns of the lines that tell of instances.
+///
+/// In a pipe they have fixed widths and nothing is cut. On a terminal they grow with what they hold,
+/// and where not all of it fits, the place goes first, then a part of the name, then the release.
+struct LineLayout: Sendable {
+  /// A time, two spaces, a symbol and a word, two spaces.
+  private static let front = 23
+  private static let gap = 2
+  /// As many cells as the remarks get before other columns are cut for them.
+  private static let remarks = 20
+  private static let leastName = 10
+  private static let (mostName, mostRelease, mostPlace) = (24, 16, 24)
+
+  /// nil where nothing is cut.
+  var columns: Int?
+  var isUnicode = true
+  private var (name, release, place) = (14, 8, 12)
+
+  init(columns: Int?, isUnicode: Bool = true) {
+    self.columns = columns
+    self.isUnicode = isUnicode
+    if columns != nil { (name, release, place) = (Self.leastName, 0, 0) }
+  }
+
+  /// The columns behind the time and the word of a line.
+  ///
+  /// - Parameters:
+  ///   - release: nil where there is none, as with `place`.
+  ///   - remarks: what fits of it stands at the end.
+  mutating func behindFront(
+    name: String, release: String?, place: String?, remarks: String
+  ) -> (columns: String, remarks: String) {
+    grow(name, release, place)
+    let widths = widths()
+    let cells = zip([name, release ?? "-", place ?? "-"], widths).filter { $1 > 0 }.map {
+      columns == nil ? $0.padded(to: $1) : $0.fitted(to: $1, isUnicode: isUnicode)
+    }
+    let text = cells.joined(separator: "  ")
+    guard let columns else { return (text, remarks) }
+    let room = columns - Self.front - text.displayWidth - Self.gap
+    return (text, remarks.cut(to: max(0, room), isUnicode: isUnicode))
+  }
+
+  private mutating func grow(_ name: String, _ release: String?, _ place: String?) {
+    guard columns != nil else { return }
+    self.name = max(self.name, min(name.displayWidth, Self.mostName))
+    self.release = max(self.release, min(release?.displayWidth ?? 0, Self.mostRelease))
+    self.place = max(self.place, min(place?.displayWidth ?? 0, Self.mostPlace))
+  }
+
+  private func widths() -> [Int] {
+    guard let columns else { return [name, release, place] }
+    var widths = [name, release, place]
+    func missing() -> Int {
+      let taken = widths.reduce(0) { $0 + ($1 > 0 ? $1 + Self.gap : 0) }
+      return Self.front + taken + Self.remarks - columns
+    }
+    if missing() > 0 { widths[2] = 0 }
+    if missing() > 0 { widths[0] = max(Self.leastName, name - missing()) }
+    if missing() > 0 { widths[1] = 0 }
+    return widths
+  }
+}

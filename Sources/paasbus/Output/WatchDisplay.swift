@@ -1,0 +1,71 @@
+import Presence
+import Synchronization
+
+/// Where a watch is shown: lines that scroll by and, on a terminal, a status line below them.
+final class WatchDisplay: Sendable {
+  private static let tick = Duration.seconds(1)
+
+  private struct State {
+    var rendering: WatchRendering
+    var status = WatchStatus()
+  }
+
+  private let filter: WatchFilter
+  private let typography: Typography
+  /// nil where only lines are wanted.
+  let statusLine: StatusLine?
+  private let state: Mutex<State>
+
+  init(isJSON: Bool, filter: WatchFilter, typography: Typography, environment: [String: String]) {
+    self.filter = filter
+    self.typography = typography
+    statusLine = isJSON ? nil : StatusLine(descriptor: 1, environment: environment)
+    let rendering = WatchRendering(
+      isJSON: isJSON, typography: typography,
+      tellsDays: typography.columns == nil ? .nowhere : .whereItChanges, now: LocalTime.now)
+    state = Mutex(State(rendering: rendering))
+  }
+
+  /// Shows what has passed the filter.
+  ///
+  /// - Throws: as `StandardStreams.write`.
+  func show(_ batch: [WatchOutput]) throws {
+    let bytes = state.withLock { state in
+      if typography.columns != nil { state.rendering.columns = TerminalSize.of(1)?.columns }
+      var bytes: [UInt8] = []
+      for output in batch {
+        if statusLine != nil { state.status.take(output) }
+        if filter.passes(output) { bytes += state.rendering.lines(output) }
+      }
+      return bytes
+    }
+    if statusLine != nil {
+      try refresh(behind: bytes)
+    } else if !bytes.isEmpty {
+      try StandardStreams.write(bytes)
+    }
+  }
+
+  /// Changes what the status line tells.
+  func update(_ change: (inout WatchStatus) -> Void) {
+    state.withLock { change(&$0.status) }
+    // What cannot be written now is told by the next line.
+    try? refresh()
+  }
+
+  private func refresh(behind lines: [UInt8] = []) throws {
+    let status = state.withLock(\.status)
+    try statusLine?.show(behind: lines) { [typography] columns in
+      status.line(columns: columns, typography)
+    }
+  }
+
+  /// Keeps the ages on the status line right, until the task is cancelled.
+  func keepFresh() async {
+    guard statusLine != nil else { return }
+    while !Task.isCancelled {
+      try? refresh()
+      try? await Task.sleep(for: Self.tick)
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import Presence
+
+/// What the status line of a watch tells.
+struct WatchStatus: Sendable {
+  enum Connection: String, Sendable {
+    case connected
+    case waiting = "waiting for the first instance"
+    case lost = "connection lost, trying again"
+  }
+
+  /// How the command that is run for each event fares.
+  struct Handling: Sendable, Hashable {
+    /// Events that it has not been run for yet.
+    var behind: Int64 = 0
+    var failures = 0
+  }
+
+  /// So many releases are told apart.
+  private static let mostReleases = 4
+
+  var connection = Connection.connected
+  var handling: Handling?
+  private var roster = Roster()
+  /// The server's time in ms, and when it was that.
+  private var clock: (time: Int64, at: ContinuousClock.Instant)?
+  /// When the last event happened, in ms by the server's clock.
+  private var lastEvent: Int64?
+
+  mutating func take(_ output: WatchOutput) {
+    roster.apply(output)
+    switch output {
+    case .whole(let snapshot): clock = (snapshot.now, .now)
+    case .event(let event, let source):
+      if source == .live || clock == nil { clock = (max(event.at, serverTime ?? 0), .now) }
+      lastEvent = event.at
+    case .snapshot, .foreign, .message, .gap, .reset, .retracted: break
+    }
+  }
+
+  private var serverTime: Int64? {
+    clock.map { $0.time + (ContinuousClock.now - $0.at).milliseconds }
+  }
+
+  /// A line of just so many cells.
+  func line(columns: Int, _ typography: Typography) -> String {
+    let separator = typography.isUnicode ? " · " : " | "
+    let parts = [counts, rollOut(typography), handlingText, connection.rawValue, age]
+    var text = ""
+    for part in parts.compactMap(\.self) {
+      let longer = text.isEmpty ? " \(part)" : text + separator + part
+      guard text.isEmpty || longer.displayWidth < columns else { break }
+      text = longer
+    }
+    text = text.fitted(to: columns, isUnicode: typography.isUnicode)
+    return typography.hasColor ? typography.paint(text, "7") : text.trimmingEnd()
+  }
+
+  private var counts: String {
+    let texts = InstanceStatus.State.allCases.compactMap { state -> String? in
+      let count = roster.statuses.values.count { $0.state == state }
+      return count > 0 ? "\(count) \(state.rawValue)" : nil
+    }
+    return texts.isEmpty ? "nobody is here" : texts.joined(separator: ", ")
+  }
+
+  /// How many run each release, the oldest first, while there is more than one.
+  private func rollOut(_ typography: Typography) -> String? {
+    var releases: [String: (count: Int, first: Int64)] = [:]
+    for status in roster.statuses.values {
+      let started = status.instance.started ?? 0
+      let known = releases[status.instance.release ?? "?"] ?? (0, started)
+      releases[status.instance.release ?? "?"] = (known.count + 1, min(known.first, started))
+    }
+    guard releases.count > 1 else { return nil }
+    let texts = releases.sorted { ($0.value.first, $0.key) < ($1.value.first, $1.key) }
+      .suffix(Self.mostReleases).map { "\(Visible.text($0.key)) \($0.value.count)" }
+    return texts.joined(separator: typography.isUnicode ? " → " : " -> ")
+  }
+
+  private var handlingText: String? {
+    guard let handling, handling.behind > 0 || handling.failures > 0 else { return nil }
+    let behind = handling.behind > 0 ? "handler \(handling.behind) behind" : nil
+    let failures = handling.failures > 0 ? "handler failed \(handling.failures)×" : nil
+    return [behind, failures].compactMap(\.self).joined(separator: ", ")
+  }
+
+  private var age: String? {
+    guard let lastEvent, let now = serverTime else { return nil }
+    return "last event \(Span(milliseconds: max(0, now - lastEvent)).coarse) ago"
+  }
+}

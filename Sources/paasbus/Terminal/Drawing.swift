@@ -1,0 +1,38 @@
+import Synchronization
+
+/// What is drawn on the terminal and changes in place. Whoever else wants to write there asks for it
+/// to be put aside.
+protocol Drawing: Sendable {
+  /// Writes text for a person (whole lines) beside what is drawn.
+  func say(_ text: String)
+  /// Puts it away, and the terminal into the state in which we found it, until ``resume()``.
+  func suspend()
+  func resume()
+  /// The terminal has another size.
+  func resize()
+  /// Puts it away for good.
+  func close()
+}
+
+/// The one drawing of this process: there is one terminal.
+enum CurrentDrawing {
+  private static let current = Mutex<(any Drawing)?>(nil)
+
+  static func get() -> (any Drawing)? { current.withLock { $0 } }
+
+  /// Runs `body` with a drawing on the terminal, which is put away afterwards, however it ends.
+  static func with(
+    _ drawing: (any Drawing)?, _ body: () async throws -> Void
+  ) async throws {
+    guard let drawing else { return try await body() }
+    current.withLock { $0 = drawing }
+    drawing.resume()
+    defer { close() }
+    try await body()
+  }
+
+  /// Puts away whatever is drawn.
+  static func close() {
+    current.withLock { $0.take() }?.close()
+  }
+}

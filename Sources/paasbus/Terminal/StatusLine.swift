@@ -1,0 +1,107 @@
+import Synchronization
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// A line at the bottom of what scrolls by, which changes in place.
+///
+/// It is written behind the last line, and the cursor stays at its beginning: so whatever the
+/// terminal makes of it when its size changes, all of it is behind the cursor and can be erased.
+/// While somebody else has the terminal, as after Ctrl-Z and `bg`, it is not shown.
+final class StatusLine: Drawing {
+  private struct State {
+    /// The text for a number of columns.
+    var text: (@Sendable (Int) -> String)?
+    /// What stands there now; nil for nothing.
+    var shown: String?
+    var isAway = true
+    var mode: TerminalMode?
+  }
+
+  /// Erases from the cursor to the end of the screen (ED, ECMA-48, 8.3.39).
+  private static let erase = "\r\u{1b}[J"
+
+  private let descriptor: CInt
+  private let state = Mutex(State())
+
+  /// nil where `descriptor` leads to no terminal that could show it.
+  init?(descriptor: CInt, environment: [String: String]) {
+    guard StandardStreams.isTerminal(descriptor), environment["TERM", default: "dumb"] != "dumb"
+    else { return nil }
+    self.descriptor = descriptor
+  }
+
+  /// Shows something else from now on.
+  ///
+  /// - Parameters:
+  ///   - lines: whole lines to write above it.
+  ///   - text: is asked for the text that fits a number of columns.
+  /// - Throws: as `StandardStreams.write`.
+  func show(
+    behind lines: [UInt8] = [], _ text: @escaping @Sendable (_ columns: Int) -> String
+  ) throws {
+    try state.withLock { state in
+      state.text = text
+      try draw(behind: lines, &state)
+    }
+  }
+
+  /// Writes the lines and, where it has changed or was erased for them, the text.
+  private func draw(behind lines: [UInt8], _ state: inout State) throws {
+    let isVisible = !state.isAway && TerminalMode.isOurs(descriptor)
+    if isVisible, state.mode == nil { state.mode = TerminalMode.withoutEcho(descriptor) }
+    // The last column stays free: some terminals break the line once it is taken.
+    let columns = (TerminalSize.of(descriptor)?.columns ?? 80) - 1
+    let status = isVisible ? state.text.map { "\($0(columns))\r" } : nil
+    guard !lines.isEmpty || status != state.shown else { return }
+    let erase = state.shown == nil ? "" : Self.erase
+    try StandardStreams.write(
+      Array(erase.utf8) + lines + Array((status ?? "").utf8), to: descriptor)
+    state.shown = status
+  }
+
+  // MARK: Drawing
+
+  func say(_ text: String) {
+    state.withLock { state in
+      if StandardStreams.isTerminal(STDERR_FILENO) { eraseShown(&state) }
+      StandardStreams.writeError(text)
+      try? draw(behind: [], &state)
+    }
+  }
+
+  func suspend() {
+    state.withLock { state in
+      eraseShown(&state)
+      state.isAway = true
+      state.mode?.restore()
+      state.mode = nil
+    }
+  }
+
+  func resume() {
+    state.withLock { state in
+      state.isAway = false
+      try? draw(behind: [], &state)
+    }
+  }
+
+  func resize() {
+    state.withLock { state in
+      eraseShown(&state)
+      try? draw(behind: [], &state)
+    }
+  }
+
+  func close() { suspend() }
+
+  private func eraseShown(_ state: inout State) {
+    if state.shown != nil { try? StandardStreams.write(Array(Self.erase.utf8), to: descriptor) }
+    state.shown = nil
+  }
+}
