@@ -21,7 +21,7 @@ public struct HistoryEntry: Sendable, Hashable {
   }
 
   /// What a replay shows of it; nil for what happened before `earliest` (ms).
-  func output(notBefore earliest: Int64) -> WatchOutput? {
+  public func output(notBefore earliest: Int64) -> WatchOutput? {
     guard let event = Event(decoding: bytes) else { return .message(Timeline.text(bytes)) }
     return event.at >= earliest ? .event(event, .replay) : nil
   }
@@ -56,6 +56,71 @@ public struct History: Sendable {
       else { return }
       lower = next
     }
+  }
+
+  /// Hands over the entries from the newest to the oldest, page by page, until `body` wants no more.
+  ///
+  /// - Throws: `RedisError`, or what `body` throws.
+  public func readBackwards(
+    on connection: RedisConnection, _ body: ([HistoryEntry]) async throws -> Bool
+  ) async throws {
+    var upper = "+"
+    while true {
+      let reply = try await connection.send(
+        RedisCommand("XREVRANGE", keys.events, upper, "-", "COUNT", "\(Self.pageSize)"))
+      guard try await body(reply.elements.compactMap(HistoryEntry.init)),
+        reply.elements.count == Self.pageSize,
+        let last = reply.elements.last?.elements.first?.string, let next = Self.before(last)
+      else { return }
+      upper = next
+    }
+  }
+
+  /// The oldest entry at or behind a place; of all where there is no place.
+  ///
+  /// - Throws: `RedisError`.
+  func first(from start: Position?, on connection: RedisConnection) async throws -> Position? {
+    let reply = try await connection.send(
+      RedisCommand("XRANGE", keys.events, start?.entryID ?? "-", "+", "COUNT", "1"))
+    return reply.elements.first.flatMap(HistoryEntry.init)?.position
+  }
+
+  /// Where to begin reading for what happened at or after a moment: events are in the order of their
+  /// time, so halving what is left finds it.
+  ///
+  /// - Parameters:
+  ///   - earliest: in ms by the server's clock.
+  ///   - end: the last event.
+  /// - Returns: nil for the oldest entry.
+  /// - Throws: `RedisError`.
+  public func start(
+    notBefore earliest: Int64, end: Position, on connection: RedisConnection
+  ) async throws -> Position? {
+    // What an older bus left is not numbered together with this one, and is not much.
+    guard earliest > end.epoch else { return nil }
+    var (low, high) = (Int64(1), end.seq + 1)
+    while low < high {
+      let middle = low + (high - low) / 2
+      let place = Position(epoch: end.epoch, seq: middle)
+      let reply = try await connection.send(
+        RedisCommand("XRANGE", keys.events, place.entryID, end.entryID, "COUNT", "1"))
+      // What cannot be read has no time; it is looked at when it is read.
+      guard let entry = reply.elements.first.flatMap(HistoryEntry.init),
+        let event = Event(decoding: entry.bytes), event.at < earliest
+      else {
+        high = middle
+        continue
+      }
+      low = entry.position.seq + 1
+    }
+    return Position(epoch: end.epoch, seq: low)
+  }
+
+  private static func before(_ id: String) -> String? {
+    let parts = id.split(separator: "-").compactMap { UInt64($0) }
+    guard parts.count == 2, let first = parts.first, let last = parts.last else { return nil }
+    if last > 0 { return "\(first)-\(last - 1)" }
+    return first > 0 ? "\(first - 1)-\(UInt64.max)" : nil
   }
 
   /// The id behind another. `XRANGE (id` needs Redis 6.2, so we count ourselves.

@@ -20,6 +20,19 @@ public struct ServerClock: Sendable {
     self.answered = answered
   }
 
+  /// Asks the server.
+  ///
+  /// - Throws: `RedisError`.
+  public static func read(on connection: RedisConnection) async throws -> ServerClock {
+    let asked = ContinuousClock.now
+    guard let time = milliseconds(try await connection.send(RedisCommand("TIME"))) else {
+      throw RedisError(
+        .nonsense, "the server tells no time", remedy: "check what stands between us and the server"
+      )
+    }
+    return ServerClock(time: time, asked: asked)
+  }
+
   /// The server's time now, in ms since 1970; too late rather than too early by what the answer
   /// took.
   public var now: Int64 { base + (ContinuousClock.now - asked).milliseconds }

@@ -101,19 +101,24 @@ public struct Snapshot: Sendable, Hashable {
 }
 
 /// What the bus's hash says.
-struct BusState: Sendable {
-  var position: Position?
-  var channel: String?
+public struct BusState: Sendable {
+  /// The last event; nil where nobody has ever announced.
+  public var position: Position?
+  public var channel: String?
 
   /// - Parameter fields: the reply to `HMGET bus epoch seq channel`.
   init(_ fields: [RedisValue]) {
-    if let epoch = fields.first?.integer, let seq = fields.at(1)?.integer, epoch > 0, seq >= 0 {
+    // What is outside of this no bus of ours says, and would trip arithmetic later.
+    if let epoch = fields.first?.integer, let seq = fields.at(1)?.integer, epoch > 0,
+      (0...Int64.max / 2).contains(seq)
+    {
       position = Position(epoch: epoch, seq: seq)
     }
     channel = fields.at(2)?.string
   }
 
-  static func read(keys: Keys, on connection: RedisConnection) async throws -> BusState {
+  /// - Throws: `RedisError`.
+  public static func read(keys: Keys, on connection: RedisConnection) async throws -> BusState {
     let reply = try await connection.send(
       RedisCommand("HMGET", keys.bus, "epoch", "seq", "channel"))
     return BusState(reply.elements)

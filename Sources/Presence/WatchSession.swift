@@ -90,7 +90,9 @@ struct WatchSession {
     clock = ServerClock(time: snapshot.now, asked: asked)
     if let since = watcher.options.since, let end = snapshot.position {
       let earliest = since.earliest(now: snapshot.now)
-      try await History(keys: keys).read(through: end, on: query) { page in
+      let history = History(keys: keys)
+      let start = try await history.start(notBefore: earliest, end: end, on: query)
+      try await history.read(from: start, through: end, on: query) { page in
         try await show(page.compactMap { $0.output(notBefore: earliest) })
       }
     }

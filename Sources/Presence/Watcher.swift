@@ -11,7 +11,7 @@ public struct Watcher: Sendable {
     case ago(Duration)
 
     /// The first moment that counts, in ms by the server's clock.
-    func earliest(now: Int64) -> Int64 {
+    public func earliest(now: Int64) -> Int64 {
       switch self {
       case .beginning: 0
       case .ago(let duration): max(0, now - min(duration.milliseconds, now))

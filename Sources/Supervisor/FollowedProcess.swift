@@ -46,11 +46,15 @@ public struct FollowedProcess: Sendable {
     }
   }
 
-  /// Returns when it has ended, or when the task is cancelled.
+  /// Returns when it has ended, or when the task is cancelled. To be called once: it lets go of
+  /// the process afterwards.
   public func waitForEnd() async {
     guard let source = endSource() else { return await poll() }
     let (ends, continuation) = AsyncStream<Void>.makeStream()
     source.setEventHandler { continuation.finish() }
+    source.setCancelHandler { [descriptor] in
+      if descriptor >= 0 { close(descriptor) }
+    }
     source.resume()
     for await _ in ends {}
     source.cancel()

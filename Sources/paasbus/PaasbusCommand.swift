@@ -21,8 +21,8 @@ struct PaasbusCommand: AsyncParsableCommand {
       """,
     version: Version.text,
     subcommands: [
-      AnnounceCommand.self, WatchCommand.self, ListCommand.self, PublishCommand.self,
-      SubscribeCommand.self, DoctorCommand.self, LocalCommand.self,
+      AnnounceCommand.self, WatchCommand.self, ListCommand.self, HistoryCommand.self,
+      PublishCommand.self, SubscribeCommand.self, DoctorCommand.self, LocalCommand.self,
     ]
   )
 }

@@ -111,6 +111,13 @@ struct Setup {
 
   var channel: String? { options.channel ?? variable("PAASBUS_CHANNEL") }
 
+  /// - Throws: `RedisError` where another channel was asked for than the bus has.
+  func check(channel own: String?, of app: String) throws {
+    if let own, let asked = channel, own != asked {
+      throw RedisError.otherChannel(own, ofBus: app)
+    }
+  }
+
   /// The app as it was given or as the platform calls it, in the characters of keys.
   var app: String? {
     guard let given = options.app ?? variable("PAASBUS_APP") ?? identity.app else { return nil }

@@ -31,14 +31,6 @@ struct HostileBusTests {
     }
   }
 
-  /// The most memory that a process has ever had, in kB.
-  private func peakMemory(_ process: ManagedProcess) throws -> Int {
-    let status = try String(
-      contentsOfFile: "/proc/\(process.processID)/status", encoding: .utf8)
-    let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
-    return Int(line?.filter(\.isNumber) ?? "") ?? .max
-  }
-
   @Test("a flood of rubbish fills no memory, moves no terminal, and true events come through")
   func rubbish() async throws {
     try await RedisServer.with { server in
@@ -64,7 +56,7 @@ struct HostileBusTests {
       try await expectTheTruth(watch, bus)
       #expect(!watch.output.utf8.contains { $0 < 0x20 && $0 != 0x0A })
       #expect(!watch.output.contains("\u{202e}"))
-      #expect(try peakMemory(watch) < 150_000)
+      #expect(try watch.peakMemory < 150_000)
       watch.signal(SIGTERM)
       #expect(try await watch.exitStatus() == 0)
     }
@@ -114,7 +106,7 @@ struct HostileBusTests {
       #expect(try await bus.calls("xrange") - readings <= 10 * seconds + 10)
       // It waited, it watches, and another app is there; no connection was given up.
       #expect(watch.errorLines.count == 3, "\(watch.errorOutput)")
-      #expect(try peakMemory(watch) < 150_000)
+      #expect(try watch.peakMemory < 150_000)
     }
   }
 

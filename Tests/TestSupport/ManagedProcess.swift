@@ -187,4 +187,13 @@ public final class ManagedProcess: Sendable {
     let signal = status & 0x7F
     return signal == 0 ? (status >> 8) & 0xFF : 128 + signal
   }
+
+  /// The most memory that it has had at a time, in kB.
+  public var peakMemory: Int {
+    get throws {
+      let status = try String(contentsOfFile: "/proc/\(processID)/status", encoding: .utf8)
+      let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+      return line?.split(whereSeparator: \.isWhitespace).at(1).flatMap { Int($0) } ?? .max
+    }
+  }
 }

@@ -43,9 +43,7 @@ struct ListCommand: AsyncParsableCommand {
     let snapshot = try await connector.routed(to: keys.bus).withConnection {
       try await Snapshot.read(keys: keys, on: $0)
     }
-    if let own = snapshot.channel, let asked = setup.channel, own != asked {
-      throw RedisError.otherChannel(own, ofBus: app)
-    }
+    try setup.check(channel: snapshot.channel, of: app)
     return snapshot
   }
 

@@ -7,9 +7,13 @@ struct WatchCommand: LastingCommand {
     commandName: "watch",
     abstract: "Follow the instances of an app as they join and leave.",
     discussion: """
+      With --exec, a shell command is run for each event, one at a time and in order: it gets the \
+      event's JSON on its standard input and its members in PAASBUS_EVENT_TYPE, _NAME, _ID, \
+      _RELEASE, _REASON, _EXIT and so on. However slow it is, it misses none that the history holds.
+
       Examples:
-        paasbus watch
-        paasbus watch --json --since 1h --only lost,stop
+        paasbus watch --since 1h --only lost,stop
+        paasbus watch --only lost --exec 'echo "$PAASBUS_EVENT_NAME is lost" >> alarms.log'
       """
   )
 
@@ -28,7 +32,22 @@ struct WatchCommand: LastingCommand {
   @Option(help: ArgumentHelp("Only instances whose name matches.", valueName: "glob"))
   var name: String?
 
+  @Option(
+    help: ArgumentHelp("Run this shell command for each event.", valueName: "command"),
+    completion: .shellCommand("compgen -c"))
+  var exec: String?
+
+  @Option(help: "How long that command may take for one event.")
+  var execTimeout = DurationArgument(.seconds(30))
+
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
+
+  func validate() throws {
+    if let exec, exec.isEmpty { throw ValidationError("--exec must not be empty") }
+    guard execTimeout.duration > .zero else {
+      throw ValidationError("--exec-timeout must be longer than nothing")
+    }
+  }
 
   var isDrawing: Bool { !json }
 
@@ -40,35 +59,51 @@ struct WatchCommand: LastingCommand {
     let setup = Setup(connection)
     let connector = try await setup.connector()
     let app = try await setup.readableApp(by: connector)
+    let filter = WatchFilter(types: only?.types, name: name)
+    let display = WatchDisplay(
+      isJSON: json, filter: filter,
+      typography: .of(
+        descriptor: 1, color: connection.server.color, environment: setup.environment),
+      environment: setup.environment)
+    let handling = exec.map { eventHandling($0, filter, connector, setup.diagnostics, display) }
+    if let app { try await handling?.begin(app: app, since: since?.since) }
     var options = Watcher.Options()
     options.channel = setup.channel
     options.since = since?.since
     options.showsSnapshot = !noSnapshot
-    let display = WatchDisplay(
-      isJSON: json, filter: WatchFilter(types: only?.types, name: name),
-      typography: .of(
-        descriptor: 1, color: connection.server.color, environment: setup.environment),
-      environment: setup.environment)
     options.tellsWholes = display.statusLine != nil
-    let watcher = Watcher(app: app, connector: connector, options: options) {
-      Self.report($0, connector.endpoint, setup.diagnostics, display)
+    let watcher = Watcher(app: app, connector: connector, options: options) { notice in
+      if case .watching(let app, _) = notice { handling?.begin(withNew: app) }
+      display.take(notice)
+      Self.report(notice, connector.endpoint, setup.diagnostics)
     }
     try await CurrentDrawing.with(display.statusLine) {
       async let _ = display.keepFresh()
-      try await watcher.run { try display.show($0) }
+      async let _ = handling?.run()
+      try await watcher.run { batch in
+        try display.show(batch)
+        handling?.take(batch)
+      }
+    }
+  }
+
+  private func eventHandling(
+    _ command: String, _ filter: WatchFilter, _ connector: RedisConnector,
+    _ diagnostics: Diagnostics, _ display: WatchDisplay
+  ) -> EventHandling {
+    let handler = EventHandler(
+      command: command, limit: execTimeout.duration,
+      output: HandlerOutput.open(isDrawing: display.statusLine != nil))
+    return EventHandling(
+      handler: handler, filter: filter, connector: connector, diagnostics: diagnostics
+    ) { progress in
+      display.update { $0.handling = progress }
     }
   }
 
   private static func report(
-    _ notice: Watcher.Notice, _ endpoint: RedisEndpoint, _ diagnostics: Diagnostics,
-    _ display: WatchDisplay
+    _ notice: Watcher.Notice, _ endpoint: RedisEndpoint, _ diagnostics: Diagnostics
   ) {
-    switch notice {
-    case .waitingForBus: display.update { $0.connection = .waiting }
-    case .connectionLost: display.update { $0.connection = .lost }
-    case .watching, .connectionBack: display.update { $0.connection = .connected }
-    case .cannotReap, .otherApp, .manyOtherApps: break
-    }
     switch notice {
     case .waitingForBus: diagnostics.note("nobody has announced yet; waiting")
     case .watching(let app, let channel):
@@ -86,7 +121,15 @@ struct WatchCommand: LastingCommand {
 
 /// How far back: a duration, or everything.
 struct SinceArgument: ExpressibleByArgument {
+  static let all = SinceArgument(.beginning)
+
   var since: Watcher.Since
+
+  init(_ since: Watcher.Since) {
+    self.since = since
+  }
+
+  var defaultValueDescription: String { "all" }
 
   init?(argument: String) {
     if argument == "all" {

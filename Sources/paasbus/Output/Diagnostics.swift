@@ -17,11 +17,15 @@ struct Diagnostics: Sendable {
 
   /// Says it in any case.
   static func error(_ text: String) {
-    let line = "paasbus: \(Visible.text(text))\n"
+    copy("paasbus: \(Visible.text(text))\n")
+  }
+
+  /// Says what somebody else has said, as it is.
+  static func copy(_ text: String) {
     if let drawing = CurrentDrawing.get() {
-      drawing.say(line)
+      drawing.say(text)
     } else {
-      StandardStreams.writeError(line)
+      StandardStreams.writeError(text)
     }
   }
 }

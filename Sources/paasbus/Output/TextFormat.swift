@@ -22,6 +22,9 @@ struct LocalTime {
     localtime_r(&seconds, &parts)
   }
 
+  /// `14:03`
+  var minute: String { String(time.prefix(5)) }
+
   /// `14:03:07`
   var time: String {
     [parts.tm_hour, parts.tm_min, parts.tm_sec].map(Self.two).joined(separator: ":")

@@ -46,6 +46,15 @@ final class WatchDisplay: Sendable {
     }
   }
 
+  func take(_ notice: Watcher.Notice) {
+    switch notice {
+    case .waitingForBus: update { $0.connection = .waiting }
+    case .connectionLost: update { $0.connection = .lost }
+    case .watching, .connectionBack: update { $0.connection = .connected }
+    case .cannotReap, .otherApp, .manyOtherApps: break
+    }
+  }
+
   /// Changes what the status line tells.
   func update(_ change: (inout WatchStatus) -> Void) {
     state.withLock { change(&$0.status) }

@@ -41,6 +41,13 @@ struct WatchRendering: Sendable {
 
   // MARK: JSON
 
+  /// An event alone, in a line.
+  static func event(_ event: Event) -> [UInt8] {
+    var text = JSONText()
+    event.addMembers(to: &text)
+    return text.object + [0x0A]
+  }
+
   private static func json(_ output: WatchOutput) -> JSONText {
     var text = JSONText()
     switch output {
@@ -86,14 +93,14 @@ struct WatchRendering: Sendable {
     switch output {
     case .event(let event, _):
       row(
-        at: event.at, isNews: true, Style(event.type), event.instance,
+        at: event.at, isNews: true, LineStyle(event.type), event.instance,
         remarks: [event.cause, event.lifetime].compactMap { $0 })
     case .snapshot(let status):
       row(
-        at: status.instance.started ?? 0, isNews: false, Style(status.state), status.instance,
+        at: status.instance.started ?? 0, isNews: false, LineStyle(status.state), status.instance,
         remarks: ["since \(LocalTime(milliseconds: status.instance.started ?? 0).dayAndTime)"])
     case .foreign(let type, let at):
-      line(at: at, isNews: true, Style(type), Self.unnamed)
+      line(at: at, isNews: true, LineStyle(type), Self.unnamed)
     case .message(let message): "? message \(Visible.text(message))\n"
     case .gap(let from, let to):
       "? gap     \(to - from + 1) events are no longer in the history (\(from) to \(to))\n"
@@ -107,7 +114,7 @@ struct WatchRendering: Sendable {
   }
 
   private mutating func row(
-    at time: Int64, isNews: Bool, _ style: Style, _ instance: Instance, remarks: [String]
+    at time: Int64, isNews: Bool, _ style: LineStyle, _ instance: Instance, remarks: [String]
   ) -> String {
     let place = [instance.platform, instance.region].compactMap { $0 }.joined(separator: "/")
     let (columns, rest) = layout.behindFront(
@@ -117,7 +124,8 @@ struct WatchRendering: Sendable {
     return line(at: time, isNews: isNews, style, text.trimmingEnd())
   }
 
-  private mutating func line(at time: Int64, isNews: Bool, _ style: Style, _ text: String) -> String
+  private mutating func line(at time: Int64, isNews: Bool, _ style: LineStyle, _ text: String)
+    -> String
   {
     let time = LocalTime(milliseconds: time)
     let line = "\(typography.paint(style.label, style.rendition))  \(text)\n"
@@ -137,41 +145,66 @@ struct WatchRendering: Sendable {
   }
 }
 
-/// Symbol, word and colour of a kind of line. Symbol and word carry the meaning alone.
-private struct Style {
+/// How a kind of line looks. Symbol and word carry the meaning alone.
+struct LineStyle: Sendable {
   var symbol: Character
   var word: String
   /// Numbers of an SGR escape sequence (ECMA-48, 8.3.117).
   var rendition: String
 
-  init(_ symbol: Character, _ word: String, _ rendition: String) {
-    self.symbol = symbol
-    self.word = word
-    self.rendition = rendition
-  }
-
   init(_ type: EventType) {
-    self =
-      switch type {
-      case .start: Style("+", "start", "32")
-      case .stopping: Style("~", "stopping", "33")
-      case .stop: Style("-", "stop", "36")
-      case .lost: Style("!", "lost", "1;31")
-      case .back: Style("*", "back", "1;32")
-      case .forgotten: Style("x", "forgotten", "35")
-      }
+    (symbol, word, rendition) = (type.symbol, type.rawValue, type.rendition)
   }
 
   init(_ state: InstanceStatus.State) {
-    self =
-      switch state {
-      case .stopping: Style("~", "stopping", "33")
-      case .overdue: Style("!", "overdue", "1;31")
-      case .up, .lost, .stopped: Style("=", state.rawValue, "0")
-      }
+    (symbol, word, rendition) = (state.symbol, state.rawValue, state.rendition)
   }
 
   var label: String { "\(symbol) \(word.padded(to: 9))" }
+}
+
+extension EventType {
+  var symbol: Character {
+    switch self {
+    case .start: "+"
+    case .stopping: "~"
+    case .stop: "-"
+    case .lost: "!"
+    case .back: "*"
+    case .forgotten: "x"
+    }
+  }
+
+  var rendition: String {
+    switch self {
+    case .start: "32"
+    case .stopping: "33"
+    case .stop: "36"
+    case .lost: "1;31"
+    case .back: "1;32"
+    case .forgotten: "35"
+    }
+  }
+}
+
+extension InstanceStatus.State {
+  var symbol: Character {
+    switch self {
+    case .up: "="
+    case .stopping: "~"
+    case .overdue, .lost: "!"
+    case .stopped: "-"
+    }
+  }
+
+  var rendition: String {
+    switch self {
+    case .up: "0"
+    case .stopping: "33"
+    case .overdue, .lost: "1;31"
+    case .stopped: "36"
+    }
+  }
 }
 
 extension Event {

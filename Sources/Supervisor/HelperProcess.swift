@@ -1,0 +1,106 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// A program that does something for us and that we wait for, in a process group of its own.
+///
+/// It may be started on any thread, and may outlive us.
+public struct HelperProcess: Sendable {
+  public struct StartFailure: Error {
+    /// As in `errno`.
+    public var number: CInt
+    public var description: String { String(cString: strerror(number)) }
+  }
+
+  /// Where its standard streams lead.
+  public struct Streams: Sendable {
+    public var input: CInt
+    public var output: CInt
+    public var error: CInt
+
+    public init(input: CInt, output: CInt, error: CInt) {
+      (self.input, self.output, self.error) = (input, output, error)
+    }
+  }
+
+  public let id: pid_t
+
+  /// - Parameters:
+  ///   - program: its path.
+  ///   - words: its arguments, its name among them.
+  ///   - environment: as `NAME=VALUE`.
+  public static func start(
+    _ program: String, _ words: [String], environment: [String], streams: Streams
+  ) throws(StartFailure) -> HelperProcess {
+    // Else the system would keep from us how it ends.
+    signal(SIGCHLD, SIG_DFL)
+    var actions = posix_spawn_file_actions_t()
+    var attributes = posix_spawnattr_t()
+    posix_spawn_file_actions_init(&actions)
+    posix_spawnattr_init(&attributes)
+    defer {
+      posix_spawn_file_actions_destroy(&actions)
+      posix_spawnattr_destroy(&attributes)
+    }
+    posix_spawn_file_actions_adddup2(&actions, streams.input, 0)
+    posix_spawn_file_actions_adddup2(&actions, streams.output, 1)
+    posix_spawn_file_actions_adddup2(&actions, streams.error, 2)
+    // It gets the signals that we have blocked for ourselves, and those that we ignore.
+    var (none, usual) = (sigset_t(), sigset_t())
+    sigemptyset(&none)
+    sigemptyset(&usual)
+    sigaddset(&usual, SIGPIPE)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setsigdefault(&attributes, &usual)
+    posix_spawnattr_setpgroup(&attributes, 0)
+    posix_spawnattr_setflags(
+      &attributes,
+      Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP))
+    let vector = words.map { strdup($0) } + [nil]
+    let variables = environment.map { strdup($0) } + [nil]
+    defer { for copy in vector + variables { free(copy) } }
+    var child = pid_t()
+    let failure = posix_spawn(&child, program, &actions, &attributes, vector, variables)
+    guard failure == 0 else { throw StartFailure(number: failure) }
+    return HelperProcess(id: child)
+  }
+
+  /// Waits for its end; ends it where that takes longer than `limit`, or the task is cancelled: by
+  /// SIGTERM to its group, and SIGKILL `grace` later.
+  ///
+  /// - Returns: how it ended, and whether it was in time.
+  public func end(within limit: Duration, grace: Duration) async -> (CommandStatus, inTime: Bool) {
+    let inTime = await hasEnded(within: limit)
+    if !inTime {
+      kill(-id, SIGTERM)
+      // Also where our own task is cancelled.
+      let ended = await Task { await hasEnded(within: grace) }.value
+      if !ended { kill(-id, SIGKILL) }
+    }
+    var status: CInt = 0
+    while waitpid(id, &status, 0) == -1, errno == EINTR { continue }
+    return (CommandStatus(waitStatus: status), inTime)
+  }
+
+  private func hasEnded(within limit: Duration) async -> Bool {
+    // A process that cannot be followed is one that has ended: it is our child, and not waited for.
+    guard let process = try? FollowedProcess(id) else { return true }
+    return await withTaskGroup(of: Bool.self) { group in
+      group.addTask {
+        await process.waitForEnd()
+        return !Task.isCancelled
+      }
+      group.addTask {
+        try? await Task.sleep(for: limit)
+        return false
+      }
+      let first = await group.next() ?? false
+      group.cancelAll()
+      return first
+    }
+  }
+}

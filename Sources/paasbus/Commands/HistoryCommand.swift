@@ -1,0 +1,135 @@
+import ArgumentParser
+import Presence
+import Redis
+
+struct HistoryCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "history",
+    abstract: "Show what happened, the oldest first.",
+    discussion: """
+      The bus keeps its last 1,000 events unless an announcer says otherwise (--history).
+
+      Examples:
+        paasbus history --since 12h --only lost,stop
+        paasbus history --since 2h --chart
+      """
+  )
+
+  @Flag(help: "One JSON object a line.")
+  var json = false
+
+  @Option(help: "Only what happened within this time; or 'all'.")
+  var since = SinceArgument.all
+
+  @Option(
+    name: .customShort("n"), help: ArgumentHelp("Only the last so many.", valueName: "count"))
+  var count: Int?
+
+  @Option(help: ArgumentHelp("Only these events, with commas between.", valueName: "types"))
+  var only: TypesArgument?
+
+  @Option(help: ArgumentHelp("Only instances whose name matches.", valueName: "glob"))
+  var name: String?
+
+  @Flag(help: "Draw how many were up, and a lane for each instance.")
+  var chart = false
+
+  @OptionGroup(title: "Connection") var connection: ConnectionOptions
+
+  func validate() throws {
+    if let count, count < 1 { throw ValidationError("-n must be at least 1") }
+    if chart, json || count != nil || only != nil {
+      throw ValidationError("--chart goes with --since and --name alone")
+    }
+  }
+
+  func run() async throws {
+    let setup = Setup(connection)
+    let connector = try await setup.connector()
+    guard let app = try await setup.readableApp(by: connector) else {
+      return setup.diagnostics.note("nobody has ever announced on this Redis")
+    }
+    let keys = Keys(app: app)
+    let typography = Typography.of(
+      descriptor: 1, color: connection.server.color, environment: setup.environment)
+    try await connector.routed(to: keys.bus).withConnection { connection in
+      let bus = try await BusState.read(keys: keys, on: connection)
+      try setup.check(channel: bus.channel, of: app)
+      guard let end = bus.position else {
+        return setup.diagnostics.note("nobody has ever announced on the bus \(app)")
+      }
+      let now = try await ServerClock.read(on: connection).now
+      let reading = HistoryReading(
+        history: History(keys: keys), connection: connection, end: end,
+        earliest: since.since.earliest(now: now),
+        filter: WatchFilter(types: only?.types, name: name))
+      if chart {
+        try await draw(reading, keys, typography)
+      } else {
+        try await show(reading, typography, now)
+      }
+    }
+  }
+
+  private func show(_ reading: HistoryReading, _ typography: Typography, _ now: Int64) async throws
+  {
+    var rendering = WatchRendering(
+      isJSON: json, typography: typography,
+      tellsDays: typography.columns == nil ? .everywhere : .whereItChanges, now: LocalTime.now)
+    try await reading.read(last: count) { page in
+      try StandardStreams.write(page.flatMap { rendering.lines($0) })
+    }
+  }
+
+  private func draw(_ reading: HistoryReading, _ keys: Keys, _ typography: Typography) async throws
+  {
+    var lives = Lives()
+    try await reading.read(last: nil) { page in
+      for case .event(let event, _) in page { lives.add(event) }
+    }
+    let snapshot = try await Snapshot.read(keys: keys, on: reading.connection)
+    for status in snapshot.instances where reading.filter.passes(.snapshot(status)) {
+      lives.add(status)
+    }
+    let chart = LifeChart(
+      lives: lives, earliest: reading.earliest, now: snapshot.now, typography: typography)
+    try StandardStreams.write(Array(chart.text.utf8))
+  }
+}
+
+/// The events that were asked for.
+struct HistoryReading {
+  let history: History
+  let connection: RedisConnection
+  /// The last event.
+  let end: Position
+  /// The first moment that counts, in ms by the server's clock.
+  let earliest: Int64
+  let filter: WatchFilter
+
+  /// Hands over what was asked for, the oldest first, page by page.
+  ///
+  /// - Parameter count: only the last so many.
+  /// - Throws: `RedisError`, what `body` throws.
+  func read(last count: Int?, _ body: ([WatchOutput]) throws -> Void) async throws {
+    if let count { return try body(try await last(count)) }
+    let start = try await history.start(notBefore: earliest, end: end, on: connection)
+    try await history.read(from: start, on: connection) { page in
+      try body(wanted(page))
+    }
+  }
+
+  private func last(_ count: Int) async throws -> [WatchOutput] {
+    var found: [WatchOutput] = []
+    try await history.readBackwards(on: connection) { page in
+      found += wanted(page).prefix(count - found.count)
+      let isOlder = page.last.flatMap { Event(decoding: $0.bytes) }.map { $0.at < earliest }
+      return found.count < count && isOlder != true
+    }
+    return found.reversed()
+  }
+
+  private func wanted(_ page: [HistoryEntry]) -> [WatchOutput] {
+    page.compactMap { $0.output(notBefore: earliest) }.filter(filter.passes)
+  }
+}

@@ -1,0 +1,38 @@
+@preconcurrency import Dispatch
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// Where handlers write: our standard error, line by line beside whatever is drawn on the terminal.
+enum HandlerOutput {
+  private static let longestLine = 8192
+
+  /// The descriptor to write to. Where nothing is drawn, nothing has to stand between.
+  static func open(isDrawing: Bool) -> CInt {
+    var ends: [CInt] = [-1, -1]
+    guard isDrawing, pipe(&ends) == 0 else { return STDERR_FILENO }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    DispatchQueue(label: "handler-output").async { [reading = ends[0]] in copy(from: reading) }
+    return ends[1]
+  }
+
+  private static func copy(from descriptor: CInt) {
+    var line: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    while true {
+      let count = read(descriptor, &buffer, buffer.count)
+      guard count > 0 || (count < 0 && errno == EINTR) else { return }
+      for byte in buffer.prefix(max(0, count)) {
+        line.append(byte)
+        guard byte == UInt8(ascii: "\n") || line.count >= longestLine else { continue }
+        Diagnostics.copy(String(decoding: line, as: UTF8.self))
+        line = []
+      }
+    }
+  }
+}

@@ -1,0 +1,227 @@
+import Presence
+
+/// A plot of how many instances were up, and below it a lane for each, over the same time.
+struct LifeChart {
+  private static let leastPlot = 20
+  private static let mostRows = 8
+  private static let mostLabel = 24
+
+  private let lives: [Lives.Life]
+  private let typography: Typography
+  /// What is drawn, in ms: from the first moment to before the last.
+  private let window: Range<Int64>
+  /// How many cells the plot and the lanes are wide.
+  private let width: Int
+  private let labelWidth: Int
+
+  /// - Parameters:
+  ///   - earliest: the first moment asked for, in ms; before the first event, that one counts.
+  ///   - now: the last moment, in ms.
+  init(lives: Lives, earliest: Int64, now: Int64, typography: Typography) {
+    self.lives = lives.sorted
+    self.typography = typography
+    let start =
+      earliest > 0 ? earliest : lives.beginning ?? self.lives.first?.instance.started ?? now
+    window = min(start, now - 1000)..<now
+    let widest = self.lives.map { Self.label($0.instance).displayWidth }.max() ?? 0
+    labelWidth = min(max(widest, 6), Self.mostLabel)
+    width = max(Self.leastPlot, (typography.columns ?? 80) - labelWidth - 3)
+  }
+
+  private static func label(_ instance: Instance) -> String {
+    [instance.name, instance.release].compactMap { $0.map(Visible.text) }.joined(separator: " ")
+  }
+
+  /// Whole lines.
+  var text: String {
+    guard !lives.isEmpty else { return "nobody was here\n" }
+    let lanes = lives.map { Lane($0, window: window, width: width) }
+    let rows = plot(lanes) + axis + lanes.map(line) + ["", legend]
+    return rows.map { $0.trimmingEnd() + "\n" }.joined()
+  }
+
+  // MARK: Plot
+
+  private func plot(_ lanes: [Lane]) -> [String] {
+    let counts = UpCounts(lives, window: window, width: width)
+    let most = max(1, counts.most)
+    let rows = min(Self.mostRows, most)
+    return (0..<rows).reversed().map { row in
+      // The count that the row reaches up to; where rows share one, it stands at the first.
+      let value = (most * (row + 1) + rows - 1) / rows
+      let isLabelled = rows <= 4 || row == rows - 1 || row == rows / 2
+      let label = isLabelled ? "\(value)" : ""
+      let cells = counts.cells.map { cell(low: $0.low, high: $0.high, row, rows, most) }
+      return front(label, typography.isUnicode ? "┤" : "|") + cells.joined()
+    }
+  }
+
+  /// One cell of the plot: filled up to how many were up all through it, and shaded up to how many
+  /// were at some moment.
+  private func cell(low: Int, high: Int, _ row: Int, _ rows: Int, _ most: Int) -> String {
+    func eighths(_ count: Int) -> Int { min(8, max(0, count * rows * 8 / most - row * 8)) }
+    if eighths(low) > 0 {
+      guard typography.isUnicode else {
+        return eighths(low) >= 4 ? paint("#", .up) : paint(".", .up)
+      }
+      return paint(["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"][eighths(low) - 1], .up)
+    }
+    guard eighths(high) > 0 else { return " " }
+    return typography.isUnicode ? "░" : ":"
+  }
+
+  private func front(_ label: String, _ border: String) -> String {
+    let missing = String(repeating: " ", count: max(0, labelWidth - label.displayWidth))
+    return "\(missing)\(label) \(border)"
+  }
+
+  // MARK: Time
+
+  private var axis: [String] {
+    let line = String(repeating: typography.isUnicode ? "─" : "-", count: width)
+    let times = [window.lowerBound, (window.lowerBound + window.upperBound) / 2, window.upperBound]
+      .map(time)
+    let room = max(1, width - times.reduce(0) { $0 + $1.count })
+    let gap = String(repeating: " ", count: room / 2)
+    let otherGap = String(repeating: " ", count: room - room / 2)
+    let indent = String(repeating: " ", count: labelWidth + 2)
+    return [
+      front("0", typography.isUnicode ? "┼" : "+") + line,
+      indent + times[0] + gap + times[1] + otherGap + times[2],
+    ]
+  }
+
+  private func time(_ moment: Int64) -> String {
+    let time = LocalTime(milliseconds: moment)
+    let isLong = window.upperBound - window.lowerBound > 24 * 3_600_000
+    let isShort = window.upperBound - window.lowerBound < 10 * 60_000
+    return isLong ? "\(time.day.dropFirst(5)) \(time.minute)" : isShort ? time.time : time.minute
+  }
+
+  // MARK: Lanes
+
+  private func line(_ lane: Lane) -> String {
+    let label = Self.label(lane.instance).cut(to: labelWidth, isUnicode: typography.isUnicode)
+    let cells = lane.cells.map { cell -> String in
+      switch cell {
+      case .nothing: " "
+      case .state(let state): paint(sign(state), state)
+      case .change(let type): typography.paint(String(type.symbol), type.rendition)
+      }
+    }
+    return front(label, typography.isUnicode ? "│" : "|") + cells.joined()
+  }
+
+  private func sign(_ state: InstanceStatus.State) -> String {
+    switch state {
+    case .up, .overdue: typography.isUnicode ? "━" : "="
+    case .stopping: typography.isUnicode ? "╍" : "~"
+    case .lost, .stopped: typography.isUnicode ? "·" : "."
+    }
+  }
+
+  private func paint(_ text: String, _ state: InstanceStatus.State) -> String {
+    typography.paint(text, state == .up ? "32" : state == .stopping ? "33" : "2")
+  }
+
+  private var legend: String {
+    let signs = [InstanceStatus.State.up, .stopping, .lost].map { "\(sign($0)) \($0.rawValue)" }
+    let marks = EventType.allCases.map { "\($0.symbol) \($0.rawValue)" }
+    return (signs + [""] + marks).joined(separator: "  ")
+  }
+}
+
+/// A life cut into cells of equal time.
+private struct Lane {
+  enum Cell {
+    case nothing
+    case state(InstanceStatus.State)
+    /// The most important of what happened in it.
+    case change(EventType)
+  }
+
+  let instance: Instance
+  private(set) var cells: [Cell] = []
+
+  init(_ life: Lives.Life, window: Range<Int64>, width: Int) {
+    instance = life.instance
+    var state = life.stateBefore
+    var rest = life.changes[...]
+    for index in 0..<width {
+      let end = window.moment(index + 1, of: width)
+      var marked: EventType?
+      while let change = rest.first, change.at < end || index == width - 1 {
+        rest.removeFirst()
+        if change.at >= window.lowerBound { marked = change.type.moreTelling(than: marked) }
+        state = change.type.stateAfter
+      }
+      // Before the first change, it is there from its beginning only.
+      let hasBegun = rest.count < life.changes.count || (life.instance.started ?? 0) < end
+      cells.append(marked.map(Cell.change) ?? (hasBegun ? state.map(Cell.state) : nil) ?? .nothing)
+    }
+  }
+}
+
+/// How many were up, in cells of equal time.
+private struct UpCounts {
+  private(set) var cells: [(low: Int, high: Int)] = []
+  var most: Int { cells.map(\.high).max() ?? 0 }
+
+  init(_ lives: [Lives.Life], window: Range<Int64>, width: Int) {
+    var steps: [(at: Int64, change: Int)] = []
+    for life in lives {
+      var isUp = life.stateBefore == .up
+      if isUp { steps.append((life.instance.started ?? 0, 1)) }
+      for change in life.changes {
+        let willBeUp = change.type.stateAfter == .up
+        if willBeUp != isUp { steps.append((change.at, willBeUp ? 1 : -1)) }
+        isUp = willBeUp
+      }
+    }
+    // Of what happens in the same moment, who comes counts first.
+    var rest = steps.sorted { ($0.at, $1.change) < ($1.at, $0.change) }[...]
+    var count = 0
+    while let step = rest.first, step.at < window.lowerBound {
+      count += step.change
+      rest.removeFirst()
+    }
+    for index in 0..<width {
+      let end = window.moment(index + 1, of: width)
+      var (low, high) = (count, count)
+      while let step = rest.first, step.at < end || index == width - 1 {
+        count += step.change
+        (low, high) = (min(low, count), max(high, count))
+        rest.removeFirst()
+      }
+      cells.append((low, high))
+    }
+  }
+}
+
+extension Range<Int64> {
+  /// Where the part `index` of `count` equal ones begins.
+  fileprivate func moment(_ index: Int, of count: Int) -> Int64 {
+    let share = Double(upperBound - lowerBound) * Double(index) / Double(count)
+    return lowerBound + Int64(share)
+  }
+}
+
+extension EventType {
+  /// nil where nothing is left of it.
+  fileprivate var stateAfter: InstanceStatus.State? {
+    switch self {
+    case .start, .back: .up
+    case .stopping: .stopping
+    case .lost: .lost
+    case .stop, .forgotten: nil
+    }
+  }
+
+  /// The one of two that an operator has to see.
+  fileprivate func moreTelling(than other: EventType?) -> EventType {
+    let order: [EventType] = [.stopping, .start, .forgotten, .stop, .back, .lost]
+    guard let other, let own = order.firstIndex(of: self), let its = order.firstIndex(of: other)
+    else { return self }
+    return own >= its ? self : other
+  }
+}

@@ -1,0 +1,54 @@
+import Presence
+
+/// The lives of instances, as a history and a look at the bus tell them.
+struct Lives {
+  struct Change {
+    /// In ms by the server's clock.
+    var at: Int64
+    var type: EventType
+  }
+
+  struct Life {
+    var instance: Instance
+    /// In the order of their time.
+    var changes: [Change] = []
+
+    /// The state before the first change; nil where it had not begun, or is not known to have.
+    var stateBefore: InstanceStatus.State? {
+      switch changes.first?.type {
+      case .start: nil
+      case .back: .lost
+      case .stopping, .stop, .lost, .forgotten, nil: .up
+      }
+    }
+  }
+
+  /// By id.
+  private var lives: [String: Life] = [:]
+
+  mutating func add(_ event: Event) {
+    lives[event.instance.id, default: Life(instance: event.instance)].changes
+      .append(Change(at: event.at, type: event.type))
+  }
+
+  /// Adds who is there and of whom no event is known.
+  mutating func add(_ status: InstanceStatus) {
+    guard status.isPresent, lives[status.instance.id] == nil else { return }
+    var life = Life(instance: status.instance)
+    if status.state == .stopping {
+      life.changes = [Change(at: status.instance.started ?? 0, type: .stopping)]
+    }
+    lives[status.instance.id] = life
+  }
+
+  /// The first that began comes first.
+  var sorted: [Life] {
+    lives.values.sorted {
+      ($0.instance.started ?? 0, $0.instance.name, $0.instance.id)
+        < ($1.instance.started ?? 0, $1.instance.name, $1.instance.id)
+    }
+  }
+
+  /// When the first change was, in ms.
+  var beginning: Int64? { lives.values.compactMap { $0.changes.first?.at }.min() }
+}
