@@ -32,6 +32,21 @@ public struct Keys: Sendable, Hashable {
   /// The keys of a transition, in the order that the scripts expect.
   var transition: [String] { [bus, instances, leases, ended, events] }
 
+  /// Removes all of the bus but its place in the list of apps, which may be on another node of a
+  /// cluster; see ``unlist(on:)``.
+  ///
+  /// - Throws: `RedisError`.
+  public func remove(on connection: RedisConnection) async throws {
+    _ = try await connection.send(RedisCommand(["DEL"] + transition))
+  }
+
+  /// Takes the bus from the list of apps.
+  ///
+  /// - Throws: `RedisError`.
+  public func unlist(on connection: RedisConnection) async throws {
+    _ = try await connection.send(RedisCommand("ZREM", Keys.apps, app))
+  }
+
   /// How long a key lives after the last transition.
   public static let timeToLive = Duration.seconds(7 * 24 * 3600)
 

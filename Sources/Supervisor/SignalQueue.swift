@@ -77,6 +77,11 @@ public enum SignalName {
     SIGPROF: "SIGPROF", SIGWINCH: "SIGWINCH", SIGIO: "SIGIO", SIGSYS: "SIGSYS",
   ]
 
+  /// nil for one that has no name here.
+  public static func number(of name: String) -> CInt? {
+    names.first { $0.value == name }?.key
+  }
+
   /// As in `SIGTERM`; real-time signals and others without a name by their number.
   public static func of(_ number: CInt) -> String { names[number] ?? "SIG\(number)" }
 }

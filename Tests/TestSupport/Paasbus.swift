@@ -69,6 +69,10 @@ public enum JSONValue: Decodable, Hashable, Sendable {
   case object([String: JSONValue])
   case other
 
+  public var text: String? {
+    if case .string(let text) = self { text } else { nil }
+  }
+
   public init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
     if let value = try? container.decode(Bool.self) {

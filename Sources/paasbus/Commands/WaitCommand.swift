@@ -1,0 +1,188 @@
+import ArgumentParser
+import Presence
+import Redis
+import Supervisor
+import Synchronization
+
+struct WaitCommand: LastingCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "wait",
+    abstract: "Wait until so many instances are up, or none is any more.",
+    discussion: """
+      For deploy scripts: exits 0 as soon as it is so, 124 at the time-out. With --release, only \
+      instances of that release count; with --exactly, nobody of another one may be left either.
+
+      Examples:
+        paasbus wait --count 3 --release v43 --exactly --timeout 5m
+        paasbus wait --gone --name 'worker.*' --timeout 30s
+      """
+  )
+
+  @Option(help: "How many have to be up. (default: 1)")
+  var count: Int?
+
+  @Option(help: "Only instances of this release count.")
+  var release: String?
+
+  @Option(help: ArgumentHelp("Only instances whose name matches count.", valueName: "glob"))
+  var name: String?
+
+  @Flag(help: "Wait until none is up or stopping.")
+  var gone = false
+
+  @Flag(help: "Not more than that many, and none of another release.")
+  var exactly = false
+
+  @Option(help: "How long to wait at the most.")
+  var timeout: DurationArgument
+
+  @Flag(help: "Print how it ended as a JSON object.")
+  var json = false
+
+  @OptionGroup(title: "Connection") var server: ServerOptions
+
+  func validate() throws {
+    if let count, count < 1 {
+      throw ValidationError("--count must be at least 1; for none there is --gone")
+    }
+    if gone, count != nil || exactly {
+      throw ValidationError("--gone goes without --count and --exactly")
+    }
+  }
+
+  var isDrawing: Bool { true }
+
+  func run(until signals: AsyncStream<String>) async throws {
+    let goal = WaitGoal(
+      condition: gone ? .gone : exactly ? .exactly(count ?? 1) : .atLeast(count ?? 1),
+      release: release, name: name)
+    let setup = Setup(server, timeout: ConnectionOptions.usualTimeout)
+    let waiting = Waiting(goal, limit: timeout.duration, setup)
+    try await CurrentDrawing.with(waiting.statusLine) {
+      try await waiting.run(until: signals)
+    }
+    if json { try StandardStreams.write(waiting.result + [0x0A]) }
+    if StandardStreams.isTerminal(2) { setup.diagnostics.note(waiting.summary) }
+  }
+}
+
+/// A `wait` under way.
+private final class Waiting: Sendable {
+  private struct Met: Error {}
+  private struct State {
+    var roster = Roster()
+    var progress = WaitGoal.Progress()
+  }
+
+  private let goal: WaitGoal
+  private let limit: Duration
+  private let setup: Setup
+  private let begun = ContinuousClock.now
+  private let state = Mutex(State())
+  let statusLine: StatusLine?
+
+  init(_ goal: WaitGoal, limit: Duration, _ setup: Setup) {
+    self.goal = goal
+    self.limit = limit
+    self.setup = setup
+    statusLine =
+      setup.diagnostics.isQuiet
+      ? nil : StatusLine(descriptor: 2, environment: setup.environment)
+  }
+
+  /// Returns once the goal is met.
+  ///
+  /// - Throws: ``Failure`` at the time-out, `RedisError` where the first contact fails, `ExitCode`
+  ///   where a signal ended it.
+  func run(until signals: AsyncStream<String>) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await self.watch() }
+      group.addTask { try await self.expire() }
+      group.addTask {
+        for await name in signals { throw ExitCode(128 + (SignalName.number(of: name) ?? 0)) }
+        try await Task.sleep(for: .seconds(Int32.max))
+      }
+      if statusLine != nil {
+        group.addTask {
+          while true {
+            self.show()
+            try await Task.sleep(for: .seconds(1))
+          }
+        }
+      }
+      defer { group.cancelAll() }
+      do {
+        try await group.next()
+      } catch is Met {}
+    }
+  }
+
+  private func expire() async throws {
+    try await Task.sleep(for: limit)
+    throw Failure(
+      .timedOut,
+      "not within \(Span(milliseconds: limit.milliseconds)): \(goal.text(progress))",
+      remedy: "see 'paasbus list', or wait longer with --timeout")
+  }
+
+  private func watch() async throws {
+    let connector = try await setup.connector()
+    let app = try await setup.readableApp(by: connector)
+    // Where nobody has ever been, nobody has to go.
+    if app == nil, goal.condition == .gone { throw Met() }
+    var options = Watcher.Options()
+    options.channel = setup.channel
+    options.showsSnapshot = false
+    options.confirmsEvents = true
+    options.tellsWholes = true
+    let watcher = Watcher(app: app, connector: connector, options: options) { [setup] notice in
+      switch notice {
+      case .connectionLost(let error): setup.diagnostics.note("\(error.problem); trying again")
+      case .connectionBack: setup.diagnostics.note("connected to Redis again")
+      case .waitingForBus, .watching, .cannotReap, .otherApp, .manyOtherApps: break
+      }
+    }
+    try await watcher.run { batch in
+      if take(batch) { throw Met() }
+    }
+    try Task.checkCancellation()
+  }
+
+  /// Whether the goal is met now.
+  private func take(_ batch: [WatchOutput]) -> Bool {
+    let progress = state.withLock { state in
+      for output in batch { state.roster.apply(output) }
+      state.progress = goal.progress(state.roster)
+      return state.progress
+    }
+    show()
+    return goal.isMet(by: progress)
+  }
+
+  private var progress: WaitGoal.Progress { state.withLock(\.progress) }
+
+  private var waited: Duration { .now - begun }
+
+  // MARK: What a person sees
+
+  private func show() {
+    let text =
+      "\(goal.text(progress)), \(Span(milliseconds: waited.milliseconds)) of "
+      + "\(Span(milliseconds: limit.milliseconds))"
+    try? statusLine?.show { columns in text.cut(to: columns) }
+  }
+
+  var summary: String {
+    "\(goal.text(progress)) after \(Span(milliseconds: waited.milliseconds))"
+  }
+
+  var result: [UInt8] {
+    let progress = progress
+    var text = JSONText()
+    text.member("up", Int64(progress.up))
+    text.member("stopping", Int64(progress.leaving))
+    text.member("others", Int64(progress.others))
+    text.member("waited", waited.milliseconds)
+    return text.object
+  }
+}
