@@ -20,6 +20,9 @@ public struct ServerClock: Sendable {
     self.answered = answered
   }
 
+  /// The server's time when it answered, in ms since 1970.
+  public var time: Int64 { base }
+
   /// Asks the server.
   ///
   /// - Throws: `RedisError`.

@@ -124,3 +124,19 @@ public struct BusState: Sendable {
     return BusState(reply.elements)
   }
 }
+
+/// The leases of a bus at one moment.
+public struct Leases: Sendable {
+  /// id → the end of the lease in ms by the server's clock; only who is up or stopping.
+  public var ends: [String: Int64]
+  /// When it was that.
+  public var clock: ServerClock
+
+  /// - Throws: `RedisError`.
+  public static func read(keys: Keys, on connection: RedisConnection) async throws -> Leases {
+    let clock = try await ServerClock.read(on: connection)
+    let reply = try await connection.send(
+      RedisCommand("ZRANGE", keys.leases, "0", "-1", "WITHSCORES"))
+    return Leases(ends: Snapshot.scores(reply.elements), clock: clock)
+  }
+}

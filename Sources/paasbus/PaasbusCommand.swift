@@ -22,7 +22,8 @@ struct PaasbusCommand: AsyncParsableCommand {
     version: Version.text,
     subcommands: [
       AnnounceCommand.self, WatchCommand.self, ListCommand.self, HistoryCommand.self,
-      WaitCommand.self, ForgetCommand.self, PublishCommand.self, SubscribeCommand.self,
+      TopCommand.self, WaitCommand.self, ForgetCommand.self, PublishCommand.self,
+      SubscribeCommand.self,
       DoctorCommand.self, LocalCommand.self,
     ]
   )

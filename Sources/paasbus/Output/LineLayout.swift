@@ -5,6 +5,8 @@
 struct LineLayout: Sendable {
   /// A time, two spaces, a symbol and a word, two spaces.
   private static let front = 23
+  /// What a day before the time takes.
+  static let day = 11
   private static let gap = 2
   /// As many cells as the remarks get before other columns are cut for them.
   private static let remarks = 20

@@ -116,10 +116,9 @@ struct WatchRendering: Sendable {
   private mutating func row(
     at time: Int64, isNews: Bool, _ style: LineStyle, _ instance: Instance, remarks: [String]
   ) -> String {
-    let place = [instance.platform, instance.region].compactMap { $0 }.joined(separator: "/")
     let (columns, rest) = layout.behindFront(
       name: Visible.text(instance.name), release: instance.release.map(Visible.text),
-      place: place.isEmpty ? nil : Visible.text(place), remarks: remarks.joined(separator: "  "))
+      place: instance.place.map(Visible.text), remarks: remarks.joined(separator: "  "))
     let text = rest.isEmpty ? columns : "\(columns)  \(typography.paint(rest, "2"))"
     return line(at: time, isNews: isNews, style, text.trimmingEnd())
   }
@@ -204,6 +203,14 @@ extension InstanceStatus.State {
     case .overdue, .lost: "1;31"
     case .stopped: "36"
     }
+  }
+}
+
+extension Instance {
+  /// The platform and the region, as far as they are known.
+  var place: String? {
+    let parts = [platform, region].compactMap(\.self)
+    return parts.isEmpty ? nil : parts.joined(separator: "/")
   }
 }
 

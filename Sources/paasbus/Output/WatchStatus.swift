@@ -20,11 +20,15 @@ struct WatchStatus: Sendable {
 
   var connection = Connection.connected
   var handling: Handling?
-  private var roster = Roster()
+  private var roster: Roster
   /// The server's time in ms, and when it was that.
   private var clock: (time: Int64, at: ContinuousClock.Instant)?
   /// When the last event happened, in ms by the server's clock.
   private var lastEvent: Int64?
+
+  init(_ roster: Roster = Roster()) {
+    self.roster = roster
+  }
 
   mutating func take(_ output: WatchOutput) {
     roster.apply(output)
@@ -43,21 +47,30 @@ struct WatchStatus: Sendable {
 
   /// A line of just so many cells.
   func line(columns: Int, _ typography: Typography) -> String {
+    let text = " \(summary(columns: columns - 1, typography))"
+    return typography.hasColor
+      ? typography.paint(text.fitted(to: columns, isUnicode: typography.isUnicode), "7") : text
+  }
+
+  /// As much of it as fits.
+  func summary(columns: Int, _ typography: Typography) -> String {
     let separator = typography.isUnicode ? " · " : " | "
     let parts = [counts, rollOut(typography), handlingText, connection.rawValue, age]
     var text = ""
     for part in parts.compactMap(\.self) {
-      let longer = text.isEmpty ? " \(part)" : text + separator + part
-      guard text.isEmpty || longer.displayWidth < columns else { break }
+      let longer = text.isEmpty ? part : text + separator + part
+      guard text.isEmpty || longer.displayWidth <= columns else { break }
       text = longer
     }
-    text = text.fitted(to: columns, isUnicode: typography.isUnicode)
-    return typography.hasColor ? typography.paint(text, "7") : text.trimmingEnd()
+    return text.cut(to: columns, isUnicode: typography.isUnicode)
   }
 
+  private var present: [InstanceStatus] { roster.statuses.values.filter(\.isPresent) }
+
   private var counts: String {
+    let present = present
     let texts = InstanceStatus.State.allCases.compactMap { state -> String? in
-      let count = roster.statuses.values.count { $0.state == state }
+      let count = present.count { $0.state == state }
       return count > 0 ? "\(count) \(state.rawValue)" : nil
     }
     return texts.isEmpty ? "nobody is here" : texts.joined(separator: ", ")
@@ -66,7 +79,7 @@ struct WatchStatus: Sendable {
   /// How many run each release, the oldest first, while there is more than one.
   private func rollOut(_ typography: Typography) -> String? {
     var releases: [String: (count: Int, first: Int64)] = [:]
-    for status in roster.statuses.values {
+    for status in present {
       let started = status.instance.started ?? 0
       let known = releases[status.instance.release ?? "?"] ?? (0, started)
       releases[status.instance.release ?? "?"] = (known.count + 1, min(known.first, started))

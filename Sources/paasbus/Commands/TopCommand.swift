@@ -1,0 +1,36 @@
+import ArgumentParser
+import Presence
+
+struct TopCommand: LastingCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "top",
+    abstract: "Show the instances in a table that fills the terminal and stays up to date.",
+    discussion: """
+      Keys: q quits; n, u, b, r and s sort by name, up time, last beat, release and state, the same \
+      again the other way round; / filters; the arrows move; enter shows all of one instance.
+
+      Examples:
+        paasbus top
+        paasbus top --app shop
+      """
+  )
+
+  @OptionGroup(title: "Connection") var connection: ConnectionOptions
+
+  var isDrawing: Bool { true }
+
+  func run(until signals: AsyncStream<String>) async throws {
+    guard StandardStreams.isTerminal(0), StandardStreams.isTerminal(1) else {
+      throw Failure(.usage, "top needs a terminal", remedy: "use 'paasbus list' or 'paasbus watch'")
+    }
+    let setup = Setup(connection)
+    let connector = try await setup.connector()
+    let app = try await setup.readableApp(by: connector)
+    let typography = Typography.of(
+      descriptor: 1, color: connection.server.color, environment: setup.environment)
+    let top = Top(setup: setup, connector: connector, typography: typography)
+    try await CurrentDrawing.with(top.screen) {
+      try await StandardStreams.untilUnread(or: signals) { try await top.run(app: app) }
+    }
+  }
+}
