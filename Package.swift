@@ -54,6 +54,7 @@ let package = Package(
     .testTarget(name: "SupervisorTests", dependencies: ["Supervisor", "TestSupport"]),
     .testTarget(name: "PlatformsTests", dependencies: ["Platforms", "Redis"]),
     .testTarget(
-      name: "CommandTests", dependencies: ["paasbus", "Presence", "Redis", "TestSupport"]),
+      name: "CommandTests", dependencies: ["paasbus", "Presence", "Redis", "TestSupport"],
+      exclude: ["Screens"]),
   ]
 )

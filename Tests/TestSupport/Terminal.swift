@@ -51,6 +51,21 @@ public final class Terminal: Sendable {
     get async throws { try await tmux("capture-pane", "-p") }
   }
 
+  /// The screen without what is empty at the ends of its rows and below them.
+  public var picture: String {
+    get async throws {
+      var rows = try await screen.split(separator: "\n", omittingEmptySubsequences: false).map {
+        $0.replacing(#/ +$/#, with: "")
+      }
+      while rows.last == "" { rows.removeLast() }
+      return rows.isEmpty ? "" : rows.joined(separator: "\n") + "\n"
+    }
+  }
+
+  public func resize(columns: Int, rows: Int) async throws {
+    try await tmux("resize-window", "-x", "\(columns)", "-y", "\(rows)")
+  }
+
   /// Waits until the screen shows something.
   public func expect(_ what: String, _ holds: @escaping (String) -> Bool) async throws {
     var last = ""

@@ -77,7 +77,7 @@ struct HistoryCommand: AsyncParsableCommand {
       isJSON: json, typography: typography,
       tellsDays: typography.columns == nil ? .everywhere : .whereItChanges, now: LocalTime.now)
     try await reading.read(last: count) { page in
-      try StandardStreams.write(page.flatMap { rendering.lines($0) })
+      try StandardStreams.write(rendering.lines(page))
     }
   }
 

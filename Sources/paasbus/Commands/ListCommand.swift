@@ -32,7 +32,10 @@ struct ListCommand: AsyncParsableCommand {
     if json {
       try StandardStreams.write(instances.flatMap(InstanceTable.jsonLine))
     } else {
-      let table = InstanceTable(instances: instances, now: snapshot?.now ?? 0)
+      let typography = Typography.of(
+        descriptor: 1, color: connection.server.color, environment: setup.environment)
+      let table = InstanceTable(
+        instances: instances, now: snapshot?.now ?? 0, typography: typography)
       try StandardStreams.write(Array(table.text.utf8))
     }
   }

@@ -9,6 +9,7 @@ struct InstanceTable {
   var instances: [InstanceStatus]
   /// The server's time, in ms.
   var now: Int64
+  var typography: Typography
 
   static func jsonLine(_ status: InstanceStatus) -> [UInt8] {
     var text = JSONText()
@@ -20,11 +21,31 @@ struct InstanceTable {
   var text: String {
     guard !instances.isEmpty else { return "nobody is here\n" }
     let rows = [Self.header] + instances.map(row)
-    let widths = Self.header.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+    let widths = Self.header.indices.map { column in
+      rows.map { $0[column].displayWidth }.max() ?? 0
+    }
+    let shown = shownColumns(widths)
     let lines = rows.map { row in
-      zip(row, widths).map { $0.padded(to: $1) }.joined(separator: "  ").trimmingEnd()
+      let line = shown.map { row[$0].padded(to: widths[$0]) }.joined(separator: "  ")
+      return cut(line.trimmingEnd())
     }
     return (lines + [totals]).joined(separator: "\n") + "\n"
+  }
+
+  /// All columns, or on a terminal where they do not fit, those without which the others say little.
+  private func shownColumns(_ widths: [Int]) -> [Int] {
+    guard let columns = typography.columns else { return Array(widths.indices) }
+    var shown = Array(widths.indices)
+    for title in ["HOST", "PID", "REGION", "PLATFORM", "BEAT", "RELEASE"] {
+      let width = shown.reduce(0) { $0 + widths[$1] + 2 } - 2
+      guard width > columns else { break }
+      shown.removeAll { Self.header[$0] == title }
+    }
+    return shown
+  }
+
+  private func cut(_ line: String) -> String {
+    typography.columns.map { line.cut(to: $0, isUnicode: typography.isUnicode) } ?? line
   }
 
   private func row(_ status: InstanceStatus) -> [String] {

@@ -36,7 +36,7 @@ struct LifeChart {
   var text: String {
     guard !lives.isEmpty else { return "nobody was here\n" }
     let lanes = lives.map { Lane($0, window: window, width: width) }
-    let rows = plot(lanes) + axis + lanes.map(line) + ["", legend]
+    let rows = plot(lanes) + axis + lanes.map(line) + [""] + legend
     return rows.map { $0.trimmingEnd() + "\n" }.joined()
   }
 
@@ -124,10 +124,12 @@ struct LifeChart {
     typography.paint(text, state == .up ? "32" : state == .stopping ? "33" : "2")
   }
 
-  private var legend: String {
+  private var legend: [String] {
     let signs = [InstanceStatus.State.up, .stopping, .lost].map { "\(sign($0)) \($0.rawValue)" }
     let marks = EventType.allCases.map { "\($0.symbol) \($0.rawValue)" }
-    return (signs + [""] + marks).joined(separator: "  ")
+    let line = (signs + [""] + marks).joined(separator: "  ")
+    guard let columns = typography.columns, line.displayWidth > columns else { return [line] }
+    return [signs, marks].map { $0.joined(separator: "  ") }
   }
 }
 

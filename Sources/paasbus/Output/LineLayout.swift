@@ -24,15 +24,21 @@ struct LineLayout: Sendable {
     if columns != nil { (name, release, place) = (Self.leastName, 0, 0) }
   }
 
+  /// Widens the columns for what is to come.
+  mutating func makeRoom(name: String, release: String?, place: String?) {
+    self.name = max(self.name, min(name.displayWidth, Self.mostName))
+    self.release = max(self.release, min(release?.displayWidth ?? 0, Self.mostRelease))
+    self.place = max(self.place, min(place?.displayWidth ?? 0, Self.mostPlace))
+  }
+
   /// The columns behind the time and the word of a line.
   ///
   /// - Parameters:
   ///   - release: nil where there is none, as with `place`.
   ///   - remarks: what fits of it stands at the end.
-  mutating func behindFront(
+  func behindFront(
     name: String, release: String?, place: String?, remarks: String
   ) -> (columns: String, remarks: String) {
-    grow(name, release, place)
     let widths = widths()
     let cells = zip([name, release ?? "-", place ?? "-"], widths).filter { $1 > 0 }.map {
       columns == nil ? $0.padded(to: $1) : $0.fitted(to: $1, isUnicode: isUnicode)
@@ -41,13 +47,6 @@ struct LineLayout: Sendable {
     guard let columns else { return (text, remarks) }
     let room = columns - Self.front - text.displayWidth - Self.gap
     return (text, remarks.cut(to: max(0, room), isUnicode: isUnicode))
-  }
-
-  private mutating func grow(_ name: String, _ release: String?, _ place: String?) {
-    guard columns != nil else { return }
-    self.name = max(self.name, min(name.displayWidth, Self.mostName))
-    self.release = max(self.release, min(release?.displayWidth ?? 0, Self.mostRelease))
-    self.place = max(self.place, min(place?.displayWidth ?? 0, Self.mostPlace))
   }
 
   private func widths() -> [Int] {

@@ -32,12 +32,10 @@ final class WatchDisplay: Sendable {
   func show(_ batch: [WatchOutput]) throws {
     let bytes = state.withLock { state in
       if typography.columns != nil { state.rendering.columns = TerminalSize.of(1)?.columns }
-      var bytes: [UInt8] = []
-      for output in batch {
-        if statusLine != nil { state.status.take(output) }
-        if filter.passes(output) { bytes += state.rendering.lines(output) }
+      if statusLine != nil {
+        for output in batch { state.status.take(output) }
       }
-      return bytes
+      return state.rendering.lines(batch.filter(filter.passes))
     }
     if statusLine != nil {
       try refresh(behind: bytes)

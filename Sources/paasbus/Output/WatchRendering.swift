@@ -34,9 +34,17 @@ struct WatchRendering: Sendable {
     set { layout.columns = newValue }
   }
 
-  /// Whole lines with their ends.
-  mutating func lines(_ output: WatchOutput) -> [UInt8] {
-    isJSON ? Self.json(output).object + [0x0A] : Array(text(output).utf8)
+  /// Whole lines with their ends; those of one batch are aligned with each other.
+  mutating func lines(_ batch: [WatchOutput]) -> [UInt8] {
+    if isJSON { return batch.flatMap { Self.json($0).object + [0x0A] } }
+    if layout.columns != nil { batch.lazy.compactMap(\.instance).forEach { makeRoom(for: $0) } }
+    return batch.flatMap { Array(text($0).utf8) }
+  }
+
+  private mutating func makeRoom(for instance: Instance) {
+    layout.makeRoom(
+      name: Visible.text(instance.name), release: instance.release.map(Visible.text),
+      place: instance.place.map(Visible.text))
   }
 
   // MARK: JSON
@@ -202,6 +210,17 @@ extension InstanceStatus.State {
     case .stopping: "33"
     case .overdue, .lost: "1;31"
     case .stopped: "36"
+    }
+  }
+}
+
+extension WatchOutput {
+  /// The one that a line of its own is about.
+  fileprivate var instance: Instance? {
+    switch self {
+    case .event(let event, _): event.instance
+    case .snapshot(let status): status.instance
+    case .whole, .foreign, .message, .gap, .reset, .retracted: nil
     }
   }
 }

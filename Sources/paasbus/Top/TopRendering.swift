@@ -120,12 +120,10 @@ struct TopRendering: Sendable {
     narrow.columns = size.columns - LineLayout.day
     var rendering = WatchRendering(
       isJSON: false, typography: narrow, tellsDays: .everywhere, now: 0)
-    let events = model.events.suffix(max(0, room - lines.count - 1)).map {
-      String(String(decoding: rendering.lines(.event($0, .live)), as: UTF8.self).dropLast())
-    }
-    let all =
-      lines.map { $0.cut(to: size.columns, isUnicode: typography.isUnicode) } + [""] + events
-    let shown = all.prefix(room)
+    let events = rendering.lines(model.events.map { .event($0, .live) })
+    let eventLines = String(decoding: events, as: UTF8.self).split(separator: "\n").map(String.init)
+      .suffix(max(0, room - lines.count - 1))
+    let shown = (lines + [""] + eventLines).prefix(room)
     return shown + Array(repeating: "", count: max(0, room - shown.count))
   }
 
