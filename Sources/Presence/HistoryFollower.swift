@@ -4,6 +4,8 @@ import Redis
 /// is the queue, so a slow reader needs no memory for what it has not come to.
 public struct HistoryFollower: Sendable {
   public var app: String { keys.app }
+  /// The last event that was handed over, or before which it begins.
+  public var position: Position? { timeline.position }
   private let keys: Keys
   private var timeline: Timeline
 

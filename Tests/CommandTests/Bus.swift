@@ -73,6 +73,13 @@ struct Bus {
     return 0
   }
 
+  /// Waits until so many listen to the bus's channel.
+  func awaitWatchers(_ count: Int) async throws {
+    try await eventually("\(count) watch") {
+      try await server.cli("PUBSUB", "NUMSUB", "instances") == "instances\n\(count)\n"
+    }
+  }
+
   /// Waits until a watcher has compared its position with the bus once more.
   func awaitComparison() async throws {
     let before = try await calls("hmget")

@@ -4,24 +4,11 @@ import Testing
 
 @Suite("A wrapped command in a terminal")
 struct TerminalTests {
-  /// An interactive shell in a terminal, with `$A` for `paasbus announce -q`.
-  private func withShell(
-    on server: RedisServer, _ body: (Terminal) async throws -> Void
-  ) async throws {
-    let environment = ["A": "\(Paasbus.path) announce -q", "PAASBUS_URL": server.url]
-    // The shell in which tmux starts it would take its prompt away.
-    let shell = "env PS1='shell> ' bash --norc --noprofile -i"
-    try await Terminal.with(shell, environment: environment) { terminal in
-      try await terminal.expect("shell>")
-      try await body(terminal)
-    }
-  }
-
   @Test("a program that deals with Ctrl-C survives it, and nobody hears of a stop")
   func interrupt() async throws {
     try await RedisServer.with { server in
       let watch = try await Paasbus.watch(on: server)
-      try await withShell(on: server) { terminal in
+      try await Shell.with(on: server) { terminal in
         try await terminal.enter("$A -- python3 -q")
         try await terminal.expect(">>>")
         _ = try await watch.waitFor("start")
@@ -33,7 +20,7 @@ struct TerminalTests {
         let stop = try await watch.waitFor("stop").first
         #expect(stop?["reason"] == .string("exit") && stop?["exit"] == .number(3))
         #expect(watch.objects(ofType: "stopping").isEmpty)
-        try await atPrompt(terminal)
+        try await terminal.awaitPrompt()
         try await terminal.enter("echo status $?")
         try await terminal.expect("status 3")
       }
@@ -44,14 +31,14 @@ struct TerminalTests {
   func interrupted() async throws {
     try await RedisServer.with { server in
       let watch = try await Paasbus.watch(on: server)
-      try await withShell(on: server) { terminal in
+      try await Shell.with(on: server) { terminal in
         try await terminal.enter("$A -- sleep 1000")
         _ = try await watch.waitFor("start")
         try await terminal.press("C-c")
         let stop = try await watch.waitFor("stop").first
         #expect(stop?["signal"] == .string("SIGINT") && stop?["exit"] == .number(130))
         #expect(stop?["reason"] == .string("signal"))
-        try await atPrompt(terminal)
+        try await terminal.awaitPrompt()
         try await terminal.enter("echo status $?")
         try await terminal.expect("status 130")
       }
@@ -63,7 +50,7 @@ struct TerminalTests {
   func jobControl(option: String) async throws {
     try await RedisServer.with { server in
       let watch = try await Paasbus.watch(on: server)
-      try await withShell(on: server) { terminal in
+      try await Shell.with(on: server) { terminal in
         try await terminal.enter("$A \(option) -- python3 -q")
         try await terminal.expect(">>>")
         for round in 1...2 {
@@ -71,7 +58,7 @@ struct TerminalTests {
           try await terminal.expect("stopped \(round)") {
             $0.ranges(of: "Stopped").count == round
           }
-          try await atPrompt(terminal)
+          try await terminal.awaitPrompt()
           try await terminal.enter("echo $((40 + \(round)))")
           try await terminal.expect("\n\(40 + round)")
           try await terminal.enter("fg")
@@ -90,7 +77,7 @@ struct TerminalTests {
   @Test("with --group the terminal is ours again when the command has ended")
   func terminalBack() async throws {
     try await RedisServer.with { server in
-      try await withShell(on: server) { terminal in
+      try await Shell.with(on: server) { terminal in
         let script = server.folder.appending(path: "script").path
         try Data("$A --group -- sleep 0.1\necho next; read x; echo got $x\n".utf8)
           .write(to: URL(filePath: script))
@@ -105,7 +92,7 @@ struct TerminalTests {
         try await terminal.press("C-c")
         try await eventually("the command has ended") { Self.states("sleep 1000").isEmpty }
         try await terminal.press("C-c")
-        try await atPrompt(terminal)
+        try await terminal.awaitPrompt()
         try await terminal.enter("echo here $((1 + 1))")
         try await terminal.expect("here 2")
       }
@@ -125,13 +112,6 @@ struct TerminalTests {
     }
   }
 
-  /// Waits until the shell reads what is typed.
-  private func atPrompt(_ terminal: Terminal) async throws {
-    try await terminal.expect("the prompt") { screen in
-      screen.split(separator: "\n").last { !$0.isEmpty }?.hasSuffix("shell>") ?? false
-    }
-  }
-
   /// Waits until a program reads what is typed; what is typed before that, the shell takes.
   private func awaitReading(_ line: String) async throws {
     try await eventually("\(line) reads") { Self.states(line) == ["S"] }
@@ -140,7 +120,7 @@ struct TerminalTests {
   @Test("with --group a pipeline is stopped whole, and bg and fg work")
   func groupJobs() async throws {
     try await RedisServer.with { server in
-      try await withShell(on: server) { terminal in
+      try await Shell.with(on: server) { terminal in
         try await terminal.enter("$A --group -- cat -u | sed -u s/^/out:/")
         try await awaitReading("cat -u")
         try await terminal.enter("one")
@@ -167,7 +147,7 @@ struct TerminalTests {
         try await terminal.expect("it is read and written") { $0.ranges(of: "three\n").count == 2 }
         try await terminal.press("C-d")
         try await eventually("it has ended") { Self.states("cat -u").isEmpty }
-        try await atPrompt(terminal)
+        try await terminal.awaitPrompt()
         try await terminal.enter("echo status $?")
         try await terminal.expect("status 0")
       }
@@ -179,7 +159,7 @@ struct TerminalTests {
     try await RedisServer.with { server in
       let file = server.folder.appending(path: "text")
       try Data((1...100).map { "line \($0)\n" }.joined().utf8).write(to: file)
-      try await withShell(on: server) { terminal in
+      try await Shell.with(on: server) { terminal in
         try await terminal.enter("$A \(option) -- less \(file.path)")
         try await terminal.expect("all of the screen") { screen in
           screen.contains("line 1\n") && screen.contains("line 23\n")
@@ -187,7 +167,7 @@ struct TerminalTests {
         try await terminal.press("G")
         try await terminal.expect("line 100")
         try await terminal.press("q")
-        try await atPrompt(terminal)
+        try await terminal.awaitPrompt()
         try await terminal.enter("echo status $?")
         try await terminal.expect("status 0")
       }
@@ -197,10 +177,10 @@ struct TerminalTests {
   @Test("a shell under us has job control of its own")
   func shell() async throws {
     try await RedisServer.with { server in
-      try await withShell(on: server) { terminal in
+      try await Shell.with(on: server) { terminal in
         try await terminal.enter("$A -- bash --norc --noprofile -i")
         try await terminal.expect("a second prompt") { $0.ranges(of: "shell>").count >= 2 }
-        try await atPrompt(terminal)
+        try await terminal.awaitPrompt()
         try await terminal.enter("PS1='inner> '")
         try await terminal.expect("\ninner>")
         try await terminal.enter("sleep 1002")
@@ -214,7 +194,7 @@ struct TerminalTests {
           return try await terminal.screen.contains("Killed")
         }
         try await terminal.enter("exit 7")
-        try await atPrompt(terminal)
+        try await terminal.awaitPrompt()
         try await terminal.enter("echo status $?")
         try await terminal.expect("status 7")
       }

@@ -8,13 +8,6 @@ struct WaitTests {
     try Paasbus.start(["wait", "--timeout", "60s", "--app", "default"] + words, on: server)
   }
 
-  /// Whether it watches the bus, which its connection's subscription shows.
-  private func awaitWatching(_ count: Int, on server: RedisServer) async throws {
-    try await eventually("\(count) watch") {
-      try await server.cli("PUBSUB", "NUMSUB", "instances") == "instances\n\(count)\n"
-    }
-  }
-
   @Test("a roll-out: at least, exactly, and gone, each as soon as it is so")
   func rollOut() async throws {
     try await RedisServer.with { server in
@@ -23,7 +16,7 @@ struct WaitTests {
       let atLeast = try wait("--count", "2", "--release", "v2", "--json", on: server)
       let exactly = try wait("--count", "2", "--release", "v2", "--exactly", on: server)
       let gone = try wait("--gone", "--release", "v1", on: server)
-      try await awaitWatching(3, on: server)
+      try await Bus(on: server).awaitWatchers(3)
       _ = try await Paasbus.announce("--release", "v2", on: server)
       #expect(atLeast.isRunning && exactly.isRunning && gone.isRunning)
       let last = try await Paasbus.announce("--release", "v2", on: server)
@@ -49,7 +42,7 @@ struct WaitTests {
         #expect(try await gone.exitStatus() == 0, "\(gone.errorOutput)")
       }
       let first = try Paasbus.start("wait", "--timeout", "60s", on: server)
-      try await awaitWatching(1, on: server)
+      try await Bus(on: server).awaitWatchers(1)
       let announce = try await Paasbus.announce("--name", "web.1", on: server)
       #expect(try await first.exitStatus() == 0)
       for words in [["--name", "web.*"], ["--exactly"]] {
@@ -81,7 +74,7 @@ struct WaitTests {
     try await RedisServer.with { server in
       let announce = try await Paasbus.announce("--lease", "2s", on: server)
       let gone = try wait("--gone", on: server)
-      try await awaitWatching(1, on: server)
+      try await Bus(on: server).awaitWatchers(1)
       server.kill()
       announce.signal(SIGKILL)
       try await eventually("it is said") { gone.errorOutput.contains("trying again") }
@@ -95,7 +88,7 @@ struct WaitTests {
     try await RedisServer.with { server in
       let announce = try await Paasbus.announce(on: server)
       let wait = try wait("--count", "2", on: server)
-      try await awaitWatching(1, on: server)
+      try await Bus(on: server).awaitWatchers(1)
       let event = try #require(try await Bus(on: server).history.first)
       let forged = event.replacing("\"seq\":1", with: "\"seq\":2")
         .replacing("\"id\":\"01", with: "\"id\":\"02")
@@ -113,7 +106,7 @@ struct WaitTests {
     try await RedisServer.with { server in
       for (signal, status) in [(SIGINT, Int32(130)), (SIGTERM, 143)] {
         let wait = try wait(on: server)
-        try await awaitWatching(1, on: server)
+        try await Bus(on: server).awaitWatchers(1)
         wait.signal(signal)
         #expect(try await wait.exitStatus() == status)
         #expect(wait.errorOutput.isEmpty, "\(wait.errorOutput)")

@@ -51,6 +51,11 @@ public final class Terminal: Sendable {
     get async throws { try await tmux("capture-pane", "-p") }
   }
 
+  /// The screen and all that has scrolled out of it.
+  public var everything: String {
+    get async throws { try await tmux("capture-pane", "-p", "-S", "-") }
+  }
+
   /// The screen without what is empty at the ends of its rows and below them.
   public var picture: String {
     get async throws {

@@ -65,7 +65,7 @@ struct WatchCommand: LastingCommand {
       typography: .of(
         descriptor: 1, color: connection.server.color, environment: setup.environment),
       environment: setup.environment)
-    let handling = exec.map { eventHandling($0, filter, connector, setup.diagnostics, display) }
+    let handling = exec.map { eventHandling($0, filter, connector, display) }
     if let app { try await handling?.begin(app: app, since: since?.since) }
     var options = Watcher.Options()
     options.channel = setup.channel
@@ -89,14 +89,12 @@ struct WatchCommand: LastingCommand {
 
   private func eventHandling(
     _ command: String, _ filter: WatchFilter, _ connector: RedisConnector,
-    _ diagnostics: Diagnostics, _ display: WatchDisplay
+    _ display: WatchDisplay
   ) -> EventHandling {
     let handler = EventHandler(
       command: command, limit: execTimeout.duration,
       output: HandlerOutput.open(isDrawing: display.statusLine != nil))
-    return EventHandling(
-      handler: handler, filter: filter, connector: connector, diagnostics: diagnostics
-    ) { progress in
+    return EventHandling(handler: handler, filter: filter, connector: connector) { progress in
       display.update { $0.handling = progress }
     }
   }

@@ -16,7 +16,6 @@ final class EventHandling: Sendable {
   private let handler: EventHandler
   private let filter: WatchFilter
   private let connector: RedisConnector
-  private let diagnostics: Diagnostics
   /// Is told how it fares.
   private let tell: @Sendable (WatchStatus.Handling) -> Void
   private let state = Mutex(State())
@@ -26,12 +25,11 @@ final class EventHandling: Sendable {
 
   init(
     handler: EventHandler, filter: WatchFilter, connector: RedisConnector,
-    diagnostics: Diagnostics, tell: @escaping @Sendable (WatchStatus.Handling) -> Void
+    tell: @escaping @Sendable (WatchStatus.Handling) -> Void
   ) {
     self.handler = handler
     self.filter = filter
     self.connector = connector
-    self.diagnostics = diagnostics
     self.tell = tell
     (news, wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
   }
@@ -43,7 +41,7 @@ final class EventHandling: Sendable {
     let follower = try await connector.routed(to: Keys(app: app).bus).withConnection {
       try await HistoryFollower.begin(app: app, since: since, on: $0)
     }
-    state.withLock { $0.follower = follower }
+    state.withLock { ($0.follower, $0.handled) = (follower, follower.position) }
     wake.yield()
   }
 
@@ -59,6 +57,7 @@ final class EventHandling: Sendable {
     let last = batch.last { if case .event = $0 { true } else { false } }
     if case .event(let event, _)? = last { state.withLock { $0.shown = event.position } }
     wake.yield()
+    tellProgress()
   }
 
   /// Handles events until the task is cancelled; an event whose handler is running then has been
@@ -91,11 +90,11 @@ final class EventHandling: Sendable {
         if filter.passes(output), let failure = await handler.run(event) {
           try Task.checkCancellation()
           state.withLock { $0.failures += 1 }
-          diagnostics.note("the handler of \(event.type) of \(event.instance.name) \(failure)")
+          Diagnostics.error("the handler of \(event.type) of \(event.instance.name) \(failure)")
         }
         state.withLock { $0.handled = event.position }
       case .gap(let from, let to):
-        diagnostics.note(
+        Diagnostics.error(
           "\(to - from + 1) events left the history before they were handled: "
             + "announce with a larger --history, or handle them faster")
       case .snapshot, .whole, .foreign, .message, .reset, .retracted: break
@@ -107,8 +106,10 @@ final class EventHandling: Sendable {
   private func tellProgress() {
     let (handled, shown, failures) = state.withLock { ($0.handled, $0.shown, $0.failures) }
     var progress = WatchStatus.Handling(failures: failures)
-    if let handled, let shown, handled.epoch == shown.epoch {
-      progress.behind = max(0, shown.seq - handled.seq)
+    if let shown {
+      // Of a bus that was only now born, nothing has been handled.
+      let done = handled.map { $0.epoch == shown.epoch ? $0.seq : 0 } ?? 0
+      progress.behind = max(0, shown.seq - done)
     }
     tell(progress)
   }

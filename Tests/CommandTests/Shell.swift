@@ -1,0 +1,38 @@
+import TestSupport
+
+/// An interactive shell in a terminal, with `$P` for paasbus, which finds the server, and `$A` for
+/// `paasbus announce -q`.
+enum Shell {
+  private static let prompt = "shell>"
+
+  static func with(
+    on server: RedisServer, columns: Int = 80, rows: Int = 24,
+    _ body: (Terminal) async throws -> Void
+  ) async throws {
+    let environment = [
+      "P": Paasbus.path, "A": "\(Paasbus.path) announce -q", "PAASBUS_URL": server.url,
+    ]
+    // The shell in which tmux starts it would take its prompt away.
+    let shell = "env PS1='\(prompt) ' bash --norc --noprofile -i"
+    try await Terminal.with(shell, columns: columns, rows: rows, environment: environment) {
+      try await $0.expect(prompt)
+      try await body($0)
+    }
+  }
+}
+
+extension Terminal {
+  /// Waits until the shell reads what is typed.
+  func awaitPrompt() async throws {
+    try await expect("the prompt") { screen in
+      screen.split(separator: "\n").last { !$0.isEmpty }?.hasSuffix("shell>") ?? false
+    }
+  }
+
+  /// Expects that the shell has its terminal as it was: what is typed is shown and edited.
+  func expectUsualMode() async throws {
+    try await awaitPrompt()
+    try await enter("stty -a | grep -Eo '(^| )(icanon|echo|isig)' | xargs echo mode")
+    try await expect("mode isig icanon echo")
+  }
+}
