@@ -44,6 +44,9 @@ public struct JSONText: Sendable {
   /// The members in braces.
   public var object: [UInt8] { [0x7B] + bytes + [0x7D] }
 
+  /// The object as a whole line.
+  public var line: [UInt8] { object + [0x0A] }
+
   private mutating func key(_ name: String) {
     if !bytes.isEmpty { bytes.append(0x2C) }
     string(name)

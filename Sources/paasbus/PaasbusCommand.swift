@@ -46,6 +46,10 @@ enum Program {
 
   private static func run(_ arguments: [String]) -> Int32 {
     do {
+      guard !arguments.isEmpty else {
+        try StandardStreams.write(Array(FirstSteps.text.utf8))
+        return ExitStatus.done.rawValue
+      }
       let command = try PaasbusCommand.parseAsRoot(arguments)
       if var command = command as? any MainThreadCommand { return try command.runOnMainThread() }
       if let command = command as? any LastingCommand {
@@ -109,9 +113,27 @@ enum Program {
         return report(error)
       }
     } else if !(error is ExitCode) {
-      Diagnostics.error("\(PaasbusCommand.message(for: error)): see \(help(for: error))")
+      let message = oneLine(PaasbusCommand.message(for: error))
+      let suggestion = suggestion(for: message).map { ". Did you mean '\($0)'?" } ?? ""
+      Diagnostics.error("\(message)\(suggestion): see \(help(for: error))")
     }
     return code.rawValue
+  }
+
+  /// A message without its full stop, a list in it behind commas.
+  private static func oneLine(_ message: String) -> String {
+    let text = message.replacing(":\n  - ", with: ": ").replacing("\n  - ", with: ", ")
+    return text.hasSuffix(".") ? String(text.dropLast()) : text
+  }
+
+  /// The command that was meant by one that there is not.
+  private static func suggestion(for message: String) -> String? {
+    let start = "Unexpected argument '"
+    guard message.hasPrefix(start) else { return nil }
+    let word = String(message.dropFirst(start.count).prefix { $0 != "'" })
+    let commands = PaasbusCommand.configuration.subcommands + LocalCommand.configuration.subcommands
+    let configurations = commands.map { $0.configuration }.filter(\.shouldDisplay)
+    return Suggestion.nearest(to: word, among: configurations.compactMap(\.commandName))
   }
 
   /// The help of the command that was meant, in quotes, as the parser names it.

@@ -2,7 +2,7 @@ import ArgumentParser
 
 /// The options of all commands that talk to Redis, but for how patient they are.
 struct ServerOptions: ParsableArguments {
-  @Option(help: "Where Redis is (redis://, rediss://, unix://, …).")
+  @Option(help: "Where Redis is (redis://, rediss://, unix://).")
   var url: String?
 
   @Option(help: "The app whose bus it is.")

@@ -76,7 +76,7 @@ struct ForgetCommand: AsyncParsableCommand {
     guard json else { return Array("forgot \(name) (\(id)), which was \(status.state)\n".utf8) }
     var text = JSONText()
     status.addMembers(to: &text)
-    return text.object + [0x0A]
+    return text.line
   }
 
   // MARK: All
@@ -96,7 +96,7 @@ struct ForgetCommand: AsyncParsableCommand {
     text.member("present", Int64(present))
     text.member("ended", Int64(snapshot.instances.count - present))
     text.member("events", snapshot.position?.seq ?? 0)
-    return text.object + [0x0A]
+    return text.line
   }
 
   /// - Throws: ``Failure`` where the answer is not yes, or nobody can be asked.

@@ -16,40 +16,74 @@ struct LocalCommand: ParsableCommand {
     subcommands: [Start.self, Stop.self, Status.self, Keep.self]
   )
 
+  struct OutputOptions: ParsableArguments {
+    @Flag(help: "Print a JSON object.")
+    var json = false
+
+    func tell(_ bus: LocalBus, runs: Bool, _ sentence: String) throws {
+      guard json else { return try StandardStreams.write(Array("\(sentence)\n".utf8)) }
+      var text = JSONText()
+      text.member("running", runs)
+      text.member("socket", bus.socketPath)
+      try StandardStreams.write(text.line)
+    }
+  }
+
   struct Start: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "start", abstract: "Start the local bus, unless it runs.")
+      commandName: "start", abstract: "Start the local bus, unless it runs.",
+      discussion: """
+        Examples:
+          paasbus local start
+          paasbus local start --idle 8h
+        """)
 
     @Option(help: "How long after its last client it ends.")
     var idle = DurationArgument(LocalBus.defaultIdle)
 
+    @OptionGroup var output: OutputOptions
+
     func run() async throws {
       let bus = try LocalBus()
       try await bus.start(idle: idle.duration)
-      try StandardStreams.write(Array("the local bus runs at \(bus.socketPath)\n".utf8))
+      try output.tell(bus, runs: true, "the local bus runs at \(bus.socketPath)")
     }
   }
 
   struct Stop: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "stop", abstract: "End the local bus.")
+      commandName: "stop", abstract: "End the local bus.",
+      discussion: """
+        Examples:
+          paasbus local stop
+          paasbus local stop --json
+        """)
+
+    @OptionGroup var output: OutputOptions
 
     func run() async throws {
       let bus = try LocalBus()
-      let text = try await bus.stop() ? "the local bus has ended\n" : "no local bus runs\n"
-      try StandardStreams.write(Array(text.utf8))
+      let text = try await bus.stop() ? "the local bus has ended" : "no local bus runs"
+      try output.tell(bus, runs: false, text)
     }
   }
 
   struct Status: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "status", abstract: "Say whether the local bus runs; exit 1 if not.")
+      commandName: "status", abstract: "Say whether the local bus runs; exit 1 if not.",
+      discussion: """
+        Examples:
+          paasbus local status
+          paasbus local status --json
+        """)
+
+    @OptionGroup var output: OutputOptions
 
     func run() async throws {
       let bus = try LocalBus()
       let runs = try await bus.isRunning()
-      let text = runs ? "the local bus runs at \(bus.socketPath)\n" : "no local bus runs\n"
-      try StandardStreams.write(Array(text.utf8))
+      let text = runs ? "the local bus runs at \(bus.socketPath)" : "no local bus runs"
+      try output.tell(bus, runs: runs, text)
       if !runs { throw ExitCode(ExitStatus.failed.rawValue) }
     }
   }

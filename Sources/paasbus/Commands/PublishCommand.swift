@@ -1,4 +1,5 @@
 import ArgumentParser
+import Presence
 import Redis
 
 struct PublishCommand: AsyncParsableCommand {
@@ -16,6 +17,9 @@ struct PublishCommand: AsyncParsableCommand {
 
   @Option(help: "How many subscribers have to get it; exit 1 if fewer do.")
   var expect: Int?
+
+  @Flag(help: "Print the number as a JSON object.")
+  var json = false
 
   @Argument(help: "The channel.")
   var channel: String
@@ -41,11 +45,18 @@ struct PublishCommand: AsyncParsableCommand {
       throw RedisError(
         .nonsense, "the server does not say how many got it", remedy: "check that it is a Redis")
     }
-    try StandardStreams.write(Array("\(count)\n".utf8))
+    try StandardStreams.write(json ? line(count) : Array("\(count)\n".utf8))
     guard let expect, count < expect else { return }
     throw Failure(
       .failed, "\(count) of \(expect) subscribers got it",
       remedy: "check that they run, and listen to \(channel) on this Redis")
+  }
+
+  private func line(_ count: Int64) -> [UInt8] {
+    var text = JSONText()
+    text.always("channel", channel)
+    text.member("subscribers", count)
+    return text.line
   }
 
   private func payload() throws -> [UInt8] {

@@ -61,7 +61,7 @@ struct WaitCommand: LastingCommand {
     try await CurrentDrawing.with(waiting.statusLine) {
       try await waiting.run(until: signals)
     }
-    if json { try StandardStreams.write(waiting.result + [0x0A]) }
+    if json { try StandardStreams.write(waiting.result) }
     if StandardStreams.isTerminal(2) { setup.diagnostics.note(waiting.summary) }
   }
 }
@@ -183,6 +183,6 @@ private final class Waiting: Sendable {
     text.member("stopping", Int64(progress.leaving))
     text.member("others", Int64(progress.others))
     text.member("waited", waited.milliseconds)
-    return text.object
+    return text.line
   }
 }

@@ -142,6 +142,8 @@ struct SinceArgument: ExpressibleByArgument {
 
 /// Types of events with commas between them.
 struct TypesArgument: ExpressibleByArgument {
+  static var allValueStrings: [String] { EventType.allCases.map(\.rawValue) }
+
   var types: Set<EventType>
 
   init?(argument: String) {

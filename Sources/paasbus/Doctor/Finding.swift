@@ -32,7 +32,7 @@ struct Finding: Sendable {
       text.member("status", status.rawValue)
       text.member("found", found)
       text.member("remedy", remedy)
-      return text.object + [0x0A]
+      return text.line
     }
     let tail = remedy.map { ": \($0)" } ?? ""
     let line = "\(status.rawValue.padded(to: 4))  \(check.padded(to: 11))  \(found)\(tail)"

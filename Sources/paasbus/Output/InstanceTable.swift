@@ -15,7 +15,7 @@ struct InstanceTable {
     var text = JSONText()
     status.addMembers(to: &text)
     text.member("beat", status.lastBeat)
-    return text.object + [0x0A]
+    return text.line
   }
 
   var text: String {

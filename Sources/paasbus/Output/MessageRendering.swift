@@ -15,7 +15,7 @@ struct MessageRendering: Sendable {
 
   /// A whole line with its end.
   func line(_ message: RedisMessage) -> [UInt8] {
-    if isJSON { return Self.json(message).object + [0x0A] }
+    if isJSON { return Self.json(message).line }
     guard isForTerminal else { return message.channel + [0x09] + message.payload + [0x0A] }
     let texts = [message.channel, message.payload].map {
       Visible.text(String(decoding: $0, as: UTF8.self))

@@ -36,7 +36,7 @@ struct WatchRendering: Sendable {
 
   /// Whole lines with their ends; those of one batch are aligned with each other.
   mutating func lines(_ batch: [WatchOutput]) -> [UInt8] {
-    if isJSON { return batch.flatMap { Self.json($0).object + [0x0A] } }
+    if isJSON { return batch.flatMap { Self.json($0).line } }
     if layout.columns != nil { batch.lazy.compactMap(\.instance).forEach { makeRoom(for: $0) } }
     return batch.flatMap { Array(text($0).utf8) }
   }
@@ -53,7 +53,7 @@ struct WatchRendering: Sendable {
   static func event(_ event: Event) -> [UInt8] {
     var text = JSONText()
     event.addMembers(to: &text)
-    return text.object + [0x0A]
+    return text.line
   }
 
   private static func json(_ output: WatchOutput) -> JSONText {
