@@ -40,6 +40,10 @@ struct AccessTests {
       try await pass(.seconds(3))
       let list = try Paasbus.start("list", "--url", url)
       #expect(try await list.exitStatus() == 0 && list.output.contains("1 up"))
+      for words in [["history", "--since", "1h", "--chart"], ["wait", "--timeout", "10s"]] {
+        let process = try Paasbus.start(words + ["--url", url])
+        #expect(try await process.exitStatus() == 0, "\(words) \(process.errorOutput)")
+      }
       let doctor = try Paasbus.start("doctor", "--url", url)
       #expect(try await doctor.exitStatus() == 0, "\(doctor.output)")
       #expect(doctor.output.contains("all that is needed"))

@@ -20,6 +20,10 @@ struct CompletionTests {
     try await body(script.path, URL(filePath: Paasbus.path).deletingLastPathComponent().path)
   }
 
+  private func folder(of script: String) -> String {
+    URL(filePath: script).deletingLastPathComponent().path
+  }
+
   private static let cases = [
     ("paasbus wat", "watch"), ("paasbus watch --exec-t", "--exec-timeout"),
     ("paasbus watch --color al", "always"), ("paasbus list --state ove", "overdue"),
@@ -31,7 +35,7 @@ struct CompletionTests {
     try await with("fish") { script, path in
       let fish = try ManagedProcess(
         "fish", ["--no-config", "-c", "source \(script); complete -C '\(line)'"],
-        environment: ["PATH": "\(path):/usr/bin:/bin", "HOME": "/nonexistent"])
+        environment: ["PATH": "\(path):/usr/bin:/bin", "HOME": folder(of: script)])
       #expect(try await fish.exitStatus() == 0, "\(fish.errorOutput)")
       let found = fish.lines.map { $0.split(separator: "\t").first.map(String.init) }
       #expect(found.contains(completion), "\(fish.output) \(fish.errorOutput)")
@@ -50,7 +54,7 @@ struct CompletionTests {
   @Test("zsh", arguments: cases)
   func zsh(line: String, completion: String) async throws {
     try await with("zsh") { script, path in
-      let folder = URL(filePath: script).deletingLastPathComponent().path
+      let folder = folder(of: script)
       try await expect(
         completion, of: line, path: path, shell: "HOME=\(folder) zsh -f",
         loading: "fpath=(\(folder) $fpath); autoload -U compinit; compinit -u")

@@ -37,7 +37,9 @@ struct WatchRendering: Sendable {
   /// Whole lines with their ends; those of one batch are aligned with each other.
   mutating func lines(_ batch: [WatchOutput]) -> [UInt8] {
     if isJSON { return batch.flatMap { Self.json($0).line } }
-    if layout.columns != nil { batch.lazy.compactMap(\.instance).forEach { makeRoom(for: $0) } }
+    if layout.columns != nil {
+      for case let instance? in batch.map(\.instance) { makeRoom(for: instance) }
+    }
     return batch.flatMap { Array(text($0).utf8) }
   }
 
