@@ -41,6 +41,12 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]
     ),
+    .executableTarget(
+      name: "paasbus-bench",
+      dependencies: [
+        "Presence", "Redis", "TestSupport",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
     .target(name: "TestSupport", dependencies: ["Redis"], path: "Tests/TestSupport"),
     .executableTarget(
       name: "soak",

@@ -1,0 +1,249 @@
+import Foundation
+import Presence
+import Redis
+import Synchronization
+import TestSupport
+
+/// Many announcers, and many watchers.
+extension Bench {
+  private static let keys = Keys(app: "default")
+
+  /// What the server has used of a processor, in seconds, and what its commands took of it.
+  private func serverCost() async throws -> (processor: Double, commands: [String: Double]) {
+    let text = try await server.command("INFO", "all").string ?? ""
+    func value(_ name: String) -> Double {
+      let line = text.split(whereSeparator: \.isNewline).first { $0.hasPrefix("\(name):") }
+      return line.flatMap { Double($0.dropFirst(name.count + 1)) } ?? 0
+    }
+    var commands: [String: Double] = [:]
+    for line in text.split(whereSeparator: \.isNewline) where line.hasPrefix("cmdstat_") {
+      let name = line.dropFirst(8).prefix { $0 != ":" }
+      let cost = line.split(separator: ",").first { $0.hasPrefix("usec=") }
+      commands[String(name)] = cost.flatMap { Double($0.dropFirst(5)) } ?? 0
+    }
+    return (value("used_cpu_user") + value("used_cpu_sys"), commands)
+  }
+
+  func fleet() async throws -> [Row] {
+    try await server.command("CONFIG", "SET", "maxclients", "60000")
+    var rows: [Row] = []
+    for count in [1000, 10_000] { rows += try await announcers(count) }
+    for count in [10_000, 100_000] { rows += try await beats(count) }
+    return rows
+  }
+
+  /// Real announcers with a connection each: how fast they join, and how a roll-out of all of them is
+  /// seen by ten watchers.
+  private func announcers(_ count: Int) async throws -> [Row] {
+    try await server.command("FLUSHALL")
+    let audience = Audience(count: 10, connector: server.connector)
+    try await audience.begin()
+    let begun = ContinuousClock.now
+    var fleet = start(count, release: "v1")
+    try await audience.await(events: count)
+    let joined = ContinuousClock.now - begun
+    let rollOut = ContinuousClock.now
+    let old = fleet
+    for member in old { member.announcer.stop(reason: "SIGTERM") }
+    fleet = start(count, release: "v2")
+    try await audience.await(events: 3 * count)
+    let rolled = ContinuousClock.now - rollOut
+    let missed = audience.missed(of: 3 * count)
+    for member in old { _ = try? await member.run.value }
+    for member in fleet { member.announcer.stop(reason: "SIGTERM") }
+    for member in fleet { _ = try? await member.run.value }
+    await audience.end()
+    return [
+      Row(
+        what: "fleet of \(count) announcers: joins",
+        own: Samples("a second", [Double(count) / (joined / .seconds(1))])),
+      Row(
+        what: "fleet of \(count): all stop and all start, seen by 10 watchers",
+        own: Samples("s", [rolled / .seconds(1)])),
+      Row(what: "fleet of \(count): events missed", own: Samples("", [Double(missed)])),
+    ]
+  }
+
+  private struct Member: Sendable {
+    let announcer: Announcer
+    let run: Task<Announcer.Ending, any Error>
+  }
+
+  private func start(_ count: Int, release: String) -> [Member] {
+    (0..<count).map { number in
+      var instance = Instance(app: "default", name: "w\(number)", lease: .seconds(15))
+      instance.release = release
+      var options = Announcer.Options()
+      options.history = 1_000_000
+      let announcer = Announcer(instance, connector: server.connector, options: options)
+      return Member(announcer: announcer, run: Task { try await announcer.run() })
+    }
+  }
+
+  /// The beats of so many instances at the default lease, on a hundred connections, beside as many
+  /// commands that do nothing.
+  private func beats(_ count: Int) async throws -> [Row] {
+    try await fill(count)
+    let seconds = 10.0
+    let ids = (1...count).map { String(format: "01KE8H0A00%016d", $0) }
+    let own = try await load(rate: Double(count) / 5, seconds) { number in
+      let id = ids[number % count]
+      return [
+        RedisCommand("TIME"),
+        RedisCommand(
+          "ZADD", Self.keys.leases, "XX", "GT", "CH", "\(4_000_000_000_000 + number)", id),
+        RedisCommand("HEXISTS", Self.keys.instances, id), RedisCommand("EXISTS", Self.keys.bus),
+      ]
+    }
+    let peer = try await load(rate: Double(count) / 5, seconds) { _ in
+      Array(repeating: RedisCommand("ECHO", "x"), count: 4)
+    }
+    let name = "beats of \(count) instances"
+    return [
+      Row(
+        what: "\(name): Redis' CPU", own: Samples("%", [own.processor * 100 / seconds]),
+        peer: ("as many ECHO", Samples("%", [peer.processor * 100 / seconds]))),
+      Row(
+        what: "\(name): commandstats", own: Samples("us a beat", [own.perBeat]),
+        peer: ("as many ECHO", Samples("us", [peer.perBeat]))),
+      Row(what: "\(name): answered", own: own.answers, peer: ("as many ECHO", peer.answers)),
+    ]
+  }
+
+  private func load(
+    rate: Double, _ seconds: Double, _ commands: @escaping @Sendable (Int) -> [RedisCommand]
+  ) async throws -> (processor: Double, perBeat: Double, answers: Samples) {
+    let lanes = 100
+    let before = try await serverCost()
+    var answers = Samples("ms")
+    try await withThrowingTaskGroup(of: [Duration].self) { group in
+      for lane in 0..<lanes {
+        group.addTask {
+          try await server.connector.withConnection { connection in
+            let interval = Duration.seconds(Double(lanes) / rate)
+            let begun = ContinuousClock.now + interval * (Double(lane) / Double(lanes))
+            var times: [Duration] = []
+            while ContinuousClock.now - begun < .seconds(seconds) {
+              try await Task.sleep(until: begun + interval * times.count)
+              let asked = ContinuousClock.now
+              _ = try await connection.pipeline(commands(times.count * lanes + lane))
+              times.append(.now - asked)
+            }
+            return times
+          }
+        }
+      }
+      for try await times in group {
+        for time in times { answers.add(time) }
+      }
+    }
+    let after = try await serverCost()
+    let spent = ["time", "zadd", "hexists", "exists", "echo"].reduce(0) {
+      $0 + (after.commands[$1] ?? 0) - (before.commands[$1] ?? 0)
+    }
+    return (
+      after.processor - before.processor, spent / Double(max(1, answers.values.count)), answers
+    )
+  }
+
+  // MARK: Watchers
+
+  func fanout() async throws -> [Row] {
+    var rows: [Row] = []
+    for count in [1, 10, 100, 1000] {
+      let events = 500
+      try await fill(events)
+      let audience = Audience(count: count, connector: server.connector)
+      try await audience.begin()
+      try await publish(events, at: 100, to: audience)
+      try await audience.await(events: events)
+      await audience.end()
+      let delays = audience.delays
+      rows.append(Row(what: "fanout to \(count) watchers at 100 events/s: median", own: delays))
+      rows.append(
+        Row(
+          what: "fanout to \(count) watchers: 99th percentile",
+          own: Samples("ms", [delays.percentile(0.99)])))
+    }
+    return rows
+  }
+
+  /// Forgets one instance after the other, so many a second.
+  private func publish(_ count: Int, at rate: Int, to audience: Audience) async throws {
+    try await server.connector.withConnection { connection in
+      let begun = ContinuousClock.now
+      for number in 1...count {
+        try await Task.sleep(until: begun + .milliseconds(1000 * number / rate))
+        let id = String(format: "01KE8H0A00%016d", number)
+        audience.published(id)
+        _ = try await Transitions(keys: Self.keys).forget(id, on: connection)
+      }
+    }
+  }
+}
+
+/// Watchers of this process, which note what they are shown and when.
+private final class Audience: Sendable {
+  private struct State {
+    var shown: [Int]
+    var isWatching = 0
+    var published: [String: ContinuousClock.Instant] = [:]
+    var delays = Samples("ms")
+    var tasks: [Task<Void, any Error>] = []
+  }
+
+  private let count: Int
+  private let connector: RedisConnector
+  private let state: Mutex<State>
+
+  init(count: Int, connector: RedisConnector) {
+    (self.count, self.connector) = (count, connector)
+    state = Mutex(State(shown: Array(repeating: 0, count: count)))
+  }
+
+  /// Returns once all of them watch.
+  func begin() async throws {
+    for index in 0..<count {
+      let watcher = Watcher(app: "default", connector: connector) { notice in
+        if case .watching = notice { self.state.withLock { $0.isWatching += 1 } }
+      }
+      let task = Task { try await watcher.run { batch in self.take(batch, index) } }
+      state.withLock { $0.tasks.append(task) }
+    }
+    try await eventually("all watch", within: .seconds(60)) {
+      state.withLock { $0.isWatching } == count
+    }
+  }
+
+  private func take(_ batch: [WatchOutput], _ index: Int) {
+    let now = ContinuousClock.now
+    state.withLock { state in
+      for case .event(let event, _) in batch {
+        state.shown[index] += 1
+        if let published = state.published[event.instance.id] {
+          state.delays.add(now - published)
+        }
+      }
+    }
+  }
+
+  func published(_ id: String) { state.withLock { $0.published[id] = .now } }
+
+  var delays: Samples { state.withLock { $0.delays } }
+
+  func await(events: Int) async throws {
+    try await eventually("all events are shown", within: .seconds(120)) {
+      state.withLock { $0.shown.allSatisfy { $0 >= events } }
+    }
+  }
+
+  func missed(of events: Int) -> Int {
+    state.withLock { $0.shown.reduce(0) { $0 + max(0, events - $1) } }
+  }
+
+  func end() async {
+    let tasks = state.withLock { $0.tasks }
+    for task in tasks { task.cancel() }
+    for task in tasks { _ = try? await task.value }
+  }
+}
