@@ -40,6 +40,26 @@ public struct Event: Sendable, Hashable {
   public var signal: String?
   /// When the lease ended, in ms.
   public var expired: Int64?
+  /// What it was read from.
+  var wire = WireText()
+
+  /// The event as a whole line of JSON.
+  ///
+  /// - Parameter source: what stands before its members, as `"source":"live",`.
+  public func line(_ source: [UInt8] = []) -> [UInt8] {
+    guard let text = wire.text else {
+      var members = JSONText()
+      addMembers(to: &members)
+      return [0x7B] + source + members.line.dropFirst()
+    }
+    var line: [UInt8] = []
+    line.reserveCapacity(text.count + source.count + 1)
+    line.append(0x7B)
+    line += source
+    line += text.dropFirst()
+    line.append(0x0A)
+    return line
+  }
 
   /// The members that every event has, and those that are known.
   public func addMembers(to text: inout JSONText) {
@@ -54,4 +74,14 @@ public struct Event: Sendable, Hashable {
     text.member("signal", signal)
     text.member("expired", expired)
   }
+}
+
+/// The very bytes of an event, where they are just what we would write for it: so nobody has to write
+/// them again. Two events are the same whatever they were read from.
+struct WireText: Sendable, Hashable {
+  var text: [UInt8]?
+
+  static func == (one: WireText, other: WireText) -> Bool { true }
+
+  func hash(into hasher: inout Hasher) {}
 }

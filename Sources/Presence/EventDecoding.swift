@@ -33,8 +33,12 @@ struct WireInstance: Decodable {
     return instance
   }
 
-  static func decode(_ record: some Sequence<UInt8>) -> Instance? {
-    try? JSONDecoder().decode(WireInstance.self, from: Data(record)).instance
+  static func decode(_ record: some Collection<UInt8>) -> Instance? {
+    guard record.first == UInt8(ascii: "{") else { return nil }
+    let wire =
+      EventScanner.scanRecord(record)
+      ?? (try? JSONDecoder().decode(WireInstance.self, from: Data(record)))
+    return wire?.instance
   }
 }
 
@@ -51,10 +55,16 @@ extension Event {
   /// Reads an event as it stands on the wire; nil where the bytes are none, which includes a
   /// version or a type that is not known.
   public init?(decoding bytes: [UInt8]) {
-    guard bytes.count <= Self.sizeLimit, bytes.first == UInt8(ascii: "{"),
-      let (wire, instance) = EventScanner.scan(bytes) ?? Self.decode(bytes)
-    else { return nil }
-    self.init(wire, instance)
+    guard bytes.count <= Self.sizeLimit, bytes.first == UInt8(ascii: "{") else { return nil }
+    if let (wire, instance) = EventScanner.scan(bytes) {
+      self.init(wire, instance)
+      // What the scanner reads stands as we write it; beyond ASCII, some of it may have to be escaped.
+      if bytes.allSatisfy({ $0 < 0x7F }) { self.wire.text = bytes }
+    } else if let (wire, instance) = Self.decode(bytes) {
+      self.init(wire, instance)
+    } else {
+      return nil
+    }
   }
 
   /// Reads whatever JSON says the same.

@@ -13,6 +13,14 @@ struct EventScanner {
     return scanner.event()
   }
 
+  /// The same for an instance's record.
+  static func scanRecord(_ record: some Sequence<UInt8>) -> WireInstance? {
+    // In an event, a comma stands before its first member.
+    var scanner = EventScanner(bytes: [UInt8(ascii: ",")] + record.dropFirst())
+    guard let instance = scanner.instance() else { return nil }
+    return scanner.take(Name.end) && scanner.place == scanner.bytes.count ? instance : nil
+  }
+
   private init(bytes: [UInt8]) { self.bytes = bytes }
 
   private mutating func event() -> (WireEvent, WireInstance)? {

@@ -45,17 +45,28 @@ public struct History: Sendable {
     from start: Position? = nil, through end: Position? = nil, on connection: RedisConnection,
     _ body: ([HistoryEntry]) async throws -> Void
   ) async throws {
-    var lower = start?.entryID ?? "-"
     let upper = end?.entryID ?? "+"
-    while true {
-      let reply = try await connection.send(
-        RedisCommand("XRANGE", keys.events, lower, upper, "COUNT", "\(Self.pageSize)"))
-      try await body(reply.elements.compactMap(HistoryEntry.init))
-      guard reply.elements.count == Self.pageSize,
-        let last = reply.elements.last?.elements.first?.string, let next = Self.after(last)
-      else { return }
-      lower = next
+    var page = try await read(start?.entryID ?? "-", upper, on: connection)
+    while let next = page.next {
+      // The server looks for the next page while this one is worked on.
+      async let following = read(next, upper, on: connection)
+      try await body(page.entries)
+      page = try await following
     }
+    try await body(page.entries)
+  }
+
+  /// - Returns: a page, and where the next one begins; nil where it was the last.
+  private func read(
+    _ lower: String, _ upper: String, on connection: RedisConnection
+  ) async throws -> (entries: [HistoryEntry], next: String?) {
+    let reply = try await connection.send(
+      RedisCommand("XRANGE", keys.events, lower, upper, "COUNT", "\(Self.pageSize)"))
+    let last = reply.elements.last?.elements.first?.string
+    let isFull = reply.elements.count == Self.pageSize
+    return (
+      reply.elements.compactMap(HistoryEntry.init), isFull ? last.flatMap(Self.after) : nil
+    )
   }
 
   /// Hands over the entries from the newest to the oldest, page by page, until `body` wants no more.

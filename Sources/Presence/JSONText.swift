@@ -57,6 +57,9 @@ public struct JSONText: Sendable {
   /// on a terminal too.
   private mutating func string(_ value: String) {
     bytes.append(0x22)
+    defer { bytes.append(0x22) }
+    // Nearly all are plain.
+    guard !value.isPlainASCII(but: "\"", "\\") else { return bytes.append(contentsOf: value.utf8) }
     for scalar in value.unicodeScalars {
       switch scalar {
       case "\"", "\\":
@@ -67,7 +70,6 @@ public struct JSONText: Sendable {
       default: bytes += String(scalar).utf8
       }
     }
-    bytes.append(0x22)
   }
 
   private static func escape(_ scalar: Unicode.Scalar) -> String {
@@ -75,6 +77,15 @@ public struct JSONText: Sendable {
       let hex = String(unit, radix: 16)
       return "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
     }.joined()
+  }
+}
+
+extension String {
+  /// Whether it is printable ASCII throughout, without certain characters.
+  public func isPlainASCII(but excluded: Unicode.Scalar...) -> Bool {
+    utf8.allSatisfy { byte in
+      (0x20...0x7E).contains(byte) && !excluded.contains { $0.value == UInt32(byte) }
+    }
   }
 }
 

@@ -7,7 +7,8 @@ public enum WatchOutput: Sendable, Hashable {
     case replay
   }
 
-  case event(Event, Source)
+  /// Not stored in place, since an event is large and handed on often.
+  indirect case event(Event, Source)
   /// Who was there when the watch began.
   case snapshot(InstanceStatus)
   /// All of the bus, where that was asked for; what follows changes it.

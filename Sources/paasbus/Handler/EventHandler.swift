@@ -48,7 +48,7 @@ struct EventHandler: Sendable {
     }
     // An event is smaller than what a pipe holds, so this waits for nobody; and who does not read
     // it makes no trouble.
-    try? StandardStreams.write(WatchRendering.event(event), to: ends[1])
+    try? StandardStreams.write(event.line(), to: ends[1])
     close(ends[1])
     let (status, inTime) = await helper.end(within: limit, grace: Self.grace)
     guard inTime else { return "took longer than \(Span(milliseconds: limit.milliseconds))" }

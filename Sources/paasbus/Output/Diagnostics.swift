@@ -34,7 +34,9 @@ struct Diagnostics: Sendable {
 enum Visible {
   /// Control, escape and bidirectional characters as visible escapes.
   static func text(_ untrusted: String) -> String {
-    guard untrusted.unicodeScalars.contains(where: \.isUnsafeInText) else { return untrusted }
+    guard !untrusted.isPlainASCII(),
+      untrusted.unicodeScalars.contains(where: \.isUnsafeInText)
+    else { return untrusted }
     var safe = ""
     for scalar in untrusted.unicodeScalars {
       switch scalar {

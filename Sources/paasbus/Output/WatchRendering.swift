@@ -36,7 +36,11 @@ struct WatchRendering: Sendable {
 
   /// Whole lines with their ends; those of one batch are aligned with each other.
   mutating func lines(_ batch: [WatchOutput]) -> [UInt8] {
-    if isJSON { return batch.flatMap { Self.json($0).line } }
+    if isJSON {
+      var lines: [UInt8] = []
+      for output in batch { lines += Self.json(output) }
+      return lines
+    }
     if layout.columns != nil {
       for case let instance? in batch.map(\.instance) { makeRoom(for: instance) }
     }
@@ -51,19 +55,11 @@ struct WatchRendering: Sendable {
 
   // MARK: JSON
 
-  /// An event alone, in a line.
-  static func event(_ event: Event) -> [UInt8] {
-    var text = JSONText()
-    event.addMembers(to: &text)
-    return text.line
-  }
-
-  private static func json(_ output: WatchOutput) -> JSONText {
+  private static func json(_ output: WatchOutput) -> [UInt8] {
     var text = JSONText()
     switch output {
     case .event(let event, let source):
-      text.member("source", source.rawValue)
-      event.addMembers(to: &text)
+      return event.line(source == .live ? Self.live : Self.replay)
     case .snapshot(let status):
       text.member("source", "snapshot")
       status.addMembers(to: &text)
@@ -87,10 +83,13 @@ struct WatchRendering: Sendable {
     case .retracted(let seq):
       remark("retracted", &text)
       text.member("seq", seq)
-    case .whole: break
+    case .whole: return []
     }
-    return text
+    return text.line
   }
+
+  private static let live = Array(#""source":"live","#.utf8)
+  private static let replay = Array(#""source":"replay","#.utf8)
 
   private static func remark(_ type: String, _ text: inout JSONText) {
     text.member("source", "watch")
