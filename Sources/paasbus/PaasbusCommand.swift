@@ -13,11 +13,12 @@ struct PaasbusCommand: AsyncParsableCommand {
     commandName: "paasbus",
     abstract: "Tells who of an app's instances joins and leaves, over any Redis.",
     discussion: """
-      In one terminal:   paasbus watch
-      In another:        paasbus announce --name web.1
+      Examples, in two terminals:
+        paasbus watch
+        paasbus announce --name web.1
 
-      Redis is found by --url, PAASBUS_URL, or the variable of your provider (REDISTOGO_URL, \
-      REDISCLOUD_URL, REDIS_URL, …). Without any, a private local bus is used.
+      Redis is found by --url, PAASBUS_URL, or the variable of your provider, as REDISTOGO_URL, \
+      REDISCLOUD_URL or REDIS_URL. Without any, a private local bus is used.
       """,
     version: Version.text,
     subcommands: [
@@ -50,6 +51,7 @@ enum Program {
         try StandardStreams.write(Array(FirstSteps.text.utf8))
         return ExitStatus.done.rawValue
       }
+      try checkCommand(arguments)
       let command = try PaasbusCommand.parseAsRoot(arguments)
       if var command = command as? any MainThreadCommand { return try command.runOnMainThread() }
       if let command = command as? any LastingCommand {
@@ -114,26 +116,49 @@ enum Program {
       }
     } else if !(error is ExitCode) {
       let message = oneLine(PaasbusCommand.message(for: error))
-      let suggestion = suggestion(for: message).map { ". Did you mean '\($0)'?" } ?? ""
-      Diagnostics.error("\(message)\(suggestion): see \(help(for: error))")
+      Diagnostics.error("\(message)\(hint(for: message)): see \(help(for: error))")
     }
     return code.rawValue
   }
 
-  /// A message without its full stop, a list in it behind commas.
+  // MARK: What was meant
+
+  /// - Throws: ``Failure`` for a first word that is no command, before its options are taken for ours.
+  private static func checkCommand(_ arguments: [String]) throws {
+    let words = arguments.first == "help" ? arguments.dropFirst() : arguments[...]
+    guard let word = words.first, !word.hasPrefix("-") else { return }
+    let names = names(of: PaasbusCommand.self)
+    if word == "announce", let next = words.dropFirst().first, !next.hasPrefix("-") {
+      throw Failure(
+        .usage, "announce takes no word like '\(next)'",
+        remedy: "put '--' before a command that it is to run")
+    }
+    guard !names.contains(word), word != "help" else { return }
+    let suggestion = Suggestion.nearest(to: word, among: names)
+    throw Failure(
+      .usage, "there is no command '\(word)'",
+      remedy: suggestion.map { "did you mean '\($0)'?" } ?? "see 'paasbus --help'")
+  }
+
+  private static func names(of command: any ParsableCommand.Type) -> [String] {
+    command.configuration.subcommands.map { $0.configuration }.compactMap(\.commandName)
+  }
+
+  /// A message in one line without its full stop, a list in it behind commas.
   private static func oneLine(_ message: String) -> String {
     let text = message.replacing(":\n  - ", with: ": ").replacing("\n  - ", with: ", ")
+      .split(whereSeparator: \.isNewline).joined(separator: "; ")
     return text.hasSuffix(".") ? String(text.dropLast()) : text
   }
 
-  /// The command that was meant by one that there is not.
-  private static func suggestion(for message: String) -> String? {
-    let start = "Unexpected argument '"
-    guard message.hasPrefix(start) else { return nil }
-    let word = String(message.dropFirst(start.count).prefix { $0 != "'" })
-    let commands = PaasbusCommand.configuration.subcommands + LocalCommand.configuration.subcommands
-    let configurations = commands.map { $0.configuration }.filter(\.shouldDisplay)
-    return Suggestion.nearest(to: word, among: configurations.compactMap(\.commandName))
+  /// What more there is to say of what the parser complains about.
+  private static func hint(for message: String) -> String {
+    if message.contains("<duration>") { return " (write it as 500ms, 15s, 2m, 1h or 3d)" }
+    let unexpected = "Unexpected argument '"
+    guard message.hasPrefix(unexpected) else { return "" }
+    let word = String(message.dropFirst(unexpected.count).prefix { $0 != "'" })
+    let suggestion = Suggestion.nearest(to: word, among: names(of: LocalCommand.self))
+    return suggestion.map { ". Did you mean '\($0)'?" } ?? ""
   }
 
   /// The help of the command that was meant, in quotes, as the parser names it.

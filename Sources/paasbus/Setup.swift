@@ -26,17 +26,19 @@ struct Setup {
   let bootID: String
   let diagnostics: Diagnostics
 
-  init(_ connection: ConnectionOptions) {
-    self.init(connection.server, timeout: connection.timeout.duration)
+  init(_ connection: ConnectionOptions, processID: Int32 = Self.processID) {
+    self.init(
+      connection.server, timeout: connection.timeout.duration, processID: processID)
   }
 
-  init(_ options: ServerOptions, timeout: Duration) {
+  /// - Parameter processID: of the process that an instance is named after.
+  init(_ options: ServerOptions, timeout: Duration, processID: Int32 = Self.processID) {
     self.options = options
     self.timeout = timeout
     environment = ProcessInfo.processInfo.environment
     bootID = InstanceID.make()
     identity = PlatformIdentity.detect(
-      environment: environment, bootID: bootID, hostName: Self.hostName, processID: Self.processID)
+      environment: environment, bootID: bootID, hostName: Self.hostName, processID: processID)
     diagnostics = options.diagnostics
   }
 

@@ -27,7 +27,7 @@ struct CompletionTests {
   private static let cases = [
     ("paasbus wat", "watch"), ("paasbus watch --exec-t", "--exec-timeout"),
     ("paasbus watch --color al", "always"), ("paasbus list --state ove", "overdue"),
-    ("paasbus local star", "start"),
+    ("paasbus local star", "start"), ("paasbus watch --only forg", "forgotten"),
   ]
 
   @Test("fish", arguments: cases)

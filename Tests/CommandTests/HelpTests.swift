@@ -31,6 +31,11 @@ struct HelpTests {
         let process = try ManagedProcess(
           "timeout", ["1", "sh", "-c", script], environment: environment)
         let status = try await process.exitStatus()
+        if command.hasPrefix("local") {
+          let stop = try ManagedProcess(
+            Paasbus.path, ["local", "stop"], environment: environment)
+          _ = try await stop.exitStatus()
+        }
         // No terminal is not the example's fault.
         let isTop = process.errorOutput.contains("top needs a terminal")
         #expect(status != 64 || isTop, "\(example): \(process.errorOutput)")
@@ -57,13 +62,28 @@ struct HelpTests {
     arguments: [
       ("wacht", "watch"), ("anounce", "announce"), ("his", "history"), ("lst", "list"),
       ("local stat", "status"), ("watch --jsn", "--json"), ("xyzzy", nil), ("list extra", nil),
+      ("anounce --name x", "announce"), ("help wacht", "watch"),
     ])
   func suggestions(words: String, meant: String?) async throws {
     let process = try Paasbus.start(words.split(separator: " ").map(String.init))
     #expect(try await process.exitStatus() == 64)
     #expect(process.errorLines.count == 1)
-    let suggestion = meant.map { "Did you mean '\($0)'?" } ?? "Did you mean"
-    #expect(process.errorOutput.contains(suggestion) == (meant != nil), "\(process.errorOutput)")
+    let suggestion = meant.map { "did you mean '\($0)'?" } ?? "did you mean"
+    #expect(
+      process.errorOutput.lowercased().contains(suggestion) == (meant != nil),
+      "\(process.errorOutput)")
+  }
+
+  @Test(
+    "what often goes wrong gets a hint",
+    arguments: [
+      ("announce ls -l", "put '--' before a command"),
+      ("wait --timeout 1m30s", "write it as 500ms, 15s, 2m, 1h or 3d"),
+    ])
+  func hints(words: String, hint: String) async throws {
+    let process = try Paasbus.start(words.split(separator: " ").map(String.init))
+    #expect(try await process.exitStatus() == 64)
+    #expect(process.errorLines.count == 1 && process.errorOutput.contains(hint))
   }
 
   @Test("an unknown value is told with those that there are")

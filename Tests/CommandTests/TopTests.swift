@@ -30,6 +30,9 @@ struct TopTests {
         ]
         try await terminal.expect("default: 2 up · connected")
         try await terminal.expect("= up ")
+        // Longer than the lease: it is renewed, and so it stays up.
+        try await pass(.seconds(3))
+        try await terminal.expect("both are up") { $0.ranges(of: "= up ").count == 2 }
         fleet[0].signal(SIGKILL)
         try await terminal.expect("! lost ")
         fleet[1].signal(SIGTERM)

@@ -21,6 +21,7 @@ struct WaitTests {
       #expect(atLeast.isRunning && exactly.isRunning && gone.isRunning)
       let last = try await Paasbus.announce("--release", "v2", on: server)
       #expect(try await atLeast.exitStatus() == 0)
+      #expect(atLeast.objects.first?["met"] == .bool(true))
       #expect(atLeast.objects.first?["up"] == .number(2))
       #expect(atLeast.objects.first?["others"] == .number(2))
       #expect(exactly.isRunning && gone.isRunning)
@@ -58,10 +59,13 @@ struct WaitTests {
     try await RedisServer.with { server in
       let announce = try await Paasbus.announce("--release", "v1", on: server)
       let wait = try Paasbus.start(
-        "wait", "--count", "3", "--release", "v1", "--timeout", "300ms", "-q", on: server)
+        "wait", "--count", "3", "--release", "v1", "--timeout", "300ms", "-q", "--json",
+        on: server)
       #expect(try await wait.exitStatus() == 124)
       #expect(wait.errorLines.count == 1, "\(wait.errorOutput)")
       #expect(wait.errorOutput.contains("not within 300ms: 1 of 3 v1 up: see 'paasbus list'"))
+      #expect(wait.objects.first?["met"] == .bool(false))
+      #expect(wait.objects.first?["up"] == .number(1))
       let unreachable = try Paasbus.start(
         "wait", "--timeout", "10s", environment: ["PAASBUS_URL": "redis://127.0.0.1:1"])
       #expect(try await unreachable.exitStatus() == 69)
@@ -80,6 +84,19 @@ struct WaitTests {
       try await eventually("it is said") { gone.errorOutput.contains("trying again") }
       try await server.start()
       #expect(try await gone.exitStatus() == 0, "\(gone.errorOutput)")
+    }
+  }
+
+  @Test("a time-out while Redis is away says so")
+  func timeoutInOutage() async throws {
+    try await RedisServer.with { server in
+      let announce = try await Paasbus.announce(on: server)
+      let wait = try Paasbus.start("wait", "--count", "2", "--timeout", "2s", on: server)
+      try await Bus(on: server).awaitWatchers(1)
+      server.kill()
+      #expect(try await wait.exitStatus() == 124)
+      #expect(wait.errorLines.last?.contains("1 of 2 up when Redis was last there") == true)
+      announce.signal(SIGKILL)
     }
   }
 

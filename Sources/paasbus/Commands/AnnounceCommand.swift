@@ -35,16 +35,18 @@ struct AnnounceCommand: MainThreadCommand {
   @Option(help: ArgumentHelp("Something else to tell; repeatable.", valueName: "key=value"))
   var meta: [String] = []
 
-  @Option(help: "How long it counts as present without a heartbeat (2s to 5m).")
+  @Option(
+    help: ArgumentHelp(
+      "How long it counts as present without a heartbeat (2s to 5m).", valueName: "duration"))
   var lease = DurationArgument(.seconds(15))
 
-  @Option(help: "How many events the bus keeps (1,000 unless told).")
+  @Option(help: "About how many events the bus keeps (1,000 unless told).")
   var history: Int?
 
   @Flag(help: "Also publish the bare words start and stop.")
   var plain = false
 
-  @Option(help: "How long to try to deliver the stop.")
+  @Option(help: ArgumentHelp("How long to try to deliver the stop.", valueName: "duration"))
   var stopTimeout = DurationArgument(.seconds(3))
 
   @Option(help: "Announce this running process instead of ours; ends when it does.")
@@ -96,7 +98,7 @@ struct AnnounceCommand: MainThreadCommand {
   }
 
   func runOnMainThread() throws -> Int32 {
-    let setup = Setup(connection)
+    let setup = Setup(connection, processID: pid ?? Setup.processID)
     let instance = try instance(setup)
     var options = Announcer.Options()
     options.channel = setup.channel

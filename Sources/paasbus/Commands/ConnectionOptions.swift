@@ -54,7 +54,8 @@ struct ConnectionOptions: ParsableArguments {
 
   @OptionGroup(title: "Connection") var server: ServerOptions
 
-  @Option(help: "How long a connection and an answer may take.")
+  @Option(
+    help: ArgumentHelp("How long a connection and an answer may take.", valueName: "duration"))
   var timeout = DurationArgument(ConnectionOptions.usualTimeout)
 
   func validate() throws {

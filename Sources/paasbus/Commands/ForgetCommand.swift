@@ -106,7 +106,8 @@ struct ForgetCommand: AsyncParsableCommand {
       throw Failure(.usage, "forget asks first, and there is no terminal", remedy: "give --yes")
     }
     StandardStreams.writeError("\(question) [y/N] ")
-    let answer = readLine()?.lowercased() ?? ""
+    let answer = readLine()?.lowercased()
+    if answer == nil { StandardStreams.writeError("\n") }
     guard ["y", "yes"].contains(answer) else {
       throw Failure(.failed, "nothing was removed", remedy: "answer y to remove it")
     }

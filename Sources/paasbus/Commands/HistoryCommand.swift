@@ -18,7 +18,9 @@ struct HistoryCommand: AsyncParsableCommand {
   @Flag(help: "One JSON object a line.")
   var json = false
 
-  @Option(help: "Only what happened within this time; or 'all'.")
+  @Option(
+    help: ArgumentHelp(
+      "Only what happened within this time (30m, 12h, 3d), or 'all'.", valueName: "duration"))
   var since = SinceArgument.all
 
   @Option(

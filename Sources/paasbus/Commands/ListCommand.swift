@@ -35,7 +35,8 @@ struct ListCommand: AsyncParsableCommand {
       let typography = Typography.of(
         descriptor: 1, color: connection.server.color, environment: setup.environment)
       let table = InstanceTable(
-        instances: instances, now: snapshot?.now ?? 0, typography: typography)
+        instances: instances, now: snapshot?.now ?? 0, typography: typography,
+        isFiltered: name != nil || state != nil)
       try StandardStreams.write(Array(table.text.utf8))
     }
   }

@@ -38,7 +38,7 @@ struct LocalCommand: ParsableCommand {
           paasbus local start --idle 8h
         """)
 
-    @Option(help: "How long after its last client it ends.")
+    @Option(help: ArgumentHelp("How long after its last client it ends.", valueName: "duration"))
     var idle = DurationArgument(LocalBus.defaultIdle)
 
     @OptionGroup var output: OutputOptions

@@ -24,6 +24,11 @@ struct TopCommand: LastingCommand {
       throw Failure(.usage, "top needs a terminal", remedy: "use 'paasbus list' or 'paasbus watch'")
     }
     let setup = Setup(connection)
+    guard setup.environment["TERM", default: "dumb"] != "dumb" else {
+      throw Failure(
+        .usage, "this terminal cannot be drawn on (TERM)",
+        remedy: "set TERM to what it is, or use 'paasbus list'")
+    }
     let connector = try await setup.connector()
     let app = try await setup.readableApp(by: connector)
     let typography = Typography.of(

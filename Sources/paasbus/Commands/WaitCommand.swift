@@ -9,8 +9,9 @@ struct WaitCommand: LastingCommand {
     commandName: "wait",
     abstract: "Wait until so many instances are up, or none is any more.",
     discussion: """
-      For deploy scripts: exits 0 as soon as it is so, 124 at the time-out. With --release, only \
-      instances of that release count; with --exactly, nobody of another one may be left either.
+      For deploy scripts: exits 0 as soon as it is so, 124 at the time-out, and 69 where Redis is \
+      not there to begin with. With --release, only instances of that release count; with --exactly, \
+      nobody of another one may be left either.
 
       Examples:
         paasbus wait --count 3 --release v43 --exactly --timeout 5m
@@ -33,7 +34,7 @@ struct WaitCommand: LastingCommand {
   @Flag(help: "Not more than that many, and none of another release.")
   var exactly = false
 
-  @Option(help: "How long to wait at the most.")
+  @Option(help: ArgumentHelp("How long to wait at the most: 90s, 5m, 1h.", valueName: "duration"))
   var timeout: DurationArgument
 
   @Flag(help: "Print how it ended as a JSON object.")
@@ -58,10 +59,15 @@ struct WaitCommand: LastingCommand {
       release: release, name: name)
     let setup = Setup(server, timeout: ConnectionOptions.usualTimeout)
     let waiting = Waiting(goal, limit: timeout.duration, setup)
-    try await CurrentDrawing.with(waiting.statusLine) {
-      try await waiting.run(until: signals)
+    do {
+      try await CurrentDrawing.with(waiting.statusLine) {
+        try await waiting.run(until: signals)
+      }
+    } catch let failure as Failure where failure.status == .timedOut {
+      if json { try StandardStreams.write(waiting.result(isMet: false)) }
+      throw failure
     }
-    if json { try StandardStreams.write(waiting.result) }
+    if json { try StandardStreams.write(waiting.result(isMet: true)) }
     if StandardStreams.isTerminal(2) { setup.diagnostics.note(waiting.summary) }
   }
 }
@@ -72,6 +78,7 @@ private final class Waiting: Sendable {
   private struct State {
     var roster = Roster()
     var progress = WaitGoal.Progress()
+    var isAway = false
   }
 
   private let goal: WaitGoal
@@ -119,10 +126,14 @@ private final class Waiting: Sendable {
 
   private func expire() async throws {
     try await Task.sleep(for: limit)
+    let what = "not within \(Span(milliseconds: limit.milliseconds).exact): \(goal.text(progress))"
+    guard !state.withLock(\.isAway) else {
+      throw Failure(
+        .timedOut, "\(what) when Redis was last there",
+        remedy: "see 'paasbus doctor', or wait longer with --timeout")
+    }
     throw Failure(
-      .timedOut,
-      "not within \(Span(milliseconds: limit.milliseconds)): \(goal.text(progress))",
-      remedy: "see 'paasbus list', or wait longer with --timeout")
+      .timedOut, what, remedy: "see 'paasbus list', or wait longer with --timeout")
   }
 
   private func watch() async throws {
@@ -136,6 +147,8 @@ private final class Waiting: Sendable {
     options.confirmsEvents = true
     options.tellsWholes = true
     let watcher = Watcher(app: app, connector: connector, options: options) { [setup] notice in
+      if case .connectionLost = notice { self.state.withLock { $0.isAway = true } }
+      if case .connectionBack = notice { self.state.withLock { $0.isAway = false } }
       switch notice {
       case .connectionLost(let error): setup.diagnostics.note("\(error.problem); trying again")
       case .connectionBack: setup.diagnostics.note("connected to Redis again")
@@ -168,7 +181,7 @@ private final class Waiting: Sendable {
   private func show() {
     let text =
       "\(goal.text(progress)), \(Span(milliseconds: waited.milliseconds)) of "
-      + "\(Span(milliseconds: limit.milliseconds))"
+      + "\(Span(milliseconds: limit.milliseconds).exact)"
     try? statusLine?.show { columns in text.cut(to: columns) }
   }
 
@@ -176,9 +189,10 @@ private final class Waiting: Sendable {
     "\(goal.text(progress)) after \(Span(milliseconds: waited.milliseconds))"
   }
 
-  var result: [UInt8] {
+  func result(isMet: Bool) -> [UInt8] {
     let progress = progress
     var text = JSONText()
+    text.member("met", isMet)
     text.member("up", Int64(progress.up))
     text.member("stopping", Int64(progress.leaving))
     text.member("others", Int64(progress.others))

@@ -13,14 +13,16 @@ struct WatchCommand: LastingCommand {
 
       Examples:
         paasbus watch --since 1h --only lost,stop
-        paasbus watch --only lost --exec 'echo "$PAASBUS_EVENT_NAME is lost" >> alarms.log'
+        paasbus watch --only lost --exec 'echo "$PAASBUS_EVENT_NAME" >> lost.log'
       """
   )
 
   @Flag(help: "One JSON object a line.")
   var json = false
 
-  @Option(help: "First show the history of this long, or 'all'.")
+  @Option(
+    help: ArgumentHelp(
+      "First show the history of this long (30m, 12h, 3d), or 'all'.", valueName: "duration"))
   var since: SinceArgument?
 
   @Flag(help: "Do not show who is there already.")
@@ -37,7 +39,8 @@ struct WatchCommand: LastingCommand {
     completion: .shellCommand("compgen -c"))
   var exec: String?
 
-  @Option(help: "How long that command may take for one event.")
+  @Option(
+    help: ArgumentHelp("How long that command may take for one event.", valueName: "duration"))
   var execTimeout = DurationArgument(.seconds(30))
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
@@ -143,6 +146,7 @@ struct SinceArgument: ExpressibleByArgument {
 /// Types of events with commas between them.
 struct TypesArgument: ExpressibleByArgument {
   static var allValueStrings: [String] { EventType.allCases.map(\.rawValue) }
+  static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
 
   var types: Set<EventType>
 

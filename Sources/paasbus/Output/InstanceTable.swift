@@ -6,10 +6,14 @@ struct InstanceTable {
     "NAME", "STATE", "UP", "RELEASE", "PLATFORM", "REGION", "HOST", "PID", "BEAT", "ID",
   ]
 
+  private static let leastName = 8
+
   var instances: [InstanceStatus]
   /// The server's time, in ms.
   var now: Int64
   var typography: Typography
+  /// Whether there may be others than these.
+  var isFiltered = false
 
   static func jsonLine(_ status: InstanceStatus) -> [UInt8] {
     var text = JSONText()
@@ -19,28 +23,33 @@ struct InstanceTable {
   }
 
   var text: String {
-    guard !instances.isEmpty else { return "nobody is here\n" }
+    guard !instances.isEmpty else {
+      return isFiltered ? "nobody here is like that\n" : "nobody is here\n"
+    }
     let rows = [Self.header] + instances.map(row)
-    let widths = Self.header.indices.map { column in
+    var widths = Self.header.indices.map { column in
       rows.map { $0[column].displayWidth }.max() ?? 0
     }
-    let shown = shownColumns(widths)
+    let shown = shownColumns(&widths)
     let lines = rows.map { row in
-      let line = shown.map { row[$0].padded(to: widths[$0]) }.joined(separator: "  ")
-      return cut(line.trimmingEnd())
+      let cells = shown.map { row[$0].fitted(to: widths[$0], isUnicode: typography.isUnicode) }
+      return cut(cells.joined(separator: "  ").trimmingEnd())
     }
     return (lines + [totals]).joined(separator: "\n") + "\n"
   }
 
   /// All columns, or on a terminal where they do not fit, those without which the others say little.
-  private func shownColumns(_ widths: [Int]) -> [Int] {
-    guard let columns = typography.columns else { return Array(widths.indices) }
+  /// Names are cut last, but before the states and the IDs go.
+  private func shownColumns(_ widths: inout [Int]) -> [Int] {
     var shown = Array(widths.indices)
-    for title in ["HOST", "PID", "REGION", "PLATFORM", "BEAT", "RELEASE"] {
-      let width = shown.reduce(0) { $0 + widths[$1] + 2 } - 2
-      guard width > columns else { break }
+    guard let columns = typography.columns else { return shown }
+    func surplus() -> Int { shown.reduce(0) { $0 + widths[$1] + 2 } - 2 - columns }
+    widths[0] = min(widths[0], max(Self.leastName, columns / 3))
+    for title in ["HOST", "PID", "REGION", "PLATFORM", "BEAT", "RELEASE", "UP"] where surplus() > 0
+    {
       shown.removeAll { Self.header[$0] == title }
     }
+    if surplus() > 0 { widths[0] = max(Self.leastName, widths[0] - surplus()) }
     return shown
   }
 

@@ -2,7 +2,7 @@ import Presence
 
 /// A plot of how many instances were up, and below it a lane for each, over the same time.
 struct LifeChart {
-  private static let leastPlot = 20
+  private static let leastPlot = 5
   private static let mostRows = 8
   private static let mostLabel = 24
 
@@ -24,8 +24,9 @@ struct LifeChart {
       earliest > 0 ? earliest : lives.beginning ?? self.lives.first?.instance.started ?? now
     window = min(start, now - 1000)..<now
     let widest = self.lives.map { Self.label($0.instance).displayWidth }.max() ?? 0
-    labelWidth = min(max(widest, 6), Self.mostLabel)
-    width = max(Self.leastPlot, (typography.columns ?? 80) - labelWidth - 3)
+    let columns = typography.columns ?? 80
+    labelWidth = min(max(widest, 6), Self.mostLabel, max(6, columns / 3))
+    width = max(Self.leastPlot, columns - labelWidth - 3)
   }
 
   private static func label(_ instance: Instance) -> String {
@@ -79,22 +80,31 @@ struct LifeChart {
 
   private var axis: [String] {
     let line = String(repeating: typography.isUnicode ? "─" : "-", count: width)
-    let times = [window.lowerBound, (window.lowerBound + window.upperBound) / 2, window.upperBound]
-      .map(time)
-    let room = max(1, width - times.reduce(0) { $0 + $1.count })
-    let gap = String(repeating: " ", count: room / 2)
-    let otherGap = String(repeating: " ", count: room - room / 2)
     let indent = String(repeating: " ", count: labelWidth + 2)
-    return [
-      front("0", typography.isUnicode ? "┼" : "+") + line,
-      indent + times[0] + gap + times[1] + otherGap + times[2],
-    ]
+    return [front("0", typography.isUnicode ? "┼" : "+") + line, indent + times]
+  }
+
+  /// When it begins and ends, and the middle, where there is room.
+  private var times: String {
+    let middle = (window.lowerBound + window.upperBound) / 2
+    let (first, half, last) = (time(window.lowerBound), time(middle), time(window.upperBound))
+    let room = width - first.count - last.count
+    guard room >= 2 else { return first }
+    guard room >= half.count + 4 else {
+      return first + String(repeating: " ", count: room) + last
+    }
+    let gap = (room - half.count) / 2
+    let otherGap = room - half.count - gap
+    return first + String(repeating: " ", count: gap) + half
+      + String(repeating: " ", count: otherGap) + last
   }
 
   private func time(_ moment: Int64) -> String {
     let time = LocalTime(milliseconds: moment)
+    let isVeryLong = window.upperBound - window.lowerBound > 300 * 24 * 3_600_000
     let isLong = window.upperBound - window.lowerBound > 24 * 3_600_000
     let isShort = window.upperBound - window.lowerBound < 10 * 60_000
+    if isVeryLong { return time.day }
     return isLong ? "\(time.day.dropFirst(5)) \(time.minute)" : isShort ? time.time : time.minute
   }
 

@@ -13,11 +13,11 @@ struct Lives {
     /// In the order of their time.
     var changes: [Change] = []
 
-    /// The state before the first change; nil where it had not begun, or is not known to have.
+    /// The state before the first change; nil where it had not begun, or nothing is known: who is back
+    /// was lost, or Redis had lost it.
     var stateBefore: InstanceStatus.State? {
       switch changes.first?.type {
-      case .start: nil
-      case .back: .lost
+      case .start, .back: nil
       case .stopping, .stop, .lost, .forgotten, nil: .up
       }
     }

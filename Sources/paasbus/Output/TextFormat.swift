@@ -58,6 +58,9 @@ struct Span: CustomStringConvertible {
 }
 
 extension Span {
+  /// As somebody would give it: to the millisecond where that matters.
+  var exact: String { milliseconds % 1000 == 0 ? description : "\(milliseconds)ms" }
+
   /// In its largest unit alone: `2h`, `40s`.
   var coarse: String {
     milliseconds < 1000 ? "0s" : description.split(separator: " ").first.map(String.init) ?? ""

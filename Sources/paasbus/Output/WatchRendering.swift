@@ -238,7 +238,12 @@ extension Event {
   /// Why it happened, in a few words.
   fileprivate var cause: String? {
     guard let reason else { return nil }
-    let parts = [Visible.text(reason), signal.map(Visible.text), exit.map { "exit \($0)" }]
+    // How a command ended says it all where it ended by itself.
+    let isToldByStatus = reason == "exit" && exit != nil || reason == "signal" && signal != nil
+    let parts = [
+      isToldByStatus ? nil : Visible.text(reason), signal.map(Visible.text),
+      exit.map { "exit \($0)" },
+    ]
     return parts.compactMap { $0 }.joined(separator: " ")
   }
 

@@ -3,9 +3,11 @@ import Presence
 /// What the status line of a watch tells.
 struct WatchStatus: Sendable {
   enum Connection: String, Sendable {
-    case connected
+    case connecting, connected
     case waiting = "waiting for the first instance"
     case lost = "connection lost, trying again"
+
+    var isTrouble: Bool { self == .lost }
   }
 
   /// How the command that is run for each event fares.
@@ -17,8 +19,9 @@ struct WatchStatus: Sendable {
 
   /// So many releases are told apart.
   private static let mostReleases = 4
+  private static let longestRelease = 16
 
-  var connection = Connection.connected
+  var connection = Connection.connecting
   var handling: Handling?
   private var roster: Roster
   /// The server's time in ms, and when it was that.
@@ -55,12 +58,16 @@ struct WatchStatus: Sendable {
   /// As much of it as fits.
   func summary(columns: Int, _ typography: Typography) -> String {
     let separator = typography.isUnicode ? " · " : " | "
-    let parts = [counts, rollOut(typography), handlingText, connection.rawValue, age]
+    // Before that, nothing is known.
+    guard connection != .connecting else { return connection.rawValue.cut(to: columns) }
+    let trouble = connection.isTrouble ? connection.rawValue : nil
+    let isFine = connection.isTrouble ? nil : connection.rawValue
+    // What is told first stays longest where there is little room.
+    let parts = [trouble, counts, rollOut(typography), handlingText, isFine, age]
     var text = ""
     for part in parts.compactMap(\.self) {
       let longer = text.isEmpty ? part : text + separator + part
-      guard text.isEmpty || longer.displayWidth <= columns else { break }
-      text = longer
+      if text.isEmpty || longer.displayWidth <= columns { text = longer }
     }
     return text.cut(to: columns, isUnicode: typography.isUnicode)
   }
@@ -86,7 +93,11 @@ struct WatchStatus: Sendable {
     }
     guard releases.count > 1 else { return nil }
     let texts = releases.sorted { ($0.value.first, $0.key) < ($1.value.first, $1.key) }
-      .suffix(Self.mostReleases).map { "\(Visible.text($0.key)) \($0.value.count)" }
+      .suffix(Self.mostReleases).map { release, known in
+        let name = Visible.text(release)
+        return
+          "\(name.cut(to: Self.longestRelease, isUnicode: typography.isUnicode)) \(known.count)"
+      }
     return texts.joined(separator: typography.isUnicode ? " → " : " -> ")
   }
 

@@ -23,8 +23,10 @@ final class StatusLine: Drawing {
     var mode: TerminalMode?
   }
 
-  /// Erases from the cursor to the end of the screen (ED, ECMA-48, 8.3.39).
-  private static let erase = "\r\u{1b}[J"
+  /// Erases the row of the cursor (EL, ECMA-48, 8.3.41) and, from the next one on, all below (ED,
+  /// 8.3.39), where the text may have been broken into rows. Not all at once: from the first row on,
+  /// tmux would keep for its history what is erased so.
+  private static let erase = "\r\u{1b}7\u{1b}[K\u{1b}[B\u{1b}[J\u{1b}8"
 
   private let descriptor: CInt
   private let state = Mutex(State())

@@ -46,6 +46,8 @@ struct TopModel: Sendable {
   private(set) var top = 0
   /// How many rows of the table are visible.
   var visibleRows = 1
+  /// The first line of the details that is visible.
+  private(set) var detailsTop = 0
 
   // MARK: News
 
@@ -60,8 +62,8 @@ struct TopModel: Sendable {
   mutating func take(_ leases: Leases) {
     self.leases = leases.clock
     roster.renew(leases.ends)
-    let hasForgotten = roster.forgetEnded(before: leases.clock.now - Self.remembrance)
-    if hasForgotten || order == .beat || order == .state { sorted = nil }
+    roster.forgetEnded(before: leases.clock.now - Self.remembrance)
+    sorted = nil
   }
 
   /// What was looked up of an instance; what has come meanwhile is newer.
@@ -141,11 +143,30 @@ struct TopModel: Sendable {
     switch mode {
     case .table: return pressInTable(key)
     case .typingFilter: typeFilter(key)
-    case .details:
-      if key == .character("q") { return .quit }
-      if key == .escape || key == .enter || key == .backspace { (mode, events) = (.table, []) }
+    case .details: return pressInDetails(key)
     }
     return nil
+  }
+
+  private mutating func pressInDetails(_ key: Key) -> Effect? {
+    switch key {
+    case .character("q"): return .quit
+    case .escape, .enter, .backspace: (mode, events, detailsTop) = (.table, [], 0)
+    case .up, .character("k"): detailsTop -= 1
+    case .down, .character("j"): detailsTop += 1
+    case .pageUp: detailsTop -= visibleRows
+    case .pageDown: detailsTop += visibleRows
+    case .home, .character("g"): detailsTop = 0
+    case .end, .character("G"): detailsTop = Int(Int32.max)
+    case .character, .interrupt, .suspend: break
+    }
+    return nil
+  }
+
+  /// The lines of the details that are visible.
+  mutating func visible(_ lines: [String], rows: Int) -> [String] {
+    detailsTop = max(0, min(detailsTop, lines.count - rows))
+    return Array(lines.dropFirst(detailsTop).prefix(rows))
   }
 
   private mutating func pressInTable(_ key: Key) -> Effect? {

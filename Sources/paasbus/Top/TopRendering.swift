@@ -18,7 +18,7 @@ struct TopRendering: Sendable {
   private static let tableHelp = [
     ("q", "quit"), ("enter", "details"), ("/", "filter"), ("n u b r s", "sort"), ("↑ ↓", "move"),
   ]
-  private static let detailsHelp = [("esc", "back"), ("q", "quit")]
+  private static let detailsHelp = [("esc", "back"), ("↑ ↓", "scroll"), ("q", "quit")]
 
   let typography: Typography
   let size: TerminalSize
@@ -32,7 +32,10 @@ struct TopRendering: Sendable {
     let summary = status.summary(columns: size.columns - name.displayWidth, typography)
     let title = typography.paint(name + summary, "1")
     if case .details(let id) = model.mode, let instance = model.roster.statuses[id] {
-      return [title, ""] + details(instance, model) + [help(Self.detailsHelp)]
+      let room = max(0, size.rows - 3)
+      let lines = model.visible(details(instance, model), rows: room)
+      let padding = Array(repeating: "", count: room - lines.count)
+      return [title, ""] + lines + padding + [help(Self.detailsHelp)]
     }
     let columns = columns(model)
     let table = model.visible().map { row($0, columns, model) }
@@ -115,16 +118,13 @@ struct TopRendering: Sendable {
       (members + meta).compactMap { name, value in
         value.map { "\(Visible.text(name).fitted(to: 10))  \(Visible.text($0))" }
       })
-    let room = max(0, size.rows - 3)
     var narrow = typography
     narrow.columns = size.columns - LineLayout.day
     var rendering = WatchRendering(
       isJSON: false, typography: narrow, tellsDays: .everywhere, now: 0)
     let events = rendering.lines(model.events.map { .event($0, .live) })
     let eventLines = String(decoding: events, as: UTF8.self).split(separator: "\n").map(String.init)
-      .suffix(max(0, room - lines.count - 1))
-    let shown = (lines + [""] + eventLines).prefix(room)
-    return shown + Array(repeating: "", count: max(0, room - shown.count))
+    return lines + [""] + eventLines
   }
 
   /// Lines side by side where there is room for two.
