@@ -13,6 +13,8 @@ struct WatchSession {
   private static let longestAnswer = Duration.seconds(5)
   /// Readings of the history, and comparisons, are at least this far apart.
   private static let historyInterval = Duration.milliseconds(100)
+  /// Comparisons are this far apart where so much comes that they must not wait.
+  private static let floodInterval = Duration.milliseconds(20)
   /// Where every event waits for its reading.
   private static let confirmationInterval = Duration.milliseconds(20)
   private static let lookInterval = Duration.seconds(1)
@@ -169,7 +171,7 @@ struct WatchSession {
       if batch.isEmpty { try checkSilence(since: now) }
       try await receive(batch, &current, show)
       if current.wantsComparison, pending == nil {
-        nextComparison = min(nextComparison, now + Self.historyInterval)
+        nextComparison = min(nextComparison, now + Self.floodInterval)
       }
     }
   }

@@ -146,19 +146,24 @@ final class RedisChannelHandler: ChannelInboundHandler {
 
   /// Takes what a subscribed connection sends by itself; false for the answer to a request.
   private func receivePush(_ elements: [RedisValue]) -> Bool {
-    switch (elements.first?.string, elements.count) {
-    case ("message", 3):
+    guard let kind = elements.first?.bytes else { return false }
+    switch elements.count {
+    case 3 where kind == Self.message:
       guard let channel = elements[1].bytes, let payload = elements[2].bytes else { return true }
       batch.append(.message(RedisMessage(channel: channel, payload: payload)))
-    case ("pmessage", 4):
+    case 4 where kind == Self.patternMessage:
       guard let channel = elements[2].bytes, let payload = elements[3].bytes else { return true }
       let pattern = elements[1].bytes
       batch.append(.message(RedisMessage(channel: channel, pattern: pattern, payload: payload)))
-    case ("pong", 2): batch.append(.pong)
+    case 2 where kind == Self.pong: batch.append(.pong)
     default: return false
     }
     return true
   }
+
+  private static let message = Array("message".utf8)
+  private static let patternMessage = Array("pmessage".utf8)
+  private static let pong = Array("pong".utf8)
 
   private func flushBatch(context: ChannelHandlerContext) {
     guard let mailbox, !batch.isEmpty else { return }

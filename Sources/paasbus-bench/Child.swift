@@ -8,7 +8,7 @@ final class Child {
     /// Of a processor, in seconds.
     var processor: Double
     /// The most memory that it had, in MB.
-    var peakMemory: Double
+    var peakMemory = 0.0
   }
 
   let id: pid_t
@@ -43,8 +43,16 @@ final class Child {
     while wait4(id, &status, 0, &usage) == -1, errno == EINTR { continue }
     func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
     return Usage(
-      time: .now - begun, processor: seconds(usage.ru_utime) + seconds(usage.ru_stime),
-      peakMemory: Double(usage.ru_maxrss) / 1024)
+      time: .now - begun, processor: seconds(usage.ru_utime) + seconds(usage.ru_stime))
+  }
+
+  /// The most memory that it has had, in MB; nil once it has ended. What `wait4` tells would be ours,
+  /// whose memory it shared at first.
+  var peakMemory: Double? {
+    let text = try? String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8)
+    let line = text?.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+    return line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Double($0) }
+      .map { $0 / 1024 }
   }
 
   /// Runs it to its end and counts the lines that it prints; ends it after `limit` of them.
@@ -62,7 +70,10 @@ final class Child {
     try await begin(child)
     var (count, first, last) = (0, ContinuousClock.now, ContinuousClock.now)
     var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    var (peak, reads) = (0.0, 0)
     while count < limit {
+      if reads < 64 || reads % 32 == 0, let now = child.peakMemory { peak = max(peak, now) }
+      reads += 1
       let got = read(ends[0], &buffer, buffer.count)
       guard got > 0 else { break }
       last = .now
@@ -71,8 +82,11 @@ final class Child {
         for index in 0..<got where bytes[index] == 0x0A { count += 1 }
       }
     }
+    if let now = child.peakMemory { peak = max(peak, now) }
     child.signal(SIGTERM)
     close(ends[0])
-    return (child.end(), first, last, count)
+    var usage = child.end()
+    usage.peakMemory = peak
+    return (usage, first, last, count)
   }
 }

@@ -75,7 +75,7 @@ struct ScreenTests {
 
   @Test("history as a chart, in ASCII")
   func plainChart() async throws {
-    try await expect("chart-ascii", "history --chart --since 90m", widths: [80], locale: "C")
+    try await expect("chart-ascii", "history --chart --since 89m", widths: [80], locale: "C")
   }
 
   @Test("top")

@@ -30,7 +30,11 @@ struct ListCommand: AsyncParsableCommand {
     let snapshot = try await snapshot(setup, connector)
     let instances = (snapshot?.instances ?? []).filter(isWanted)
     if json {
-      try StandardStreams.write(instances.flatMap(InstanceTable.jsonLine))
+      // In pieces, so that not all of it is in memory twice.
+      for start in stride(from: 0, to: instances.count, by: 1000) {
+        let piece = instances[start..<min(start + 1000, instances.count)]
+        try StandardStreams.write(piece.flatMap(InstanceTable.jsonLine))
+      }
     } else {
       let typography = Typography.of(
         descriptor: 1, color: connection.server.color, environment: setup.environment)

@@ -35,6 +35,14 @@ struct LocalTime {
     "\(Int(parts.tm_year) + 1900)-\(Self.two(parts.tm_mon + 1))-\(Self.two(parts.tm_mday))"
   }
 
+  /// Both, made once.
+  struct Texts: Sendable {
+    var day: String
+    var time: String
+  }
+
+  var texts: Texts { Texts(day: day, time: time) }
+
   /// `2026-11-24 14:03:07`
   var dayAndTime: String { "\(day) \(time)" }
 

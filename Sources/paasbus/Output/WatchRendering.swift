@@ -18,6 +18,7 @@ struct WatchRendering: Sendable {
   private var layout: LineLayout
   /// The day of the last news.
   private var day: String
+  private var lastTime: (second: Int64, texts: LocalTime.Texts)?
 
   /// - Parameter now: in ms since 1970; that its day is today has not to be said.
   init(isJSON: Bool, typography: Typography, tellsDays: Days, now: Int64) {
@@ -135,13 +136,21 @@ struct WatchRendering: Sendable {
   private mutating func line(at time: Int64, isNews: Bool, _ style: LineStyle, _ text: String)
     -> String
   {
-    let time = LocalTime(milliseconds: time)
+    let time = localTime(time)
     let line = "\(typography.paint(style.label, style.rendition))  \(text)\n"
     return switch tellsDays {
     case .nowhere: "\(time.time)  \(line)"
-    case .everywhere: "\(time.dayAndTime)  \(line)"
+    case .everywhere: "\(time.day) \(time.time)  \(line)"
     case .whereItChanges: "\(isNews ? heading(time.day) : "")\(time.time)  \(line)"
     }
+  }
+
+  /// Most events share their second with the one before.
+  private mutating func localTime(_ time: Int64) -> LocalTime.Texts {
+    if let known = lastTime, known.second == time / 1000 { return known.texts }
+    let texts = LocalTime(milliseconds: time).texts
+    lastTime = (time / 1000, texts)
+    return texts
   }
 
   /// The line before news of another day than the last.
