@@ -27,19 +27,19 @@ public struct Event: Sendable, Hashable {
   /// The most bytes that an event has on the wire.
   public static let sizeLimit = 8192
 
-  public var type: EventType
-  public var position: Position
+  public internal(set) var type: EventType
+  public internal(set) var position: Position
   /// When it happened, in ms since 1970 by the server's clock.
-  public var at: Int64
-  public var instance: Instance
+  public internal(set) var at: Int64
+  public internal(set) var instance: Instance
   /// Why: a signal's name, `exit`, `signal`, `pid-gone`, `lease`, `connection`.
-  public var reason: String?
+  public internal(set) var reason: String?
   /// The status of a wrapped command as a shell tells it.
-  public var exit: Int64?
+  public internal(set) var exit: Int64?
   /// The signal that ended a wrapped command.
-  public var signal: String?
+  public internal(set) var signal: String?
   /// When the lease ended, in ms.
-  public var expired: Int64?
+  public internal(set) var expired: Int64?
   /// What it was read from.
   var wire = WireText()
 

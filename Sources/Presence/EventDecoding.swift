@@ -33,12 +33,16 @@ struct WireInstance: Decodable {
     return instance
   }
 
-  static func decode(_ record: some Collection<UInt8>) -> Instance? {
+  /// Reads an instance's record.
+  ///
+  /// - Returns: it, and whether the record stands just as we would write it.
+  static func decode(_ record: some Collection<UInt8>) -> (instance: Instance, isPlain: Bool)? {
     guard record.first == UInt8(ascii: "{") else { return nil }
-    let wire =
-      EventScanner.scanRecord(record)
-      ?? (try? JSONDecoder().decode(WireInstance.self, from: Data(record)))
-    return wire?.instance
+    if let wire = EventScanner.scanRecord(record) {
+      return wire.instance.map { ($0, record.allSatisfy { $0 < 0x7F }) }
+    }
+    let wire = try? JSONDecoder().decode(WireInstance.self, from: Data(record))
+    return wire?.instance.map { ($0, false) }
   }
 }
 

@@ -41,6 +41,12 @@ public struct JSONText: Sendable {
     bytes += inner.object
   }
 
+  /// All members of an object that stands there already.
+  mutating func members(ofObject object: [UInt8]) {
+    if !bytes.isEmpty { bytes.append(0x2C) }
+    bytes += object.dropFirst().dropLast()
+  }
+
   /// The members in braces.
   public var object: [UInt8] { [0x7B] + bytes + [0x7D] }
 

@@ -131,7 +131,7 @@ struct Reaper: Sendable {
     var leases: [String: Int64] = [:]
     for (id, record) in zip(ids, reply.elements) {
       guard let record = record.bytes?.drop(while: { $0 != 0x7B }) else { continue }
-      leases[id] = WireInstance.decode(record)?.lease
+      leases[id] = WireInstance.decode(record)?.instance.lease
     }
     return leases
   }

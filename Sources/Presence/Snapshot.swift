@@ -6,13 +6,15 @@ public struct InstanceStatus: Sendable, Hashable {
     case up, stopping, overdue, lost, stopped
   }
 
-  public var instance: Instance
+  public internal(set) var instance: Instance
   /// As recorded, or `overdue` where the lease has run out and nobody has said so yet.
   public var state: State
   /// The number of its last event.
   public var seq: Int64
   /// When the lease ends, in ms by the server's clock; nil for who has none.
   public var leaseEnd: Int64?
+  /// The instance's record, where it was read.
+  var record = WireText()
 
   /// Whether it is there, or was never said to have gone.
   public var isPresent: Bool { state == .up || state == .stopping || state == .overdue }
@@ -26,6 +28,19 @@ public struct InstanceStatus: Sendable, Hashable {
 
   /// When it last said that it is there, in ms by the server's clock.
   public var lastBeat: Int64? { leaseEnd.map { $0 - instance.lease } }
+}
+
+extension InstanceStatus {
+  /// The record with its state.
+  public func addMembers(to text: inout JSONText) {
+    text.member("state", state.rawValue)
+    text.member("seq", seq)
+    if let record = record.text {
+      text.members(ofObject: record)
+    } else {
+      instance.addMembers(to: &text)
+    }
+  }
 }
 
 /// The whole bus at one moment.
@@ -66,13 +81,16 @@ public struct Snapshot: Sendable, Hashable {
       guard let id = records[index].string, let record = records[index + 1].bytes else { continue }
       if let status = status(record, leaseEnd: ends[id], now: now) { instances.append(status) }
     }
-    instances.sort {
-      ($0.instance.started ?? 0, $0.instance.name) < ($1.instance.started ?? 0, $1.instance.name)
-    }
     let tail = (replies.at(4)?.elements ?? []).compactMap(HistoryEntry.init).reversed()
     return Snapshot(
-      now: now, position: bus.position, channel: bus.channel, instances: instances,
+      now: now, position: bus.position, channel: bus.channel, instances: sorted(instances),
       tail: Array(tail))
+  }
+
+  /// By `started`, then name. What is moved about are places, as a status is large.
+  private static func sorted(_ instances: [InstanceStatus]) -> [InstanceStatus] {
+    let keys = instances.map { (started: $0.instance.started ?? 0, name: $0.instance.name) }
+    return keys.indices.sorted { keys[$0] < keys[$1] }.map { instances[$0] }
   }
 
   /// Reads `STATE SEQ RECORD`; nil for what no script wrote, and for the mark of a start that
@@ -82,19 +100,23 @@ public struct Snapshot: Sendable, Hashable {
     guard parts.count == 3, let first = parts.first, let record = parts.last,
       var state = InstanceStatus.State(rawValue: String(decoding: first, as: UTF8.self)),
       let seq = Int64(String(decoding: parts[1], as: UTF8.self)), seq > 0,
-      let instance = WireInstance.decode(record)
+      let (instance, isPlain) = WireInstance.decode(record)
     else { return nil }
     if state == .up || state == .stopping, (leaseEnd ?? 0) < now { state = .overdue }
-    return InstanceStatus(instance: instance, state: state, seq: seq, leaseEnd: leaseEnd)
+    var status = InstanceStatus(instance: instance, state: state, seq: seq, leaseEnd: leaseEnd)
+    if isPlain { status.record.text = Array(record) }
+    return status
   }
 
   static func scores(_ flat: [RedisValue]) -> [String: Int64] {
     var scores: [String: Int64] = [:]
     for index in stride(from: 0, to: flat.count - 1, by: 2) {
-      guard let member = flat[index].string, let score = flat[index + 1].number,
-        abs(score) < 9e15
-      else { continue }
-      scores[member] = Int64(score)
+      guard let member = flat[index].string else { continue }
+      if let score = flat[index + 1].integer {
+        scores[member] = score
+      } else if let score = flat[index + 1].number, abs(score) < 9e15 {
+        scores[member] = Int64(score)
+      }
     }
     return scores
   }

@@ -20,8 +20,22 @@ public enum RedisValue: Sendable, Hashable {
 
   /// A whole number, given as such or as text.
   public var integer: Int64? {
-    if case .integer(let number) = self { return number }
-    return string.flatMap(Int64.init)
+    switch self {
+    case .integer(let number): number
+    case .bytes(let bytes): Self.digits(bytes) ?? string.flatMap(Int64.init)
+    default: string.flatMap(Int64.init)
+    }
+  }
+
+  /// Digits that fit in any case, as nearly all numbers are.
+  private static func digits(_ bytes: [UInt8]) -> Int64? {
+    guard (1...18).contains(bytes.count) else { return nil }
+    var number: Int64 = 0
+    for byte in bytes {
+      guard (0x30...0x39).contains(byte) else { return nil }
+      number = number * 10 + Int64(byte - 0x30)
+    }
+    return number
   }
 
   /// A number as scores come: text such as `1732400000000` or `1.7e12`.

@@ -23,12 +23,20 @@ final class Child {
     posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
     if let output { posix_spawn_file_actions_adddup2(&actions, output, 1) }
+    // The threads that we run on have signals blocked, which a child would inherit.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     let vector = words.map { strdup($0) } + [nil]
     let variables = environment.map { strdup($0) } + [nil]
     defer { for copy in vector + variables { free(copy) } }
     begun = .now
     var child = pid_t()
-    let failure = posix_spawnp(&child, words[0], &actions, nil, vector, variables)
+    let failure = posix_spawnp(&child, words[0], &actions, &attributes, vector, variables)
     guard failure == 0 else { throw POSIXError(POSIXErrorCode(rawValue: failure) ?? .EIO) }
     id = child
   }
@@ -46,13 +54,13 @@ final class Child {
       time: .now - begun, processor: seconds(usage.ru_utime) + seconds(usage.ru_stime))
   }
 
-  /// The most memory that it has had, in MB; nil once it has ended. What `wait4` tells would be ours,
-  /// whose memory it shared at first.
-  var peakMemory: Double? {
+  /// The most memory that a process has had, in MB; 0 once it has ended. What `wait4` tells would be
+  /// ours, whose memory it shared at first.
+  static func peakMemory(_ id: pid_t) -> Double {
     let text = try? String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8)
     let line = text?.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
-    return line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Double($0) }
-      .map { $0 / 1024 }
+    let number = line?.split(whereSeparator: \.isWhitespace).dropFirst().first
+    return (number.flatMap { Double($0) } ?? 0) / 1024
   }
 
   /// Runs it to its end and counts the lines that it prints; ends it after `limit` of them.
@@ -68,25 +76,41 @@ final class Child {
     let child = try Child(words, environment: environment, output: ends[1])
     close(ends[1])
     try await begin(child)
-    var (count, first, last) = (0, ContinuousClock.now, ContinuousClock.now)
-    var buffer = [UInt8](repeating: 0, count: 1 << 20)
-    var (peak, reads) = (0.0, 0)
-    while count < limit {
-      if reads < 64 || reads % 32 == 0, let now = child.peakMemory { peak = max(peak, now) }
-      reads += 1
-      let got = read(ends[0], &buffer, buffer.count)
-      guard got > 0 else { break }
-      last = .now
-      if count == 0 { first = last }
-      buffer.withUnsafeBufferPointer { bytes in
-        for index in 0..<got where bytes[index] == 0x0A { count += 1 }
+    // On a thread of its own: it waits, and whatever feeds the child has to go on.
+    let (reading, id) = (ends[0], child.id)
+    let counted = await withCheckedContinuation { continuation in
+      Thread.detachNewThread {
+        continuation.resume(returning: Count(of: reading, until: limit, by: id))
       }
     }
-    if let now = child.peakMemory { peak = max(peak, now) }
     child.signal(SIGTERM)
     close(ends[0])
     var usage = child.end()
-    usage.peakMemory = peak
-    return (usage, first, last, count)
+    usage.peakMemory = counted.peakMemory
+    return (usage, counted.first, counted.last, counted.lines)
+  }
+}
+
+/// The lines that come out of a process.
+private struct Count: Sendable {
+  var lines = 0
+  var first = ContinuousClock.now
+  var last = ContinuousClock.now
+  /// In MB.
+  var peakMemory = 0.0
+
+  init(of descriptor: Int32, until limit: Int, by process: pid_t) {
+    var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    var reads = 0
+    while lines < limit {
+      if reads < 64 || reads % 32 == 0 { peakMemory = max(peakMemory, Child.peakMemory(process)) }
+      reads += 1
+      let got = read(descriptor, &buffer, buffer.count)
+      guard got > 0 else { break }
+      last = .now
+      if lines == 0 { first = last }
+      for byte in buffer[..<got] where byte == 0x0A { lines += 1 }
+    }
+    peakMemory = max(peakMemory, Child.peakMemory(process))
   }
 }

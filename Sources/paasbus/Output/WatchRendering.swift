@@ -264,12 +264,3 @@ extension Event {
     return "after \(Span(milliseconds: at - started))"
   }
 }
-
-extension InstanceStatus {
-  /// The record with its state, as programs get it.
-  func addMembers(to text: inout JSONText) {
-    text.member("state", state.rawValue)
-    text.member("seq", seq)
-    instance.addMembers(to: &text)
-  }
-}
