@@ -1,3 +1,5 @@
+import Redis
+
 /// A place in the history of a bus: its birth, and the number of an event since.
 public struct Position: Sendable, Hashable, Comparable {
   /// The birth of the bus in ms since 1970 by the server's clock.
@@ -12,6 +14,15 @@ public struct Position: Sendable, Hashable, Comparable {
 
   public static func < (one: Position, other: Position) -> Bool {
     (one.epoch, one.seq) < (other.epoch, other.seq)
+  }
+
+  /// Reads the id of an entry in the stream.
+  init?(entryID: [UInt8]) {
+    guard let dash = entryID.firstIndex(of: UInt8(ascii: "-")),
+      let epoch = RedisValue.bytes(Array(entryID[..<dash])).integer,
+      let seq = RedisValue.bytes(Array(entryID[(dash + 1)...])).integer
+    else { return nil }
+    self.init(epoch: epoch, seq: seq)
   }
 
   /// The id of the entry in the stream.

@@ -12,13 +12,14 @@ public struct HistoryEntry: Sendable, Hashable {
 
   /// Reads `[id, [field, value, …]]` as `XRANGE` gives it; nil for what no script wrote.
   public init?(_ value: RedisValue) {
-    guard let id = value.elements.first?.string, let fields = value.elements.at(1)?.elements,
-      fields.first?.string == "event", let bytes = fields.at(1)?.bytes
+    guard case .array(let parts) = value, parts.count == 2, let id = parts[0].bytes,
+      case .array(let fields) = parts[1], fields.count >= 2, fields[0].bytes == Self.field,
+      let bytes = fields[1].bytes, let position = Position(entryID: id)
     else { return nil }
-    let numbers = id.split(separator: "-").compactMap { Int64($0) }
-    guard numbers.count == 2, let epoch = numbers.first, let seq = numbers.last else { return nil }
-    self.init(position: Position(epoch: epoch, seq: seq), bytes: bytes)
+    self.init(position: position, bytes: bytes)
   }
+
+  private static let field = Array("event".utf8)
 
   /// What a replay shows of it; nil for what happened before `earliest` (ms).
   public func output(notBefore earliest: Int64) -> WatchOutput? {
