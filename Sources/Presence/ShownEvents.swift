@@ -14,7 +14,10 @@ struct ShownEvents: Sendable {
 
   /// Stands for the bytes of an event; differs from one process to the next.
   static func digest(_ bytes: [UInt8]) -> Int {
-    let hash = bytes.hashValue
+    // All at once: the array's own way is one byte after the other.
+    var hasher = Hasher()
+    bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
+    let hash = hasher.finalize()
     return hash == unknown ? 1 : hash
   }
 

@@ -76,39 +76,40 @@ public struct Timeline: Sendable {
   /// Takes a message from the channel.
   ///
   /// - Parameter now: the time of its arrival by the server's clock, in ms.
-  public mutating func receive(_ bytes: [UInt8], now: Int64) -> [WatchOutput] {
+  /// - Returns: what to show at once; nil where that is nothing.
+  public mutating func receive(_ bytes: [UInt8], now: Int64) -> WatchOutput? {
     let word = expectedWord
     expectedWord = nil
     if let foreign = Self.word(bytes) {
-      return foreign.rawValue == word ? [] : [.foreign(foreign, at: now)]
+      return foreign.rawValue == word ? nil : .foreign(foreign, at: now)
     }
     guard let event = Event(decoding: bytes) else { return receiveUnreadable(bytes) }
     if event.instance.isPlain { expectedWord = event.type.plainWord }
     // Apps share a channel unless told otherwise; another bus's events are not ours to show.
     guard event.instance.app == app else {
       if otherApps.count <= Self.mostOtherApps { otherApps.insert(event.instance.app) }
-      return []
+      return nil
     }
     return receive(event, bytes)
   }
 
-  private mutating func receive(_ event: Event, _ bytes: [UInt8]) -> [WatchOutput] {
+  private mutating func receive(_ event: Event, _ bytes: [UInt8]) -> WatchOutput? {
     let digest = ShownEvents.digest(bytes)
     if !needsHistory {
-      if trustsMessages, continues(event.position) { return [show(event, digest, .live)] }
-      if shown[event.position] == digest { return [] }
+      if trustsMessages, continues(event.position) { return show(event, digest, .live) }
+      if shown[event.position] == digest { return nil }
     }
     suspects.add(.init(position: event.position, digest: digest, event: event, bytes: bytes))
-    return []
+    return nil
   }
 
-  private mutating func receiveUnreadable(_ bytes: [UInt8]) -> [WatchOutput] {
+  private mutating func receiveUnreadable(_ bytes: [UInt8]) -> WatchOutput? {
     // A later version's event has its place in the history; only the history can tell.
     guard let position = Event.position(ofUnreadable: bytes, app: app) else {
-      return [.message(Self.text(bytes))]
+      return .message(Self.text(bytes))
     }
     suspects.add(.init(position: position, digest: ShownEvents.digest(bytes), bytes: bytes))
-    return []
+    return nil
   }
 
   /// Whether it is the very next event. Of a bus that nobody has seen yet none is: its epoch is

@@ -196,7 +196,8 @@ struct WatchSession {
     var output: [WatchOutput] = []
     for push in batch {
       switch push {
-      case .message(let message): output += timeline.receive(message.payload, now: now)
+      case .message(let message):
+        if let shown = timeline.receive(message.payload, now: now) { output.append(shown) }
       case .pong:
         if let pending { timeline.settle(pending.bus) }
         pending = nil

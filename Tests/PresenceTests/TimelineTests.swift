@@ -34,7 +34,7 @@ private struct Bench {
   }
 
   mutating func receive(_ bytes: [UInt8]) -> [String] {
-    timeline.receive(bytes, now: 7).map(Self.short)
+    [timeline.receive(bytes, now: 7)].compactMap(\.self).map(Self.short)
   }
 
   private var entries: [HistoryEntry] {

@@ -39,18 +39,23 @@ struct LineLayout: Sendable {
   func behindFront(
     name: String, release: String?, place: String?, remarks: String
   ) -> (columns: String, remarks: String) {
-    let widths = widths()
+    guard let columns else {
+      let (release, place) = ((release ?? "-"), (place ?? "-"))
+      let text =
+        "\(name.padded(to: self.name))  \(release.padded(to: self.release))  "
+        + place.padded(to: self.place)
+      return (text, remarks)
+    }
+    let widths = widths(columns)
     let cells = zip([name, release ?? "-", place ?? "-"], widths).filter { $1 > 0 }.map {
-      columns == nil ? $0.padded(to: $1) : $0.fitted(to: $1, isUnicode: isUnicode)
+      $0.fitted(to: $1, isUnicode: isUnicode)
     }
     let text = cells.joined(separator: "  ")
-    guard let columns else { return (text, remarks) }
     let room = columns - Self.front - text.displayWidth - Self.gap
     return (text, remarks.cut(to: max(0, room), isUnicode: isUnicode))
   }
 
-  private func widths() -> [Int] {
-    guard let columns else { return [name, release, place] }
+  private func widths(_ columns: Int) -> [Int] {
     var widths = [name, release, place]
     func missing() -> Int {
       let taken = widths.reduce(0) { $0 + ($1 > 0 ? $1 + Self.gap : 0) }

@@ -77,8 +77,9 @@ extension Span {
 
 extension String {
   func trimmingEnd() -> String {
+    guard utf8.last == UInt8(ascii: " ") else { return self }
     var text = self
-    while text.last == " " { text.removeLast() }
+    while text.utf8.last == UInt8(ascii: " ") { text.removeLast() }
     return text
   }
 }

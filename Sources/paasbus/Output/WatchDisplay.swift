@@ -35,7 +35,7 @@ final class WatchDisplay: Sendable {
       if statusLine != nil {
         for output in batch { state.status.take(output) }
       }
-      return state.rendering.lines(batch.filter(filter.passes))
+      return state.rendering.lines(filter.isOpen ? batch : batch.filter(filter.passes))
     }
     if statusLine != nil {
       try refresh(behind: bytes)

@@ -5,6 +5,9 @@ struct WatchFilter: Sendable {
   var types: Set<EventType>?
   var name: String?
 
+  /// Whether everything passes that has a line.
+  var isOpen: Bool { types == nil && name == nil }
+
   func passes(_ output: WatchOutput) -> Bool {
     switch output {
     case .event(let event, _):

@@ -238,8 +238,8 @@ extension WatchOutput {
 extension Instance {
   /// The platform and the region, as far as they are known.
   var place: String? {
-    let parts = [platform, region].compactMap(\.self)
-    return parts.isEmpty ? nil : parts.joined(separator: "/")
+    guard let platform, let region else { return platform ?? region }
+    return "\(platform)/\(region)"
   }
 }
 
