@@ -29,14 +29,19 @@ struct BenchCommand: AsyncParsableCommand {
     getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     limit.rlim_cur = limit.rlim_max
     setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-    print("| what | paasbus | peer | ratio | paasbus, 10th to 90th percentile |")
-    print("|---|---|---|---|---|")
+    say("| what | paasbus | peer | ratio | paasbus, 10th to 90th percentile |")
+    say("|---|---|---|---|---|")
     for benchmark in names.isEmpty ? Benchmark.allCases : names {
       try await RedisServer.with(usesTCP: true) { server in
         let bench = Bench(program: program, server: server, runs: runs)
-        for row in try await bench.measure(benchmark) { print(row.markdown) }
+        for row in try await bench.measure(benchmark) { say(row.markdown) }
       }
     }
+  }
+
+  /// Prints a line at once, wherever it goes.
+  private func say(_ line: String) {
+    FileHandle.standardOutput.write(Data("\(line)\n".utf8))
   }
 }
 
