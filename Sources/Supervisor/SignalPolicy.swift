@@ -66,12 +66,14 @@ public struct SignalPolicy: Sendable {
     hasTerminated = hasTerminated || signal.number == SIGTERM
     return Response(
       forwards: options.forwards && !options.platformSignalsAll && !isRepeated,
-      drainReason: drainReason(signal.number))
+      drainReason: drainReason(signal))
   }
 
-  private mutating func drainReason(_ number: CInt) -> String? {
-    guard !isDraining, number == SIGTERM || number == SIGINT else { return nil }
+  /// At a terminal, a program may well deal with SIGINT and go on.
+  private mutating func drainReason(_ signal: ReceivedSignal) -> String? {
+    let isInterrupted = signal.number == SIGINT && signal.sender != .terminal
+    guard !isDraining, signal.number == SIGTERM || isInterrupted else { return nil }
     isDraining = true
-    return SignalName.of(number)
+    return SignalName.of(signal.number)
   }
 }

@@ -61,7 +61,8 @@ public struct SupervisedCommand {
     var policy = SignalPolicy.Options()
     policy.forwards = options.forwards
     policy.platformSignalsAll = options.platformSignalsAll
-    policy.sharesTerminal = !options.leadsGroup || tcgetpgrp(STDIN_FILENO) == child
+    // A terminal sends to one group only: what reaches ours does not reach another.
+    policy.sharesTerminal = !options.leadsGroup
     return SupervisedCommand(
       process: child, signals: signals, leadsGroup: options.leadsGroup,
       policy: SignalPolicy(policy))

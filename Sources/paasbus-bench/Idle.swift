@@ -29,7 +29,8 @@ extension Bench {
         Row(what: "idle `\(name)`: wake-ups a minute", own: Samples("", [woken])))
       rows.append(
         Row(what: "idle `\(name)`: threads", own: Samples("", [Double(threads(child.id).count)])))
-      child.signal(SIGKILL)
+      // Not SIGKILL, at which tini leaves its command behind.
+      child.signal(SIGTERM)
       child.end()
     }
     return rows

@@ -68,7 +68,7 @@ struct ForgetTests {
     try await RedisServer.with { server in
       let announce = try await Paasbus.announce(on: server)
       for (answer, text) in [("n", "nothing was removed"), ("yes", "removed the bus default")] {
-        let shell = "sh -c '\(Paasbus.path) forget --all; exec sleep 1000'"
+        let shell = "sh -c '\(Paasbus.path) forget --all; exec sleep 5000'"
         try await Terminal.with(shell, environment: ["PAASBUS_URL": server.url]) { terminal in
           try await terminal.expect("[y/N]")
           try await terminal.expect("Remove the whole bus default (1 present")

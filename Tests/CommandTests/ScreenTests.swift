@@ -17,7 +17,7 @@ struct ScreenTests {
   ) async throws {
     try await RecordedNight.with { server in
       for width in widths {
-        let shell = "sh -c '\(Paasbus.path) \(command) -q --app shop; exec sleep 1000'"
+        let shell = "sh -c '\(Paasbus.path) \(command) -q --app shop; exec sleep 5000'"
         let environment = ["PAASBUS_URL": server.url, "LANG": "C.UTF-8", "LC_ALL": locale]
         try await Terminal.with(shell, columns: width, rows: rows, environment: environment) {
           try await expect("\(name)-\(width)", on: $0, typing: keys)

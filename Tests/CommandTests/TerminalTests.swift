@@ -32,7 +32,7 @@ struct TerminalTests {
     try await RedisServer.with { server in
       let watch = try await Paasbus.watch(on: server)
       try await Shell.with(on: server) { terminal in
-        try await terminal.enter("$A -- sleep 1000")
+        try await terminal.enter("$A -- sleep 1010")
         _ = try await watch.waitFor("start")
         try await terminal.press("C-c")
         let stop = try await watch.waitFor("stop").first
@@ -85,16 +85,42 @@ struct TerminalTests {
         try await terminal.expect("next")
         try await terminal.enter("word")
         try await terminal.expect("got word")
-        try await terminal.enter("$A --group -- sleep 1000 | sleep 1001")
+        try await terminal.enter("$A --group -- sleep 1010 | sleep 1011")
         try await eventually("both run") {
-          !Self.states("sleep 1001").isEmpty && !Self.states("sleep 1000").isEmpty
+          !Self.states("sleep 1011").isEmpty && !Self.states("sleep 1010").isEmpty
         }
         try await terminal.press("C-c")
-        try await eventually("the command has ended") { Self.states("sleep 1000").isEmpty }
+        try await eventually("the command has ended") { Self.states("sleep 1010").isEmpty }
         try await terminal.press("C-c")
         try await terminal.awaitPrompt()
         try await terminal.enter("echo here $((1 + 1))")
         try await terminal.expect("here 2")
+      }
+    }
+  }
+
+  @Test("with --group, Ctrl-C reaches the command also where the terminal is ours")
+  func terminalTaken() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      try await Shell.with(on: server) { terminal in
+        // As a shell may do that is slower than we to give a pipeline the terminal.
+        let program = """
+          import os, signal, time
+          signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+          os.tcsetpgrp(0, os.getpgid(os.getppid()))
+          signal.signal(signal.SIGINT, signal.SIG_DFL)
+          print("given" + " away", flush=True)
+          time.sleep(1000)
+          """
+        let file = server.folder.appending(path: "program.py")
+        try Data(program.utf8).write(to: file)
+        try await terminal.enter("$A --group -- python3 \(file.path)")
+        try await terminal.expect("given away")
+        try await terminal.press("C-c")
+        let stop = try await watch.waitFor("stop").first
+        #expect(stop?["signal"] == .string("SIGINT") && stop?["reason"] == .string("signal"))
+        try await terminal.awaitPrompt()
       }
     }
   }

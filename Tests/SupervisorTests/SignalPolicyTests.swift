@@ -27,7 +27,9 @@ struct SignalPolicyTests {
     switch signal.number {
     case SIGTERM:
       return .init(forwards: passesOn && count == 1, drainReason: count == 1 ? "SIGTERM" : nil)
-    case SIGINT: return .init(forwards: passesOn, drainReason: count == 1 ? "SIGINT" : nil)
+    case SIGINT:
+      let isAsked = count == 1 && signal.sender != .terminal
+      return .init(forwards: passesOn, drainReason: isAsked ? "SIGINT" : nil)
     default: return .init(forwards: passesOn)
     }
   }
