@@ -76,7 +76,12 @@ extension Bench {
       var options = Announcer.Options()
       options.history = 1_000_000
       let announcer = Announcer(instance, connector: server.connector, options: options)
-      return Member(announcer: announcer, run: Task { try await announcer.run() })
+      let run = Task {
+        // As many at once as two processors can serve.
+        try await Task.sleep(for: .milliseconds(number / 2))
+        return try await announcer.run()
+      }
+      return Member(announcer: announcer, run: run)
     }
   }
 

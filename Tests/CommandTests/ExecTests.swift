@@ -122,7 +122,7 @@ struct ExecTests {
   func flood() async throws {
     let script =
       "echo $PAASBUS_EVENT_SEQ; while [ ! -e $FOLDER/go ]; do sleep 0.01; done"
-    try await withHandler(script) { server, watch, handled in
+    try await withHandler(script, ["--exec-timeout", "1h"]) { server, watch, handled in
       let count = 10_000
       try await Bus(on: server).publish(count)
       try await eventually("all are shown", within: .seconds(60)) {
