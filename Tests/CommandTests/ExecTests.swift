@@ -132,7 +132,9 @@ struct ExecTests {
       // The server goes away meanwhile.
       try await server.cli("CLIENT", "KILL", "TYPE", "normal")
       try Data().write(to: server.folder.appending(path: "go"))
-      try await eventually("all are handled", within: .seconds(180)) { handled().count >= count }
+      try await eventually("all are handled", within: .seconds(600)) {
+        handled().count >= count
+      }
       #expect(handled() == (1...count).map(String.init))
       #expect(try watch.peakMemory < 150_000)
     }
