@@ -134,16 +134,17 @@ public final class RedisServer: Sendable {
     return process.output
   }
 
-  /// Counts through the ports below those that the system gives out by itself, so that no two
-  /// tests get the same and no connection takes one in between.
-  private static let nextPort = Mutable(10_000 + Int(getpid()) % 20_000)
+  /// Counts through ports so far below those that the system gives out by itself that those of a
+  /// cluster's nodes among themselves, which are 10,000 higher, are below them too: so no two tests
+  /// get the same, and no connection takes one in between.
+  private static let nextPort = Mutable(10_000 + Int(getpid()) % 12_000)
 
   /// A port of the loopback that nobody listens on.
   public static func freePort() throws -> Int {
     for _ in 0..<1000 {
       var port = 0
       nextPort.update { next in
-        (port, next) = (next, next < 32_000 ? next + 1 : 10_000)
+        (port, next) = (next, next < 21_999 ? next + 1 : 10_000)
       }
       if isFree(port) { return port }
     }
