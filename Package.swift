@@ -44,7 +44,7 @@ let package = Package(
     .executableTarget(
       name: "paasbus-bench",
       dependencies: [
-        "Presence", "Redis", "TestSupport",
+        "Presence", "Redis", "Supervisor", "TestSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .target(name: "TestSupport", dependencies: ["Redis"], path: "Tests/TestSupport"),

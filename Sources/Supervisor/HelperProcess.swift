@@ -6,9 +6,7 @@
   import Darwin
 #endif
 
-/// A program that does something for us and that we wait for, in a process group of its own.
-///
-/// It may be started on any thread, and may outlive us.
+/// A program that does something for us. It may be started on any thread, and may outlive us.
 public struct HelperProcess: Sendable {
   public struct StartFailure: Error {
     /// As in `errno`.
@@ -27,14 +25,30 @@ public struct HelperProcess: Sendable {
     }
   }
 
+  /// The two ends of a pipe, which no other child inherits.
+  public struct Pipe: Sendable {
+    public let reading: CInt
+    public let writing: CInt
+
+    /// nil, with `errno` set, where there is none to be had.
+    public init?() {
+      var ends: [CInt] = [-1, -1]
+      guard pipe(&ends) == 0 else { return nil }
+      for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+      (reading, writing) = (ends[0], ends[1])
+    }
+  }
+
   public let id: pid_t
 
   /// - Parameters:
-  ///   - program: its path.
+  ///   - program: its path, or a name that is looked for on the PATH.
   ///   - words: its arguments, its name among them.
-  ///   - environment: as `NAME=VALUE`.
+  ///   - environment: as `NAME=VALUE`; ours where nil.
+  ///   - leadsGroup: whether it gets a process group of its own, as ``end(within:grace:)`` needs it.
   public static func start(
-    _ program: String, _ words: [String], environment: [String], streams: Streams
+    _ program: String, _ words: [String], environment: [String]? = nil, streams: Streams,
+    leadsGroup: Bool = true
   ) throws(StartFailure) -> HelperProcess {
     // Else the system would keep from us how it ends.
     signal(SIGCHLD, SIG_DFL)
@@ -59,12 +73,16 @@ public struct HelperProcess: Sendable {
     posix_spawnattr_setpgroup(&attributes, 0)
     posix_spawnattr_setflags(
       &attributes,
-      Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP))
+      Int16(
+        POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | (leadsGroup ? POSIX_SPAWN_SETPGROUP : 0)))
     let vector = words.map { strdup($0) } + [nil]
-    let variables = environment.map { strdup($0) } + [nil]
+    let variables = (environment ?? []).map { strdup($0) } + [nil]
     defer { for copy in vector + variables { free(copy) } }
     var child = pid_t()
-    let failure = posix_spawn(&child, program, &actions, &attributes, vector, variables)
+    let failure =
+      environment == nil
+      ? posix_spawnp(&child, program, &actions, &attributes, vector, environ)
+      : posix_spawnp(&child, program, &actions, &attributes, vector, variables)
     guard failure == 0 else { throw StartFailure(number: failure) }
     return HelperProcess(id: child)
   }

@@ -1,4 +1,5 @@
 import Foundation
+import Supervisor
 
 /// A process that is timed: spawned and waited for without anything in between.
 final class Child {
@@ -16,29 +17,13 @@ final class Child {
 
   /// - Parameter output: where its output goes; nowhere when nil.
   init(_ words: [String], environment: [String], output: Int32? = nil) throws {
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
-    if let output { posix_spawn_file_actions_adddup2(&actions, output, 1) }
-    // The threads that we run on have signals blocked, which a child would inherit.
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    var none = sigset_t()
-    sigemptyset(&none)
-    posix_spawnattr_setsigmask(&attributes, &none)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
-    let vector = words.map { strdup($0) } + [nil]
-    let variables = environment.map { strdup($0) } + [nil]
-    defer { for copy in vector + variables { free(copy) } }
+    let nowhere = open("/dev/null", O_RDWR | O_CLOEXEC)
+    defer { close(nowhere) }
     begun = .now
-    var child = pid_t()
-    let failure = posix_spawnp(&child, words[0], &actions, &attributes, vector, variables)
-    guard failure == 0 else { throw POSIXError(POSIXErrorCode(rawValue: failure) ?? .EIO) }
-    id = child
+    id = try HelperProcess.start(
+      words[0], words, environment: environment,
+      streams: .init(input: nowhere, output: output ?? nowhere, error: nowhere), leadsGroup: false
+    ).id
   }
 
   func signal(_ number: Int32) { kill(id, number) }
@@ -70,21 +55,19 @@ final class Child {
   ) async throws -> (
     usage: Usage, first: ContinuousClock.Instant, last: ContinuousClock.Instant, lines: Int
   ) {
-    var ends: [Int32] = [-1, -1]
-    guard pipe(&ends) == 0 else { throw POSIXError(.EMFILE) }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    let child = try Child(words, environment: environment, output: ends[1])
-    close(ends[1])
+    guard let pipe = HelperProcess.Pipe() else { throw POSIXError(.EMFILE) }
+    let child = try Child(words, environment: environment, output: pipe.writing)
+    close(pipe.writing)
     try await begin(child)
     // On a thread of its own: it waits, and whatever feeds the child has to go on.
-    let (reading, id) = (ends[0], child.id)
+    let (reading, id) = (pipe.reading, child.id)
     let counted = await withCheckedContinuation { continuation in
       Thread.detachNewThread {
         continuation.resume(returning: Count(of: reading, until: limit, by: id))
       }
     }
     child.signal(SIGTERM)
-    close(ends[0])
+    close(reading)
     var usage = child.end()
     usage.peakMemory = counted.peakMemory
     return (usage, counted.first, counted.last, counted.lines)

@@ -26,30 +26,36 @@ struct EventHandler: Sendable {
   let limit: Duration
   /// Where its output goes.
   let output: CInt
+  /// Our environment; of another event's members, nothing is left.
+  private let inherited: [String]
+
+  init(command: String, limit: Duration, output: CInt) {
+    (self.command, self.limit, self.output) = (command, limit, output)
+    inherited = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix(Self.prefix) }
+      .map { "\($0.key)=\($0.value)" }
+  }
 
   /// Runs it to its end.
   ///
   /// - Returns: what went wrong, in words; nil for nothing.
   func run(_ event: Event) async -> String? {
-    var ends: [CInt] = [-1, -1]
-    guard pipe(&ends) == 0 else {
+    guard let pipe = HelperProcess.Pipe() else {
       return "could not be started (\(String(cString: strerror(errno))))"
     }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     let helper: HelperProcess
     do {
-      defer { close(ends[0]) }
+      defer { close(pipe.reading) }
       helper = try HelperProcess.start(
-        "/bin/sh", ["sh", "-c", command], environment: Self.variables(event),
-        streams: .init(input: ends[0], output: output, error: output))
+        "/bin/sh", ["sh", "-c", command], environment: inherited + Self.variables(event),
+        streams: .init(input: pipe.reading, output: output, error: output))
     } catch {
-      close(ends[1])
+      close(pipe.writing)
       return "could not be started (\(error.description))"
     }
     // An event is smaller than what a pipe holds, so this waits for nobody; and who does not read
     // it makes no trouble.
-    try? StandardStreams.write(event.line(), to: ends[1])
-    close(ends[1])
+    try? StandardStreams.write(event.line(), to: pipe.writing)
+    close(pipe.writing)
     let (status, inTime) = await helper.end(within: limit, grace: Self.grace)
     guard inTime else { return "took longer than \(Span(milliseconds: limit.milliseconds))" }
     switch status {
@@ -59,9 +65,8 @@ struct EventHandler: Sendable {
     }
   }
 
-  /// Our environment with the members of the event; of another event's, nothing is left.
+  /// The members of the event that are known.
   private static func variables(_ event: Event) -> [String] {
-    let inherited = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix(prefix) }
     let instance = event.instance
     let members: [(String, String?)] = [
       ("TYPE", event.type.rawValue), ("SEQ", "\(event.position.seq)"),
@@ -74,9 +79,8 @@ struct EventHandler: Sendable {
       ("EXIT", event.exit.map(String.init)), ("SIGNAL", event.signal),
       ("EXPIRED", event.expired.map(String.init)),
     ]
-    return inherited.map { "\($0.key)=\($0.value)" }
-      + members.compactMap { name, value in
-        value.map { "\(prefix)\(name)=\($0.replacing("\0", with: ""))" }
-      }
+    return members.compactMap { name, value in
+      value.map { "\(prefix)\(name)=\($0.replacing("\0", with: ""))" }
+    }
   }
 }

@@ -1,4 +1,5 @@
 @preconcurrency import Dispatch
+import Supervisor
 
 #if canImport(Glibc)
   import Glibc
@@ -14,11 +15,9 @@ enum HandlerOutput {
 
   /// The descriptor to write to. Where nothing is drawn, nothing has to stand between.
   static func open(isDrawing: Bool) -> CInt {
-    var ends: [CInt] = [-1, -1]
-    guard isDrawing, pipe(&ends) == 0 else { return STDERR_FILENO }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    DispatchQueue(label: "handler-output").async { [reading = ends[0]] in copy(from: reading) }
-    return ends[1]
+    guard isDrawing, let pipe = HelperProcess.Pipe() else { return STDERR_FILENO }
+    DispatchQueue(label: "handler-output").async { copy(from: pipe.reading) }
+    return pipe.writing
   }
 
   private static func copy(from descriptor: CInt) {

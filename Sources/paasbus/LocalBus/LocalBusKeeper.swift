@@ -28,28 +28,17 @@ struct LocalBusKeeper {
   ///
   /// - Throws: ``Failure``.
   static func launch(idle: Duration) throws {
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    for descriptor: CInt in 0...2 {
-      posix_spawn_file_actions_addopen(&actions, descriptor, "/dev/null", O_RDWR, 0)
-    }
     let words = ["paasbus", "local", "keep", "--idle", "\(max(1, idle.components.seconds))s"]
-    // A command that waits for its signals has them blocked; the keeper does so for itself.
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    var none = sigset_t()
-    sigemptyset(&none)
-    posix_spawnattr_setsigmask(&attributes, &none)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
-    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
-    defer { for argument in arguments { free(argument) } }
-    var child = pid_t()
-    let failure = posix_spawn(&child, "/proc/self/exe", &actions, &attributes, &arguments, environ)
-    guard failure == 0 else {
+    let nowhere = open("/dev/null", O_RDWR | O_CLOEXEC)
+    defer { close(nowhere) }
+    do {
+      // It leaves our session, which the leader of a group may not.
+      _ = try HelperProcess.start(
+        "/proc/self/exe", words, streams: .init(input: nowhere, output: nowhere, error: nowhere),
+        leadsGroup: false)
+    } catch {
       throw Failure(
-        .configuration, "cannot start the local bus (\(String(cString: strerror(failure))))",
+        .configuration, "cannot start the local bus (\(error.description))",
         remedy: "give --url, or start a redis-server yourself")
     }
   }
