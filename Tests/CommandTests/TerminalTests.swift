@@ -87,10 +87,10 @@ struct TerminalTests {
         try await terminal.expect("got word")
         try await terminal.enter("$A --group -- sleep 1010 | sleep 1011")
         try await eventually("both run") {
-          !Self.states("sleep 1011").isEmpty && !Self.states("sleep 1010").isEmpty
+          !Processes.states("sleep 1011").isEmpty && !Processes.states("sleep 1010").isEmpty
         }
         try await terminal.press("C-c")
-        try await eventually("the command has ended") { Self.states("sleep 1010").isEmpty }
+        try await eventually("the command has ended") { Processes.states("sleep 1010").isEmpty }
         try await terminal.press("C-c")
         try await terminal.awaitPrompt()
         try await terminal.enter("echo here $((1 + 1))")
@@ -125,22 +125,9 @@ struct TerminalTests {
     }
   }
 
-  /// The states of all processes with this command line, as `S` or `T` (proc(5)).
-  private static func states(_ line: String) -> [Substring] {
-    let wanted = line.replacing(" ", with: "\0") + "\0"
-    let processes = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-    return processes.compactMap { id in
-      let words = try? String(contentsOfFile: "/proc/\(id)/cmdline", encoding: .utf8)
-      guard words == wanted,
-        let state = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8)
-      else { return nil }
-      return state.split(separator: ") ").last?.prefix(1)
-    }
-  }
-
   /// Waits until a program reads what is typed; what is typed before that, the shell takes.
   private func awaitReading(_ line: String) async throws {
-    try await eventually("\(line) reads") { Self.states(line) == ["S"] }
+    try await eventually("\(line) reads") { Processes.states(line) == ["S"] }
   }
 
   @Test("with --group a pipeline is stopped whole, and bg and fg work")
@@ -158,21 +145,21 @@ struct TerminalTests {
         try await terminal.enter("two")
         try await terminal.expect("out:two")
         try await terminal.press("C-d")
-        try await eventually("it has ended") { Self.states("cat -u").isEmpty }
+        try await eventually("it has ended") { Processes.states("cat -u").isEmpty }
         try await terminal.enter("$A --group -- cat -u")
         try await awaitReading("cat -u")
         try await terminal.press("C-z")
         try await terminal.expect("it is stopped") { $0.ranges(of: "Stopped").count == 2 }
         try await terminal.enter("bg")
         try await eventually("it is stopped again, by its reading") {
-          try await terminal.screen.contains("&") && Self.states("cat -u") == ["T"]
+          try await terminal.screen.contains("&") && Processes.states("cat -u") == ["T"]
         }
         try await terminal.enter("fg")
         try await awaitReading("cat -u")
         try await terminal.enter("three")
         try await terminal.expect("it is read and written") { $0.ranges(of: "three\n").count == 2 }
         try await terminal.press("C-d")
-        try await eventually("it has ended") { Self.states("cat -u").isEmpty }
+        try await eventually("it has ended") { Processes.states("cat -u").isEmpty }
         try await terminal.awaitPrompt()
         try await terminal.enter("echo status $?")
         try await terminal.expect("status 0")
