@@ -19,8 +19,7 @@ public struct Position: Sendable, Hashable, Comparable {
   /// Reads the id of an entry in the stream.
   init?(entryID: [UInt8]) {
     guard let dash = entryID.firstIndex(of: UInt8(ascii: "-")),
-      let epoch = RedisValue.bytes(Array(entryID[..<dash])).integer,
-      let seq = RedisValue.bytes(Array(entryID[(dash + 1)...])).integer
+      let epoch = entryID[..<dash].wholeNumber, let seq = entryID[(dash + 1)...].wholeNumber
     else { return nil }
     self.init(epoch: epoch, seq: seq)
   }

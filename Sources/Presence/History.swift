@@ -129,17 +129,21 @@ public struct History: Sendable {
   }
 
   private static func before(_ id: String) -> String? {
-    let parts = id.split(separator: "-").compactMap { UInt64($0) }
-    guard parts.count == 2, let first = parts.first, let last = parts.last else { return nil }
+    guard let (first, last) = parts(id) else { return nil }
     if last > 0 { return "\(first)-\(last - 1)" }
     return first > 0 ? "\(first - 1)-\(UInt64.max)" : nil
   }
 
   /// The id behind another. `XRANGE (id` needs Redis 6.2, so we count ourselves.
   private static func after(_ id: String) -> String? {
-    let parts = id.split(separator: "-").compactMap { UInt64($0) }
-    guard parts.count == 2, let first = parts.first, let last = parts.last else { return nil }
+    guard let (first, last) = parts(id) else { return nil }
     let next = last.addingReportingOverflow(1)
     return next.overflow ? "\(first &+ 1)-0" : "\(first)-\(next.partialValue)"
+  }
+
+  private static func parts(_ id: String) -> (first: UInt64, last: UInt64)? {
+    let parts = id.split(separator: "-").compactMap { UInt64($0) }
+    guard parts.count == 2, let first = parts.first, let last = parts.last else { return nil }
+    return (first, last)
   }
 }

@@ -65,7 +65,10 @@ public struct JSONText: Sendable {
     bytes.append(0x22)
     defer { bytes.append(0x22) }
     // Nearly all are plain.
-    guard !value.isPlainASCII(but: "\"", "\\") else { return bytes.append(contentsOf: value.utf8) }
+    let isPlain = value.utf8.allSatisfy {
+      $0.isPrintableASCII && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
+    }
+    guard !isPlain else { return bytes.append(contentsOf: value.utf8) }
     for scalar in value.unicodeScalars {
       switch scalar {
       case "\"", "\\":
@@ -86,13 +89,8 @@ public struct JSONText: Sendable {
   }
 }
 
-extension String {
-  /// Whether it is printable ASCII throughout, without certain characters.
-  public func isPlainASCII(but excluded: Unicode.Scalar...) -> Bool {
-    utf8.allSatisfy { byte in
-      (0x20...0x7E).contains(byte) && !excluded.contains { $0.value == UInt32(byte) }
-    }
-  }
+extension UInt8 {
+  public var isPrintableASCII: Bool { (0x20...0x7E).contains(self) }
 }
 
 extension Unicode.Scalar {

@@ -76,7 +76,7 @@ public struct Roster: Sendable {
 
 extension InstanceStatus.State {
   /// The state that an event leads to; nil for one that removes the instance.
-  init?(after type: EventType) {
+  public init?(after type: EventType) {
     switch type {
     case .start, .back: self = .up
     case .stopping: self = .stopping

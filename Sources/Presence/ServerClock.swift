@@ -3,7 +3,8 @@ import Redis
 /// The Redis server's clock, as far as it is known here: its last answer to `TIME`, carried on by
 /// this machine's monotonic clock. Two machines' clocks are never compared.
 public struct ServerClock: Sendable {
-  private var base: Int64
+  /// The server's time when it answered, in ms since 1970.
+  public let time: Int64
   /// The server looked at its clock at some moment between these.
   private(set) var asked: ContinuousClock.Instant
   private var answered: ContinuousClock.Instant
@@ -15,13 +16,10 @@ public struct ServerClock: Sendable {
   init(
     time: Int64, asked: ContinuousClock.Instant, answered: ContinuousClock.Instant = .now
   ) {
-    base = time
+    self.time = time
     self.asked = asked
     self.answered = answered
   }
-
-  /// The server's time when it answered, in ms since 1970.
-  public var time: Int64 { base }
 
   /// Asks the server.
   ///
@@ -38,14 +36,14 @@ public struct ServerClock: Sendable {
 
   /// The server's time now, in ms since 1970; too late rather than too early by what the answer
   /// took.
-  public var now: Int64 { base + (ContinuousClock.now - asked).milliseconds }
+  public var now: Int64 { time + (ContinuousClock.now - asked).milliseconds }
 
   /// Whether the server's clock was moved by more than `tolerance` ms between the two answers,
   /// however long each was on its way.
   func wasMoved(before later: ServerClock, tolerance: Int64) -> Bool {
-    let earliest = base + (later.asked - answered).milliseconds
-    let latest = base + (later.answered - asked).milliseconds
-    return later.base < earliest - tolerance || later.base > latest + tolerance
+    let earliest = time + (later.asked - answered).milliseconds
+    let latest = time + (later.answered - asked).milliseconds
+    return later.time < earliest - tolerance || later.time > latest + tolerance
   }
 
   /// The reply to `TIME` in ms.

@@ -22,20 +22,9 @@ public enum RedisValue: Sendable, Hashable {
   public var integer: Int64? {
     switch self {
     case .integer(let number): number
-    case .bytes(let bytes): Self.digits(bytes) ?? string.flatMap(Int64.init)
+    case .bytes(let bytes): bytes.wholeNumber
     default: string.flatMap(Int64.init)
     }
-  }
-
-  /// Digits that fit in any case, as nearly all numbers are.
-  private static func digits(_ bytes: [UInt8]) -> Int64? {
-    guard (1...18).contains(bytes.count) else { return nil }
-    var number: Int64 = 0
-    for byte in bytes {
-      guard (0x30...0x39).contains(byte) else { return nil }
-      number = number * 10 + Int64(byte - 0x30)
-    }
-    return number
   }
 
   /// A number as scores come: text such as `1732400000000` or `1.7e12`.
@@ -63,6 +52,22 @@ public enum RedisValue: Sendable, Hashable {
   public func get() throws -> RedisValue {
     if case .error(let text) = self { throw RedisError.server(text) }
     return self
+  }
+}
+
+extension Collection<UInt8> {
+  /// The whole number that they spell.
+  public var wholeNumber: Int64? {
+    // Digits that fit in any case, as nearly all are.
+    guard (1...18).contains(count) else { return Int64(String(decoding: self, as: UTF8.self)) }
+    var number: Int64 = 0
+    for byte in self {
+      guard (0x30...0x39).contains(byte) else {
+        return Int64(String(decoding: self, as: UTF8.self))
+      }
+      number = number * 10 + Int64(byte - 0x30)
+    }
+    return number
   }
 }
 

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 
 /// A server of RESP that answers what a watcher asks and then sends events as fast as they are taken,
 /// which a Redis, that has to do something for each, cannot.
@@ -8,10 +9,8 @@ final class Feed: Sendable {
   let socketPath: String
   var url: String { "unix://\(socketPath)" }
   private let listener: Int32
-  private let count: Int
 
   init(folder: URL, count: Int) throws {
-    self.count = count
     socketPath = folder.appending(path: "feed.sock").path
     listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
     var address = sockaddr_un()
@@ -42,9 +41,8 @@ final class Feed: Sendable {
   }
 
   /// How many events have been sent, which a watcher compares itself with.
-  private final class Sent: @unchecked Sendable {
-    // Safe, since one thread writes it and others may read any of its values: an aligned word.
-    var count = 0
+  private final class Sent: Sendable {
+    let count = Atomic(0)
   }
 
   /// All messages, in pieces, with the number of the last in each.
@@ -72,7 +70,6 @@ final class Feed: Sendable {
   ) {
     defer { Foundation.close(client) }
     var buffer = [UInt8](repeating: 0, count: 65_536)
-    var queued = 0
     var isQueueing = false
     while true {
       let got = read(client, &buffer, buffer.count)
@@ -81,25 +78,23 @@ final class Feed: Sendable {
       for words in commands(String(decoding: buffer[..<got], as: UTF8.self)) {
         let name = words[0].uppercased()
         if name == "SUBSCRIBE" {
-          sent.count = 0
+          sent.count.store(0, ordering: .relaxed)
           guard write(client, Array("*3\r\n$9\r\nsubscribe\r\n$9\r\ninstances\r\n:1\r\n".utf8))
           else {
             return
           }
-          usleep(300_000)
           for piece in events {
-            sent.count = piece.last
+            sent.count.store(piece.last, ordering: .relaxed)
             guard write(client, piece.bytes), answerPing(client, &buffer) else { return }
           }
           continue
         }
-        var reply = reply(name, words, sent.count)
+        var reply = reply(name, words, sent.count.load(ordering: .relaxed))
         if name == "MULTI" {
-          (isQueueing, queued) = (true, 0)
+          isQueueing = true
         } else if name == "EXEC" {
           isQueueing = false
         } else if isQueueing {
-          queued += 1
           reply = "+QUEUED\r\n"
         }
         guard write(client, Array(reply.utf8)) else { return }

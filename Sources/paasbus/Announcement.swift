@@ -25,8 +25,8 @@ struct Announcement: Sendable {
       setup.diagnostics.note(
         "announced \(instance.name) (\(instance.id)) on the bus \(instance.app), "
           + "channel \(channel), at \(endpoint.redactedURL)")
-    case .connectionLost(let error): setup.diagnostics.note("\(error.problem); trying again")
-    case .connectionBack: setup.diagnostics.note("connected to Redis again")
+    case .connectionLost(let error): setup.diagnostics.connectionLost(error)
+    case .connectionBack: setup.diagnostics.connectionBack()
     }
   }
 

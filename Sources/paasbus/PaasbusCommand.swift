@@ -24,8 +24,7 @@ struct PaasbusCommand: AsyncParsableCommand {
     subcommands: [
       AnnounceCommand.self, WatchCommand.self, ListCommand.self, HistoryCommand.self,
       TopCommand.self, WaitCommand.self, ForgetCommand.self, PublishCommand.self,
-      SubscribeCommand.self,
-      DoctorCommand.self, LocalCommand.self,
+      SubscribeCommand.self, DoctorCommand.self, LocalCommand.self,
     ]
   )
 }
@@ -141,7 +140,8 @@ enum Program {
   }
 
   private static func names(of command: any ParsableCommand.Type) -> [String] {
-    command.configuration.subcommands.map { $0.configuration }.compactMap(\.commandName)
+    command.configuration.subcommands.map { $0.configuration }.filter(\.shouldDisplay)
+      .compactMap(\.commandName)
   }
 
   /// A message in one line without its full stop, a list in it behind commas.

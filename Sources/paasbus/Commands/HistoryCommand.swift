@@ -68,13 +68,12 @@ struct HistoryCommand: AsyncParsableCommand {
       if chart {
         try await draw(reading, keys, typography)
       } else {
-        try await show(reading, typography, now)
+        try await show(reading, typography)
       }
     }
   }
 
-  private func show(_ reading: HistoryReading, _ typography: Typography, _ now: Int64) async throws
-  {
+  private func show(_ reading: HistoryReading, _ typography: Typography) async throws {
     var rendering = WatchRendering(
       isJSON: json, typography: typography,
       tellsDays: typography.columns == nil ? .everywhere : .whereItChanges, now: LocalTime.now)

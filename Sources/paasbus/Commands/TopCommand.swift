@@ -24,7 +24,7 @@ struct TopCommand: LastingCommand {
       throw Failure(.usage, "top needs a terminal", remedy: "use 'paasbus list' or 'paasbus watch'")
     }
     let setup = Setup(connection)
-    guard setup.environment["TERM", default: "dumb"] != "dumb" else {
+    guard CurrentDrawing.isPossible(on: 1, environment: setup.environment) else {
       throw Failure(
         .usage, "this terminal cannot be drawn on (TERM)",
         remedy: "set TERM to what it is, or use 'paasbus list'")

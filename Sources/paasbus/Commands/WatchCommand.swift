@@ -34,9 +34,7 @@ struct WatchCommand: LastingCommand {
   @Option(help: ArgumentHelp("Only instances whose name matches.", valueName: "glob"))
   var name: String?
 
-  @Option(
-    help: ArgumentHelp("Run this shell command for each event.", valueName: "command"),
-    completion: .shellCommand("compgen -c"))
+  @Option(help: ArgumentHelp("Run this shell command for each event.", valueName: "command"))
   var exec: String?
 
   @Option(
@@ -110,8 +108,8 @@ struct WatchCommand: LastingCommand {
     case .watching(let app, let channel):
       diagnostics.note(
         "watching the bus \(app), channel \(channel), at \(endpoint.redactedURL)")
-    case .connectionLost(let error): diagnostics.note("\(error.problem); trying again")
-    case .connectionBack: diagnostics.note("connected to Redis again")
+    case .connectionLost(let error): diagnostics.connectionLost(error)
+    case .connectionBack: diagnostics.connectionBack()
     case .cannotReap:
       diagnostics.detail("this user may not write, so leases that run out are left to others")
     case .otherApp(let app): diagnostics.note("the app \(app) uses the same channel; not shown")

@@ -1,4 +1,5 @@
 import Presence
+import Redis
 
 /// What is said on stderr: one line each, harmless on a terminal whatever is in it.
 struct Diagnostics: Sendable {
@@ -14,6 +15,10 @@ struct Diagnostics: Sendable {
   func detail(_ text: String) {
     if isVerbose { Self.error(text) }
   }
+
+  func connectionLost(_ error: RedisError) { note("\(error.problem); trying again") }
+
+  func connectionBack() { note("connected to Redis again") }
 
   /// Says it in any case.
   static func error(_ text: String) {
@@ -34,7 +39,7 @@ struct Diagnostics: Sendable {
 enum Visible {
   /// Control, escape and bidirectional characters as visible escapes.
   static func text(_ untrusted: String) -> String {
-    guard !untrusted.isPlainASCII(),
+    guard !untrusted.utf8.allSatisfy(\.isPrintableASCII),
       untrusted.unicodeScalars.contains(where: \.isUnsafeInText)
     else { return untrusted }
     var safe = ""

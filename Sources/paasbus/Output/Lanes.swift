@@ -78,12 +78,8 @@ extension Range<Int64> {
 extension EventType {
   /// nil where nothing is left of it.
   fileprivate var stateAfter: InstanceStatus.State? {
-    switch self {
-    case .start, .back: .up
-    case .stopping: .stopping
-    case .lost: .lost
-    case .stop, .forgotten: nil
-    }
+    let state = InstanceStatus.State(after: self)
+    return state == .stopped ? nil : state
   }
 
   /// The one of two that an operator has to see.

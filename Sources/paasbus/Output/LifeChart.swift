@@ -37,13 +37,13 @@ struct LifeChart {
   var text: String {
     guard !lives.isEmpty else { return "nobody was here\n" }
     let lanes = lives.map { Lane($0, window: window, width: width) }
-    let rows = plot(lanes) + axis + lanes.map(line) + [""] + legend
+    let rows = plot + axis + lanes.map(line) + [""] + legend
     return rows.map { $0.trimmingEnd() + "\n" }.joined()
   }
 
   // MARK: Plot
 
-  private func plot(_ lanes: [Lane]) -> [String] {
+  private var plot: [String] {
     let counts = UpCounts(lives, window: window, width: width)
     let most = max(1, counts.most)
     let rows = min(Self.mostRows, most)

@@ -60,10 +60,13 @@ struct WatchStatus: Sendable {
     let separator = typography.isUnicode ? " · " : " | "
     // Before that, nothing is known.
     guard connection != .connecting else { return connection.rawValue.cut(to: columns) }
+    let present = roster.statuses.values.filter(\.isPresent)
     let trouble = connection.isTrouble ? connection.rawValue : nil
     let isFine = connection.isTrouble ? nil : connection.rawValue
     // What is told first stays longest where there is little room.
-    let parts = [trouble, counts, rollOut(typography), handlingText, isFine, age]
+    let parts = [
+      trouble, counts(present), rollOut(present, typography), handlingText, isFine, age,
+    ]
     var text = ""
     for part in parts.compactMap(\.self) {
       let longer = text.isEmpty ? part : text + separator + part
@@ -72,10 +75,7 @@ struct WatchStatus: Sendable {
     return text.cut(to: columns, isUnicode: typography.isUnicode)
   }
 
-  private var present: [InstanceStatus] { roster.statuses.values.filter(\.isPresent) }
-
-  private var counts: String {
-    let present = present
+  private func counts(_ present: [InstanceStatus]) -> String {
     let texts = InstanceStatus.State.allCases.compactMap { state -> String? in
       let count = present.count { $0.state == state }
       return count > 0 ? "\(count) \(state.rawValue)" : nil
@@ -84,7 +84,7 @@ struct WatchStatus: Sendable {
   }
 
   /// How many run each release, the oldest first, while there is more than one.
-  private func rollOut(_ typography: Typography) -> String? {
+  private func rollOut(_ present: [InstanceStatus], _ typography: Typography) -> String? {
     var releases: [String: (count: Int, first: Int64)] = [:]
     for status in present {
       let started = status.instance.started ?? 0

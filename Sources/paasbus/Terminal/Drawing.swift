@@ -18,6 +18,11 @@ protocol Drawing: Sendable {
 enum CurrentDrawing {
   private static let current = Mutex<(any Drawing)?>(nil)
 
+  /// Whether something can be drawn where `descriptor` leads to.
+  static func isPossible(on descriptor: CInt, environment: [String: String]) -> Bool {
+    StandardStreams.isTerminal(descriptor) && environment["TERM", default: "dumb"] != "dumb"
+  }
+
   static func get() -> (any Drawing)? { current.withLock { $0 } }
 
   /// Runs `body` with a drawing on the terminal, which is put away afterwards, however it ends.

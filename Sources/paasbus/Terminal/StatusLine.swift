@@ -33,8 +33,7 @@ final class StatusLine: Drawing {
 
   /// nil where `descriptor` leads to no terminal that could show it.
   init?(descriptor: CInt, environment: [String: String]) {
-    guard StandardStreams.isTerminal(descriptor), environment["TERM", default: "dumb"] != "dumb"
-    else { return nil }
+    guard CurrentDrawing.isPossible(on: descriptor, environment: environment) else { return nil }
     self.descriptor = descriptor
   }
 
