@@ -93,6 +93,24 @@ struct TopTests {
     }
   }
 
+  @Test("before the server has answered, nothing is said to be so")
+  func connecting() async throws {
+    try await RedisServer.with { server in
+      server.freeze()
+      defer { server.thaw() }
+      try await Shell.with(on: server) { terminal in
+        try await terminal.enter("$P top -q --app default")
+        try await terminal.expect("q quit")
+        let screen = try await terminal.screen
+        #expect(screen.contains("connecting"))
+        #expect(!screen.contains("nobody is here"))
+        server.thaw()
+        try await terminal.expect("default: nobody is here · connected")
+        try await terminal.press("q")
+      }
+    }
+  }
+
   @Test("Ctrl-Z and fg")
   func jobControl() async throws {
     try await RedisServer.with { server in

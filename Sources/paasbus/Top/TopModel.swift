@@ -36,7 +36,7 @@ struct TopModel: Sendable {
   private(set) var selection: String?
   /// The events of the instance whose details are shown, the oldest first.
   private(set) var events: [Event] = []
-  var connection = WatchStatus.Connection.connected
+  var connection = WatchStatus.Connection.connecting
   var app = ""
   private(set) var roster = Roster(keepsEnded: true)
   private var leases: ServerClock?
