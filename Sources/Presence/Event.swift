@@ -89,7 +89,7 @@ public struct Event: Sendable, Hashable {
 /// The very bytes of an event, where they are just what we would write for it: so nobody has to write
 /// them again. Two events are the same whatever they were read from.
 struct WireText: Sendable, Hashable {
-  var text: [UInt8]?
+  var text: ArraySlice<UInt8>?
 
   static func == (one: WireText, other: WireText) -> Bool { true }
 

@@ -14,11 +14,7 @@ struct WireInstance: Decodable {
   var plain: Bool?
 
   var instance: Instance? {
-    // What is outside of this can be no instance of ours, and would trip arithmetic later.
-    let year3000: Int64 = 32_503_680_000_000
-    guard !id.isEmpty, (0...year3000).contains(started), (1...86_400_000).contains(lease) else {
-      return nil
-    }
+    guard !id.isEmpty, Instance.isPossible(started: started, lease: lease) else { return nil }
     var instance = Instance(app: app, id: id, name: name, lease: .milliseconds(lease))
     instance.process = process
     instance.host = host
@@ -32,17 +28,25 @@ struct WireInstance: Decodable {
     instance.isPlain = plain ?? false
     return instance
   }
+}
 
+extension Instance {
   /// Reads an instance's record.
   ///
+  /// - Parameter start: where in the bytes it begins; it goes on to their end.
   /// - Returns: it, and whether the record stands just as we would write it.
-  static func decode(_ record: some Collection<UInt8>) -> (instance: Instance, isPlain: Bool)? {
-    guard record.first == UInt8(ascii: "{") else { return nil }
-    if let wire = EventScanner.scanRecord(record) {
-      return wire.instance.map { ($0, record.allSatisfy { $0 < 0x7F }) }
+  static func decode(_ bytes: [UInt8], from start: Int = 0) -> (instance: Instance, isPlain: Bool)? {
+    guard start < bytes.count, bytes[start] == UInt8(ascii: "{") else { return nil }
+    if let (instance, isASCII) = EventScanner.scanRecord(bytes, from: start) {
+      return (instance, isASCII)
     }
-    let wire = try? JSONDecoder().decode(WireInstance.self, from: Data(record))
+    let wire = try? JSONDecoder().decode(WireInstance.self, from: Data(bytes[start...]))
     return wire?.instance.map { ($0, false) }
+  }
+
+  /// Reads an object of texts; empty where it is none.
+  static func decodeTexts(_ object: ArraySlice<UInt8>) -> [String: String] {
+    (try? JSONDecoder().decode([String: String].self, from: Data(object))) ?? [:]
   }
 }
 
@@ -60,39 +64,37 @@ extension Event {
   /// version or a type that is not known.
   public init?(decoding bytes: [UInt8]) {
     guard bytes.count <= Self.sizeLimit, bytes.first == UInt8(ascii: "{") else { return nil }
-    if let (wire, instance) = EventScanner.scan(bytes) {
-      self.init(wire, instance)
+    if let (event, isASCII) = EventScanner.scan(bytes) {
+      self = event
       // What the scanner reads stands as we write it; beyond ASCII, some of it may have to be escaped.
-      if bytes.allSatisfy({ $0 < 0x7F }) { self.wire.text = bytes }
-    } else if let (wire, instance) = Self.decode(bytes) {
-      self.init(wire, instance)
+      if isASCII { wire.text = bytes[...] }
+    } else if let event = Self.decode(bytes) {
+      self = event
     } else {
       return nil
     }
   }
 
   /// Reads whatever JSON says the same.
-  static func decode(_ bytes: [UInt8]) -> (WireEvent, WireInstance)? {
+  static func decode(_ bytes: [UInt8]) -> Event? {
     let (data, decoder) = (Data(bytes), JSONDecoder())
     guard let wire = try? decoder.decode(WireEvent.self, from: data),
-      let instance = try? decoder.decode(WireInstance.self, from: data)
+      isPossible(version: Int64(wire.v), epoch: wire.epoch, seq: wire.seq, at: wire.at),
+      let instance = (try? decoder.decode(WireInstance.self, from: data))?.instance
     else { return nil }
-    return (wire, instance)
+    return Event(
+      type: wire.type, position: Position(epoch: wire.epoch, seq: wire.seq), at: wire.at,
+      instance: instance, reason: wire.reason, exit: wire.exit, signal: wire.signal,
+      expired: wire.expired)
   }
 
-  init?(_ wire: WireEvent, _ instance: WireInstance) {
-    let year3000: Int64 = 32_503_680_000_000
-    guard wire.v == 1, (1...year3000).contains(wire.epoch), (0...year3000).contains(wire.at),
-      (1...Int64.max / 2).contains(wire.seq), let instance = instance.instance
-    else { return nil }
-    type = wire.type
-    position = Position(epoch: wire.epoch, seq: wire.seq)
-    at = wire.at
-    self.instance = instance
-    reason = wire.reason
-    exit = wire.exit
-    signal = wire.signal
-    expired = wire.expired
+  /// From 1970 to the year 3000, in ms.
+  static let times: ClosedRange<Int64> = 0...32_503_680_000_000
+
+  /// What is outside of this can be no event of ours, and would trip arithmetic later.
+  static func isPossible(version: Int64, epoch: Int64, seq: Int64, at: Int64) -> Bool {
+    version == 1 && times.contains(epoch) && epoch > 0 && times.contains(at)
+      && (1...Int64.max / 2).contains(seq)
   }
 }
 

@@ -1,31 +1,111 @@
 /// One run of one process of an app, as it is announced. What is unknown is nil.
+///
+/// Its texts stay among the bytes that they were read from, and become strings when they are asked
+/// for: whoever reads a million events looks at few of them.
 public struct Instance: Sendable, Hashable {
-  public var app: String
-  /// A ULID, new for every run.
-  public var id: String
-  public var name: String
-  public var process: String?
-  public var host: String?
+  /// Where each text stands among the bytes; nil for one that is unknown.
+  struct Texts: Sendable {
+    var app, id, name: TextRange
+    var process, host, platform, release, commit, region: TextRange?
+    /// An object of JSON.
+    var meta: TextRange?
+  }
+
+  /// The message or record that it was read from, and what was set since.
+  private var bytes: [UInt8]
+  private var texts: Texts
   public var pid: Int?
-  public var platform: String?
-  public var release: String?
-  public var commit: String?
-  public var region: String?
   /// When it began, in ms since 1970 by the Redis server's clock; nil before the first contact.
   public var started: Int64?
   /// How long it counts as present without a heartbeat, in ms.
   public var lease: Int64
-  public var meta: [String: String]
   /// Whether the tutorial's bare words are published with its events.
   public var isPlain: Bool
 
   public init(app: String, id: String = InstanceID.make(), name: String, lease: Duration) {
-    self.app = app
-    self.id = id
-    self.name = name
-    self.lease = lease.milliseconds
-    meta = [:]
+    self.init(app: app, id: id, name: name, lease: lease.milliseconds)
+  }
+
+  private init(app: String, id: String, name: String, lease: Int64) {
+    bytes = []
+    texts = Texts(
+      app: Self.add(app, to: &bytes), id: Self.add(id, to: &bytes),
+      name: Self.add(name, to: &bytes))
+    self.lease = lease
     isPlain = false
+  }
+
+  public var app: String {
+    get { texts.app.text(in: bytes) }
+    set { texts.app = Self.add(newValue, to: &bytes) }
+  }
+
+  /// A ULID, new for every run.
+  public var id: String {
+    get { texts.id.text(in: bytes) }
+    set { texts.id = Self.add(newValue, to: &bytes) }
+  }
+
+  public var name: String {
+    get { texts.name.text(in: bytes) }
+    set { texts.name = Self.add(newValue, to: &bytes) }
+  }
+
+  public var process: String? {
+    get { text(texts.process) }
+    set { texts.process = add(newValue) }
+  }
+
+  public var host: String? {
+    get { text(texts.host) }
+    set { texts.host = add(newValue) }
+  }
+
+  public var platform: String? {
+    get { text(texts.platform) }
+    set { texts.platform = add(newValue) }
+  }
+
+  public var release: String? {
+    get { text(texts.release) }
+    set { texts.release = add(newValue) }
+  }
+
+  public var commit: String? {
+    get { text(texts.commit) }
+    set { texts.commit = add(newValue) }
+  }
+
+  public var region: String? {
+    get { text(texts.region) }
+    set { texts.region = add(newValue) }
+  }
+
+  public var meta: [String: String] {
+    get {
+      guard let range = texts.meta else { return [:] }
+      return EventScanner.texts(bytes, in: range) ?? Self.decodeTexts(bytes[range.indices])
+    }
+    set {
+      var text = JSONText()
+      for (name, value) in newValue.sorted(by: { $0.key < $1.key }) { text.always(name, value) }
+      texts.meta = newValue.isEmpty ? nil : Self.add(text.object, to: &bytes)
+    }
+  }
+
+  private func text(_ range: TextRange?) -> String? { range?.text(in: bytes) }
+
+  private mutating func add(_ text: String?) -> TextRange? {
+    text.map { Self.add($0, to: &bytes) }
+  }
+
+  private static func add(_ text: String, to bytes: inout [UInt8]) -> TextRange {
+    add(Array(text.utf8), to: &bytes)
+  }
+
+  private static func add(_ text: [UInt8], to bytes: inout [UInt8]) -> TextRange {
+    defer { bytes += text }
+    return TextRange(from: bytes.count, to: bytes.count + text.count)
   }
 
   /// A third of the lease: how often the instance says that it is there.
@@ -44,6 +124,44 @@ public struct Instance: Sendable, Hashable {
     addMembersBeforeStarted(to: &before)
     addMembersBehindStarted(to: &behind)
     return (before.bytes, behind.bytes)
+  }
+}
+
+extension Instance {
+  /// What was read from bytes; nil where that can be no instance of ours.
+  init?(
+    reading bytes: [UInt8], _ texts: Texts, pid: Int?, started: Int64, lease: Int64, isPlain: Bool
+  ) {
+    guard !texts.id.indices.isEmpty, Self.isPossible(started: started, lease: lease) else {
+      return nil
+    }
+    self.bytes = bytes
+    self.texts = texts
+    self.pid = pid
+    self.started = started
+    self.lease = lease
+    self.isPlain = isPlain
+  }
+
+  /// What is outside of this can be no instance of ours, and would trip arithmetic later.
+  static func isPossible(started: Int64, lease: Int64) -> Bool {
+    Event.times.contains(started) && (1...86_400_000).contains(lease)
+  }
+
+  public static func == (one: Instance, other: Instance) -> Bool {
+    func isSame(_ path: KeyPath<Texts, TextRange?>) -> Bool {
+      one.text(one.texts[keyPath: path]) == other.text(other.texts[keyPath: path])
+    }
+    return one.id == other.id && one.app == other.app && one.name == other.name
+      && (one.pid, one.started, one.lease) == (other.pid, other.started, other.lease)
+      && one.isPlain == other.isPlain
+      && [\Texts.process, \.host, \.platform, \.release, \.commit, \.region].allSatisfy(isSame)
+      && one.meta == other.meta
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(id)
+    hasher.combine(started)
   }
 }
 

@@ -42,7 +42,7 @@ public struct JSONText: Sendable {
   }
 
   /// All members of an object that stands there already.
-  mutating func members(ofObject object: [UInt8]) {
+  mutating func members(ofObject object: ArraySlice<UInt8>) {
     if !bytes.isEmpty { bytes.append(0x2C) }
     bytes += object.dropFirst().dropLast()
   }

@@ -130,8 +130,8 @@ struct Reaper: Sendable {
     let reply = try await connection.send(RedisCommand(["HMGET", keys.instances] + ids))
     var leases: [String: Int64] = [:]
     for (id, record) in zip(ids, reply.elements) {
-      guard let record = record.bytes?.drop(while: { $0 != 0x7B }) else { continue }
-      leases[id] = WireInstance.decode(record)?.instance.lease
+      guard let stored = record.bytes, let start = stored.firstIndex(of: 0x7B) else { continue }
+      leases[id] = Instance.decode(stored, from: start)?.instance.lease
     }
     return leases
   }

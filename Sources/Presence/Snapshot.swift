@@ -96,15 +96,16 @@ public struct Snapshot: Sendable, Hashable {
   /// Reads `STATE SEQ RECORD`; nil for what no script wrote, and for the mark of a start that
   /// never happened (number 0).
   private static func status(_ stored: [UInt8], leaseEnd: Int64?, now: Int64) -> InstanceStatus? {
-    let parts = stored.split(separator: 0x20, maxSplits: 2)
-    guard parts.count == 3, let first = parts.first, let record = parts.last,
-      var state = InstanceStatus.State(rawValue: String(decoding: first, as: UTF8.self)),
-      let seq = Int64(String(decoding: parts[1], as: UTF8.self)), seq > 0,
-      let (instance, isPlain) = WireInstance.decode(record)
+    guard let first = stored.firstIndex(of: 0x20),
+      let second = stored[(first + 1)...].firstIndex(of: 0x20),
+      var state = InstanceStatus.State(
+        rawValue: String(decoding: stored[..<first], as: UTF8.self)),
+      let seq = stored[(first + 1)..<second].wholeNumber, seq > 0,
+      let (instance, isPlain) = Instance.decode(stored, from: second + 1)
     else { return nil }
     if state == .up || state == .stopping, (leaseEnd ?? 0) < now { state = .overdue }
     var status = InstanceStatus(instance: instance, state: state, seq: seq, leaseEnd: leaseEnd)
-    if isPlain { status.record.text = Array(record) }
+    if isPlain { status.record.text = stored[(second + 1)...] }
     return status
   }
 

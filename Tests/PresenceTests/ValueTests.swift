@@ -40,7 +40,7 @@ struct ValueTests {
     instance.pid = 4
     var text = JSONText()
     instance.addMembers(to: &text)
-    #expect(WireInstance.decode(text.object)?.instance == instance)
+    #expect(Instance.decode(text.object)?.instance == instance)
     #expect(!text.object.contains { $0 < 0x20 })
   }
 
