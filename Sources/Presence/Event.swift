@@ -32,43 +32,60 @@ public enum EventType: String, Sendable, CaseIterable, Codable {
   case start, stopping, stop, lost, back, forgotten
 }
 
-/// Something that happened to an instance.
-public struct Event: Sendable, Hashable {
+/// Something that happened to an instance. It cannot change any more, so it is handed on without
+/// being copied.
+public final class Event: Sendable {
   /// The most bytes that an event has on the wire.
   public static let sizeLimit = 8192
 
-  public internal(set) var type: EventType
-  public internal(set) var position: Position
+  public let type: EventType
+  public let position: Position
   /// When it happened, in ms since 1970 by the server's clock.
-  public internal(set) var at: Int64
-  public internal(set) var instance: Instance
+  public let at: Int64
+  public let instance: Instance
   /// Why: a signal's name, `exit`, `signal`, `pid-gone`, `lease`, `connection`.
-  public internal(set) var reason: String?
+  public let reason: String?
   /// The status of a wrapped command as a shell tells it.
-  public internal(set) var exit: Int64?
+  public let exit: Int64?
   /// The signal that ended a wrapped command.
-  public internal(set) var signal: String?
+  public let signal: String?
   /// When the lease ended, in ms.
-  public internal(set) var expired: Int64?
-  /// What it was read from.
-  var wire = WireText()
+  public let expired: Int64?
+  /// The very bytes that it was read from, where they are just what we would write for it: so nobody
+  /// has to write them again.
+  private let wire: [UInt8]?
 
-  /// The event as a whole line of JSON.
+  init(
+    type: EventType, position: Position, at: Int64, instance: Instance, reason: String? = nil,
+    exit: Int64? = nil, signal: String? = nil, expired: Int64? = nil, wire: [UInt8]? = nil
+  ) {
+    self.type = type
+    self.position = position
+    self.at = at
+    self.instance = instance
+    self.reason = reason
+    self.exit = exit
+    self.signal = signal
+    self.expired = expired
+    self.wire = wire
+  }
+
+  /// Adds the event as a whole line of JSON.
   ///
   /// - Parameter source: what stands before its members, as `"source":"live",`.
-  public func line(_ source: [UInt8] = []) -> [UInt8] {
-    guard let text = wire.text else {
+  public func addLine(_ source: [UInt8] = [], to text: inout [UInt8]) {
+    guard let wire else {
       var members = JSONText()
       addMembers(to: &members)
-      return [0x7B] + source + members.line.dropFirst()
+      text.append(0x7B)
+      text += source
+      text += members.line.dropFirst()
+      return
     }
-    var line: [UInt8] = []
-    line.reserveCapacity(text.count + source.count + 1)
-    line.append(0x7B)
-    line += source
-    line += text.dropFirst()
-    line.append(0x0A)
-    return line
+    text.append(0x7B)
+    text += source
+    text += wire[1...]
+    text.append(0x0A)
   }
 
   /// The members that every event has, and those that are known.
@@ -86,12 +103,18 @@ public struct Event: Sendable, Hashable {
   }
 }
 
-/// The very bytes of an event, where they are just what we would write for it: so nobody has to write
-/// them again. Two events are the same whatever they were read from.
-struct WireText: Sendable, Hashable {
-  var text: ArraySlice<UInt8>?
+extension Event: Hashable {
+  /// Whatever they were read from.
+  public static func == (one: Event, other: Event) -> Bool {
+    one === other
+      || (one.type, one.position, one.at) == (other.type, other.position, other.at)
+        && (one.reason, one.exit, one.signal, one.expired)
+          == (other.reason, other.exit, other.signal, other.expired)
+        && one.instance == other.instance
+  }
 
-  static func == (one: WireText, other: WireText) -> Bool { true }
-
-  func hash(into hasher: inout Hasher) {}
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(position)
+    hasher.combine(instance)
+  }
 }

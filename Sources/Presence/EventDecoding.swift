@@ -62,17 +62,9 @@ struct WireEvent: Decodable {
 extension Event {
   /// Reads an event as it stands on the wire; nil where the bytes are none, which includes a
   /// version or a type that is not known.
-  public init?(decoding bytes: [UInt8]) {
-    guard bytes.count <= Self.sizeLimit, bytes.first == UInt8(ascii: "{") else { return nil }
-    if let (event, isASCII) = EventScanner.scan(bytes) {
-      self = event
-      // What the scanner reads stands as we write it; beyond ASCII, some of it may have to be escaped.
-      if isASCII { wire.text = bytes[...] }
-    } else if let event = Self.decode(bytes) {
-      self = event
-    } else {
-      return nil
-    }
+  public static func read(_ bytes: [UInt8]) -> Event? {
+    guard bytes.count <= sizeLimit, bytes.first == UInt8(ascii: "{") else { return nil }
+    return EventScanner.scan(bytes) ?? decode(bytes)
   }
 
   /// Reads whatever JSON says the same.

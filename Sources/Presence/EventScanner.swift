@@ -11,17 +11,16 @@ struct EventScanner {
   private let bytes: [UInt8]
   private var place: Int
 
-  /// - Returns: the event, and whether all of it is printable ASCII; nil for what is to be read by
-  ///   the decoder.
-  static func scan(_ bytes: [UInt8]) -> (event: Event, isASCII: Bool)? {
-    guard let kind = plainness(bytes[...]) else { return nil }
+  /// - Returns: nil for what is to be read by the decoder.
+  static func scan(_ bytes: [UInt8]) -> Event? {
+    guard let kind = plainness(bytes) else { return nil }
     var scanner = EventScanner(bytes: bytes, place: 0)
-    return scanner.event().map { ($0, kind == .ascii) }
+    return scanner.event(isPlain: kind == .ascii)
   }
 
   /// The same for an instance's record, which begins at an index and ends with the bytes.
   static func scanRecord(_ bytes: [UInt8], from start: Int) -> (instance: Instance, isASCII: Bool)? {
-    guard let kind = plainness(bytes[start...]) else { return nil }
+    guard let kind = plainness(bytes) else { return nil }
     var scanner = EventScanner(bytes: bytes, place: start)
     guard let instance = scanner.instance(isWhole: true), scanner.takeEnd() else { return nil }
     return (instance, kind == .ascii)
@@ -50,7 +49,7 @@ struct EventScanner {
 
   // MARK: Objects
 
-  private mutating func event() -> Event? {
+  private mutating func event(isPlain: Bool) -> Event? {
     guard let version = number(#"{"v":"#), let type = text(#","type":"#).flatMap(type),
       let epoch = number(#","epoch":"#), let seq = number(#","seq":"#),
       let at = number(#","at":"#), let instance = instance(isWhole: false)
@@ -65,7 +64,7 @@ struct EventScanner {
     return Event(
       type: type, position: Position(epoch: epoch, seq: seq), at: at, instance: instance,
       reason: reason?.text(in: bytes), exit: exit, signal: signal?.text(in: bytes),
-      expired: expired)
+      expired: expired, wire: isPlain ? bytes : nil)
   }
 
   private func type(_ range: TextRange) -> EventType? {
@@ -179,7 +178,7 @@ struct EventScanner {
 
   /// nil where there are control characters or escapes, or where it is no UTF-8. What is printable
   /// ASCII throughout stands as we would write it; beyond that, some of it may have to be escaped.
-  private static func plainness(_ bytes: ArraySlice<UInt8>) -> Plainness? {
+  private static func plainness(_ bytes: [UInt8]) -> Plainness? {
     var found: UInt8 = 0
     // Without a branch, so that it goes many bytes at a time.
     for byte in bytes {

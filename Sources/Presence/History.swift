@@ -23,7 +23,7 @@ public struct HistoryEntry: Sendable, Hashable {
 
   /// What a replay shows of it; nil for what happened before `earliest` (ms).
   public func output(notBefore earliest: Int64) -> WatchOutput? {
-    guard let event = Event(decoding: bytes) else { return .message(Timeline.text(bytes)) }
+    guard let event = Event.read(bytes) else { return .message(Timeline.text(bytes)) }
     return event.at >= earliest ? .event(event, .replay) : nil
   }
 }
@@ -118,7 +118,7 @@ public struct History: Sendable {
         RedisCommand("XRANGE", keys.events, place.entryID, end.entryID, "COUNT", "1"))
       // What cannot be read has no time; it is looked at when it is read.
       guard let entry = reply.elements.first.flatMap(HistoryEntry.init),
-        let event = Event(decoding: entry.bytes), event.at < earliest
+        let event = Event.read(entry.bytes), event.at < earliest
       else {
         high = middle
         continue

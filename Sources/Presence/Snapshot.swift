@@ -13,8 +13,8 @@ public struct InstanceStatus: Sendable, Hashable {
   public var seq: Int64
   /// When the lease ends, in ms by the server's clock; nil for who has none.
   public var leaseEnd: Int64?
-  /// The instance's record, where it was read.
-  var record = WireText()
+  /// The very record that it was read from, where that is just what we would write.
+  var record: ArraySlice<UInt8>?
 
   /// Whether it is there, or was never said to have gone.
   public var isPresent: Bool { state == .up || state == .stopping || state == .overdue }
@@ -31,11 +31,24 @@ public struct InstanceStatus: Sendable, Hashable {
 }
 
 extension InstanceStatus {
+  /// Whatever they were read from.
+  public static func == (one: InstanceStatus, other: InstanceStatus) -> Bool {
+    (one.state, one.seq, one.leaseEnd) == (other.state, other.seq, other.leaseEnd)
+      && one.instance == other.instance
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(instance)
+    hasher.combine(seq)
+  }
+}
+
+extension InstanceStatus {
   /// The record with its state.
   public func addMembers(to text: inout JSONText) {
     text.member("state", state.rawValue)
     text.member("seq", seq)
-    if let record = record.text {
+    if let record {
       text.members(ofObject: record)
     } else {
       instance.addMembers(to: &text)
@@ -105,7 +118,7 @@ public struct Snapshot: Sendable, Hashable {
     else { return nil }
     if state == .up || state == .stopping, (leaseEnd ?? 0) < now { state = .overdue }
     var status = InstanceStatus(instance: instance, state: state, seq: seq, leaseEnd: leaseEnd)
-    if isPlain { status.record.text = stored[(second + 1)...] }
+    if isPlain { status.record = stored[(second + 1)...] }
     return status
   }
 

@@ -60,7 +60,7 @@ extension Timeline {
     }
     let source: WatchOutput.Source =
       suspects.contain(digest, at: entry.position) ? .live : .replay
-    if let event = Event(decoding: entry.bytes) {
+    if let event = Event.read(entry.bytes) {
       output.append(show(event, digest, source))
     } else {
       advance(to: entry.position, digest)

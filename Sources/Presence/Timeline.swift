@@ -83,7 +83,7 @@ public struct Timeline: Sendable {
     if let foreign = Self.word(bytes) {
       return foreign.rawValue == word ? nil : .foreign(foreign, at: now)
     }
-    guard let event = Event(decoding: bytes) else { return receiveUnreadable(bytes) }
+    guard let event = Event.read(bytes) else { return receiveUnreadable(bytes) }
     if event.instance.isPlain { expectedWord = event.type.plainWord }
     // Apps share a channel unless told otherwise; another bus's events are not ours to show.
     guard event.instance.app == app else {

@@ -99,7 +99,7 @@ struct WatchSession {
       }
     }
     let present = snapshot.instances.filter(\.isPresent)
-    for status in present { learn(status.instance) }
+    for status in present { learn(status.instance.beat) }
     if watcher.options.tellsWholes { try await show([.whole(snapshot)]) }
     if watcher.options.showsSnapshot { try await show(present.map { .snapshot($0) }) }
     return Timeline(
@@ -129,7 +129,7 @@ struct WatchSession {
   /// The app that one of the messages comes from. It arrives before the list knows the app; but
   /// anybody may publish, so only a bus that is there counts.
   private func announcedBus(_ messages: [[UInt8]]) async throws -> String? {
-    let apps = Set(messages.lazy.compactMap { Event(decoding: $0)?.instance.app }.prefix(20))
+    let apps = Set(messages.lazy.compactMap { Event.read($0)?.instance.app }.prefix(20))
     for app in apps.sorted() where Keys.appName(from: app) == app {
       do {
         let bus = try await BusState.read(keys: Keys(app: app), on: query)
@@ -212,7 +212,7 @@ struct WatchSession {
     guard !output.isEmpty else { return }
     for item in output {
       switch item {
-      case .event(let event, _): learn(event.instance)
+      case .event(let event, _): learn(event.instance.beat)
       case .gap, .reset, .retracted: needsWhole = watcher.options.tellsWholes
       case .snapshot, .whole, .foreign, .message: break
       }
@@ -228,8 +228,8 @@ struct WatchSession {
     }
   }
 
-  private mutating func learn(_ instance: Instance) {
-    beat = max(beat, min(instance.beat, Self.longestBeat))
+  private mutating func learn(_ other: Duration) {
+    beat = max(beat, min(other, Self.longestBeat))
   }
 
   // MARK: Comparison and history

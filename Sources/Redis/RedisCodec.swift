@@ -12,7 +12,7 @@ final class RedisCodec {
 
   private let reader: UnsafeMutablePointer<redisReader>?
   private let functions: UnsafeMutablePointer<redisReplyObjectFunctions>
-  private let builder = ReplyBuilder()
+  private let building = Building()
   private let sizeLimit: Int
   private var bytesSinceReply = 0
 
@@ -20,9 +20,9 @@ final class RedisCodec {
   init(sizeLimit: Int) {
     self.sizeLimit = sizeLimit
     functions = .allocate(capacity: 1)
-    functions.initialize(to: ReplyBuilder.functions)
+    functions.initialize(to: Building.functions)
     reader = redisReaderCreateWithFunctions(functions)
-    reader?.pointee.privdata = Unmanaged.passUnretained(builder).toOpaque()
+    reader?.pointee.privdata = Unmanaged.passUnretained(building).toOpaque()
   }
 
   deinit {
@@ -53,7 +53,7 @@ final class RedisCodec {
   private func nextReply() throws -> RedisValue? {
     var token: UnsafeMutableRawPointer?
     guard redisReaderGetReply(reader, &token) == REDIS_OK else { throw failure }
-    return token == nil ? nil : builder.takeRoot()
+    return token == nil ? nil : building.builder.takeRoot()
   }
 
   private var failure: RedisError {
@@ -66,7 +66,9 @@ final class RedisCodec {
 }
 
 /// Puts the elements that the reader finds, depth first, together into one value.
-private final class ReplyBuilder {
+private struct ReplyBuilder {
+  private static let longestRecent = 64
+
   private struct Frame {
     var missing: Int
     var elements: [RedisValue] = []
@@ -74,13 +76,16 @@ private final class ReplyBuilder {
 
   private var frames: [Frame] = []
   private var root: RedisValue?
+  /// What stood last at the first places of an array. It is mostly the same again, as the word and
+  /// the channel of a message are, or the field of an entry, and then not made again.
+  private var recent: [[UInt8]] = [[], []]
 
-  func takeRoot() -> RedisValue? {
+  mutating func takeRoot() -> RedisValue? {
     defer { root = nil }
     return root
   }
 
-  func add(_ element: RedisValue) {
+  mutating func add(_ element: RedisValue) {
     var element = element
     while let top = frames.indices.last {
       frames[top].elements.append(element)
@@ -91,20 +96,34 @@ private final class ReplyBuilder {
     root = element
   }
 
-  func open(count: Int) {
+  /// - Parameter place: the number of the element in its array; below 0 for what is in none.
+  mutating func add(_ raw: UnsafeRawBufferPointer, at place: Int) {
+    guard recent.indices.contains(place), raw.count <= Self.longestRecent else {
+      return add(.bytes(Array(raw)))
+    }
+    if !recent[place].elementsEqual(raw) { recent[place] = Array(raw) }
+    add(.bytes(recent[place]))
+  }
+
+  mutating func open(count: Int) {
     guard count > 0 else { return add(.array([])) }
     var frame = Frame(missing: count)
     // The count comes from outside, so it is no reason to take memory before the elements come.
     frame.elements.reserveCapacity(min(count, 1024))
     frames.append(frame)
   }
+}
+
+/// The builder where the callbacks find it.
+private final class Building {
+  var builder = ReplyBuilder()
 
   /// What a callback returns: hiredis only distinguishes it from NULL.
   private static var token: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 1) }
 
-  private static func of(_ task: UnsafePointer<redisReadTask>?) -> ReplyBuilder? {
+  private static func of(_ task: UnsafePointer<redisReadTask>?) -> Building? {
     guard let data = task?.pointee.privdata else { return nil }
-    return Unmanaged<ReplyBuilder>.fromOpaque(data).takeUnretainedValue()
+    return Unmanaged<Building>.fromOpaque(data).takeUnretainedValue()
   }
 
   /// The callbacks. Set one by one because hiredis 1.x has more of them than 0.14, and closures
@@ -115,24 +134,24 @@ private final class ReplyBuilder {
       let raw = UnsafeRawBufferPointer(start: bytes, count: Int(count))
       switch task?.pointee.type {
       case REDIS_REPLY_STATUS:
-        ReplyBuilder.of(task)?.add(.status(String(decoding: raw, as: UTF8.self)))
+        Building.of(task)?.builder.add(.status(String(decoding: raw, as: UTF8.self)))
       case REDIS_REPLY_ERROR:
-        ReplyBuilder.of(task)?.add(.error(String(decoding: raw, as: UTF8.self)))
-      default: ReplyBuilder.of(task)?.add(.bytes(Array(raw)))
+        Building.of(task)?.builder.add(.error(String(decoding: raw, as: UTF8.self)))
+      default: Building.of(task)?.builder.add(raw, at: Int(task?.pointee.idx ?? -1))
       }
-      return ReplyBuilder.token
+      return Building.token
     }
     functions.createArray = { task, count in
-      ReplyBuilder.of(task)?.open(count: Int(count))
-      return ReplyBuilder.token
+      Building.of(task)?.builder.open(count: Int(count))
+      return Building.token
     }
     functions.createInteger = { task, number in
-      ReplyBuilder.of(task)?.add(.integer(Int64(number)))
-      return ReplyBuilder.token
+      Building.of(task)?.builder.add(.integer(Int64(number)))
+      return Building.token
     }
     functions.createNil = { task in
-      ReplyBuilder.of(task)?.add(.null)
-      return ReplyBuilder.token
+      Building.of(task)?.builder.add(.null)
+      return Building.token
     }
     functions.freeObject = { _ in }
     return functions

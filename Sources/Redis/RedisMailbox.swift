@@ -1,3 +1,4 @@
+import NIOCore
 import Synchronization
 
 /// A message of Pub/Sub.
@@ -25,15 +26,16 @@ public enum RedisPush: Sendable, Hashable {
   }
 }
 
-/// Hands messages from the event loop to one reader, as many at a time as have come.
+/// Hands messages from the event loop to one reader, in batches.
 ///
-/// A slow reader makes the batches larger, up to `capacity`; then reading from the socket pauses,
-/// so that the backlog is Redis' and not ours.
+/// For a slow reader they wait, up to `capacity`; then reading from the socket pauses, so that the
+/// backlog is Redis' and not ours.
 final class RedisMailbox: Sendable {
   private typealias Waiting = CheckedContinuation<[RedisPush]?, any Error>
 
   private struct State {
-    var pushes: [RedisPush] = []
+    /// In helpings as they came, but for small ones, which are put together.
+    var batches = CircularBuffer<[RedisPush]>()
     var size = 0
     var isPaused = false
     var waiting: Waiting?
@@ -41,12 +43,21 @@ final class RedisMailbox: Sendable {
     var isWoken = false
     var end: Result<Void, RedisError>?
 
+    mutating func add(_ batch: [RedisPush]) {
+      for push in batch { size += push.size }
+      if let last = batches.last, last.count + batch.count <= RedisMailbox.mostTogether {
+        batches.modify(batches.index(before: batches.endIndex)) { $0 += batch }
+      } else {
+        batches.append(batch)
+      }
+    }
+
     /// What can be handed out at once; otherwise the reader waits.
     mutating func takeOrWait(_ continuation: Waiting) -> Result<[RedisPush]?, any Error>? {
       defer { isWoken = false }
-      if !pushes.isEmpty {
-        defer { (pushes, size) = ([], 0) }
-        return .success(pushes)
+      if let batch = batches.popFirst() {
+        for push in batch { size -= push.size }
+        return .success(batch)
       }
       if let end { return end.map { nil }.mapError { $0 } }
       if isWoken { return .success([]) }
@@ -55,7 +66,10 @@ final class RedisMailbox: Sendable {
     }
   }
 
-  private static let capacity = 4 * 1024 * 1024
+  /// In bytes.
+  private static let capacity = 1024 * 1024
+  /// Larger batches would be worked on in slower memory than the processor's own.
+  private static let mostTogether = 256
   private let state = Mutex(State())
 
   /// Adds a batch; returns whether to pause reading.
@@ -65,9 +79,8 @@ final class RedisMailbox: Sendable {
         state.waiting = nil
         return (waiting, false)
       }
-      state.pushes.append(contentsOf: batch)
-      for push in batch { state.size += push.size }
-      state.isPaused = state.size > Self.capacity
+      state.add(batch)
+      if state.size > Self.capacity { state.isPaused = true }
       return (nil, state.isPaused)
     }
     waiting?.resume(returning: batch)
@@ -109,8 +122,9 @@ final class RedisMailbox: Sendable {
       end(.success(()))
     }
     let resumes = state.withLock { state in
-      defer { state.isPaused = false }
-      return state.isPaused
+      guard state.isPaused, state.size <= Self.capacity / 2 else { return false }
+      state.isPaused = false
+      return true
     }
     if resumes { onResume() }
     return batch

@@ -57,7 +57,7 @@ public enum RedisValue: Sendable, Hashable {
 
 extension Collection<UInt8> {
   /// The whole number that they spell.
-  public var wholeNumber: Int64? {
+  @inlinable public var wholeNumber: Int64? {
     // Digits that fit in any case, as nearly all are.
     guard (1...18).contains(count) else { return Int64(String(decoding: self, as: UTF8.self)) }
     var number: Int64 = 0

@@ -67,10 +67,9 @@ struct RecordedNight {
       RedisCommand("ZADD", Keys.apps, "\(epoch)", app),
     ]
     for (number, (type, kind, at, reason, exit)) in events.enumerated() {
-      var event = Event(
+      let event = Event(
         type: type, position: Position(epoch: epoch, seq: Int64(number) + 1),
-        at: epoch + at * 1000, instance: kind.instance)
-      (event.reason, event.exit) = (reason, exit)
+        at: epoch + at * 1000, instance: kind.instance, reason: reason, exit: exit)
       var text = JSONText()
       event.addMembers(to: &text)
       commands.append(

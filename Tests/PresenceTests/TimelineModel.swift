@@ -133,7 +133,7 @@ struct Reader {
       guard entry.position.epoch == model.bus?.epoch else { continue }
       let known = belief[entry.position]
       try #require(
-        known == Event(decoding: entry.bytes) || missing.contains(entry.position),
+        known == Event.read(entry.bytes) || missing.contains(entry.position),
         "missed: \(entry.position)")
     }
     // What the history no longer holds, it cannot refute.

@@ -49,7 +49,7 @@ struct TransitionTests {
     var types: [String] = []
     try await History(keys: keys).read(on: connection) { page in
       for entry in page {
-        let event = try #require(Event(decoding: entry.bytes))
+        let event = try #require(Event.read(entry.bytes))
         #expect(event.position == entry.position)
         types.append(event.type.rawValue)
       }

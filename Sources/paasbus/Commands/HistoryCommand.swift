@@ -124,7 +124,7 @@ struct HistoryReading {
     var found: [WatchOutput] = []
     try await history.readBackwards(on: connection) { page in
       found += wanted(page).prefix(count - found.count)
-      let isOlder = page.last.flatMap { Event(decoding: $0.bytes) }.map { $0.at < earliest }
+      let isOlder = page.last.flatMap { Event.read($0.bytes) }.map { $0.at < earliest }
       return found.count < count && isOlder != true
     }
     return found.reversed()

@@ -54,7 +54,9 @@ struct EventHandler: Sendable {
     }
     // An event is smaller than what a pipe holds, so this waits for nobody; and who does not read
     // it makes no trouble.
-    try? StandardStreams.write(event.line(), to: pipe.writing)
+    var line: [UInt8] = []
+    event.addLine(to: &line)
+    try? StandardStreams.write(line, to: pipe.writing)
     close(pipe.writing)
     let (status, inTime) = await helper.end(within: limit, grace: Self.grace)
     guard inTime else { return "took longer than \(Span(milliseconds: limit.milliseconds))" }

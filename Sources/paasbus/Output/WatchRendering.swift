@@ -39,7 +39,8 @@ struct WatchRendering: Sendable {
   mutating func lines(_ batch: [WatchOutput]) -> [UInt8] {
     if isJSON {
       var lines: [UInt8] = []
-      for output in batch { lines += Self.json(output) }
+      lines.reserveCapacity(batch.count * 320)
+      for output in batch { Self.add(output, to: &lines) }
       return lines
     }
     if layout.columns != nil {
@@ -56,11 +57,18 @@ struct WatchRendering: Sendable {
 
   // MARK: JSON
 
-  private static func json(_ output: WatchOutput) -> [UInt8] {
+  private static func add(_ output: WatchOutput, to lines: inout [UInt8]) {
+    if case .event(let event, let source) = output {
+      event.addLine(source == .live ? Self.live : Self.replay, to: &lines)
+    } else if let text = json(output) {
+      lines += text.line
+    }
+  }
+
+  private static func json(_ output: WatchOutput) -> JSONText? {
     var text = JSONText()
     switch output {
-    case .event(let event, let source):
-      return event.line(source == .live ? Self.live : Self.replay)
+    case .event, .whole: return nil
     case .snapshot(let status):
       text.member("source", "snapshot")
       status.addMembers(to: &text)
@@ -84,9 +92,8 @@ struct WatchRendering: Sendable {
     case .retracted(let seq):
       remark("retracted", &text)
       text.member("seq", seq)
-    case .whole: return []
     }
-    return text.line
+    return text
   }
 
   private static let live = Array(#""source":"live","#.utf8)

@@ -164,7 +164,7 @@ final class Top: Sendable {
     _ = try? await connector.routed(to: keys.bus).withConnection { connection in
       try await History(keys: keys).readBackwards(on: connection) { page in
         searched += page.count
-        found += page.compactMap { Event(decoding: $0.bytes) }.filter { $0.instance.id == id }
+        found += page.compactMap { Event.read($0.bytes) }.filter { $0.instance.id == id }
         return found.count < TopModel.mostEvents && searched < Self.mostSearched
       }
     }
