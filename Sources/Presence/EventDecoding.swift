@@ -35,7 +35,8 @@ extension Instance {
   ///
   /// - Parameter start: where in the bytes it begins; it goes on to their end.
   /// - Returns: it, and whether the record stands just as we would write it.
-  static func decode(_ bytes: [UInt8], from start: Int = 0) -> (instance: Instance, isPlain: Bool)? {
+  static func decode(_ bytes: [UInt8], from start: Int = 0) -> (instance: Instance, isPlain: Bool)?
+  {
     guard start < bytes.count, bytes[start] == UInt8(ascii: "{") else { return nil }
     if let (instance, isASCII) = EventScanner.scanRecord(bytes, from: start) {
       return (instance, isASCII)

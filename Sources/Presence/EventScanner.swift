@@ -19,7 +19,8 @@ struct EventScanner {
   }
 
   /// The same for an instance's record, which begins at an index and ends with the bytes.
-  static func scanRecord(_ bytes: [UInt8], from start: Int) -> (instance: Instance, isASCII: Bool)? {
+  static func scanRecord(_ bytes: [UInt8], from start: Int) -> (instance: Instance, isASCII: Bool)?
+  {
     guard let kind = plainness(bytes) else { return nil }
     var scanner = EventScanner(bytes: bytes, place: start)
     guard let instance = scanner.instance(isWhole: true), scanner.takeEnd() else { return nil }
@@ -37,7 +38,9 @@ struct EventScanner {
     }
     var texts: [String: String] = [:]
     for index in stride(from: 0, to: found.count - 1, by: 2) {
-      texts[found[index].text(in: bytes)] = found[index + 1].text(in: bytes)
+      if let name = found[index].text(in: bytes) {
+        texts[name] = found[index + 1].text(in: bytes)
+      }
     }
     return texts
   }
@@ -50,7 +53,7 @@ struct EventScanner {
   // MARK: Objects
 
   private mutating func event(isPlain: Bool) -> Event? {
-    guard let version = number(#"{"v":"#), let type = text(#","type":"#).flatMap(type),
+    guard let version = number(#"{"v":"#), let type = type(text(#","type":"#)),
       let epoch = number(#","epoch":"#), let seq = number(#","seq":"#),
       let at = number(#","at":"#), let instance = instance(isWhole: false)
     else { return nil }
@@ -63,19 +66,19 @@ struct EventScanner {
     }
     return Event(
       type: type, position: Position(epoch: epoch, seq: seq), at: at, instance: instance,
-      reason: reason?.text(in: bytes), exit: exit, signal: signal?.text(in: bytes),
+      reason: reason.text(in: bytes), exit: exit, signal: signal.text(in: bytes),
       expired: expired, wire: isPlain ? bytes : nil)
   }
 
   private func type(_ range: TextRange) -> EventType? {
-    EventType(rawValue: range.text(in: bytes))
+    range.text(in: bytes).flatMap(EventType.init)
   }
 
   private mutating func instance(isWhole: Bool) -> Instance? {
-    guard let app = isWhole ? text(#"{"app":"#) : text(#","app":"#), let id = text(#","id":"#),
-      let name = text(#","name":"#)
-    else { return nil }
-    var texts = Instance.Texts(app: app, id: id, name: name)
+    var texts = Instance.Texts(
+      app: isWhole ? text(#"{"app":"#) : text(#","app":"#), id: text(#","id":"#),
+      name: text(#","name":"#))
+    guard !texts.app.isAbsent, !texts.id.isAbsent, !texts.name.isAbsent else { return nil }
     texts.process = text(#","process":"#)
     texts.host = text(#","host":"#)
     let pid = number(#","pid":"#)
@@ -107,11 +110,11 @@ struct EventScanner {
     return number
   }
 
-  @inline(__always) private mutating func text(_ name: StaticString) -> TextRange? {
+  @inline(__always) private mutating func text(_ name: StaticString) -> TextRange {
     let before = place
     guard take(name), let text = quoted() else {
       place = before
-      return nil
+      return .absent
     }
     return text
   }
@@ -179,13 +182,18 @@ struct EventScanner {
   /// nil where there are control characters or escapes, or where it is no UTF-8. What is printable
   /// ASCII throughout stands as we would write it; beyond that, some of it may have to be escaped.
   private static func plainness(_ bytes: [UInt8]) -> Plainness? {
-    var found: UInt8 = 0
-    // Without a branch, so that it goes many bytes at a time.
+    // Of this arithmetic the compiler makes steps of many bytes at a time. In what is ASCII, the
+    // top bit of a byte less 0x20 tells that it was below.
+    var (all, below, slash, delete): (UInt8, UInt8, UInt8, UInt8) = (0, 0, .max, .max)
     for byte in bytes {
-      found |= (byte < 0x20 ? 1 : 0) | (byte == UInt8(ascii: "\\") ? 1 : 0) | (byte >= 0x7F ? 2 : 0)
+      all |= byte
+      below |= byte &- 0x20
+      slash = min(slash, byte ^ UInt8(ascii: "\\"))
+      delete = min(delete, byte ^ 0x7F)
     }
-    guard found & 1 == 0 else { return nil }
-    guard found != 0 else { return .ascii }
-    return String(validating: bytes, as: UTF8.self) == nil ? nil : .utf8
+    guard slash > 0 else { return nil }
+    if all < 0x80, below < 0x80, delete > 0 { return .ascii }
+    let isHarmless = bytes.allSatisfy { $0 >= 0x20 }
+    return isHarmless && String(validating: bytes, as: UTF8.self) != nil ? .utf8 : nil
   }
 }

@@ -3,12 +3,17 @@
 /// Its texts stay among the bytes that they were read from, and become strings when they are asked
 /// for: whoever reads a million events looks at few of them.
 public struct Instance: Sendable, Hashable {
-  /// Where each text stands among the bytes; nil for one that is unknown.
+  /// Where each text stands among the bytes.
   struct Texts: Sendable {
     var app, id, name: TextRange
-    var process, host, platform, release, commit, region: TextRange?
+    var process = TextRange.absent
+    var host = TextRange.absent
+    var platform = TextRange.absent
+    var release = TextRange.absent
+    var commit = TextRange.absent
+    var region = TextRange.absent
     /// An object of JSON.
-    var meta: TextRange?
+    var meta = TextRange.absent
   }
 
   /// The message or record that it was read from, and what was set since.
@@ -36,67 +41,66 @@ public struct Instance: Sendable, Hashable {
   }
 
   public var app: String {
-    get { texts.app.text(in: bytes) }
+    get { texts.app.text(in: bytes) ?? "" }
     set { texts.app = Self.add(newValue, to: &bytes) }
   }
 
   /// A ULID, new for every run.
   public var id: String {
-    get { texts.id.text(in: bytes) }
+    get { texts.id.text(in: bytes) ?? "" }
     set { texts.id = Self.add(newValue, to: &bytes) }
   }
 
   public var name: String {
-    get { texts.name.text(in: bytes) }
+    get { texts.name.text(in: bytes) ?? "" }
     set { texts.name = Self.add(newValue, to: &bytes) }
   }
 
   public var process: String? {
-    get { text(texts.process) }
+    get { texts.process.text(in: bytes) }
     set { texts.process = add(newValue) }
   }
 
   public var host: String? {
-    get { text(texts.host) }
+    get { texts.host.text(in: bytes) }
     set { texts.host = add(newValue) }
   }
 
   public var platform: String? {
-    get { text(texts.platform) }
+    get { texts.platform.text(in: bytes) }
     set { texts.platform = add(newValue) }
   }
 
   public var release: String? {
-    get { text(texts.release) }
+    get { texts.release.text(in: bytes) }
     set { texts.release = add(newValue) }
   }
 
   public var commit: String? {
-    get { text(texts.commit) }
+    get { texts.commit.text(in: bytes) }
     set { texts.commit = add(newValue) }
   }
 
   public var region: String? {
-    get { text(texts.region) }
+    get { texts.region.text(in: bytes) }
     set { texts.region = add(newValue) }
   }
 
   public var meta: [String: String] {
     get {
-      guard let range = texts.meta else { return [:] }
-      return EventScanner.texts(bytes, in: range) ?? Self.decodeTexts(bytes[range.indices])
+      guard !texts.meta.isAbsent else { return [:] }
+      return EventScanner.texts(bytes, in: texts.meta)
+        ?? Self.decodeTexts(bytes[texts.meta.indices])
     }
     set {
       var text = JSONText()
       for (name, value) in newValue.sorted(by: { $0.key < $1.key }) { text.always(name, value) }
-      texts.meta = newValue.isEmpty ? nil : Self.add(text.object, to: &bytes)
+      texts.meta = newValue.isEmpty ? .absent : Self.add(text.object, to: &bytes)
     }
   }
 
-  private func text(_ range: TextRange?) -> String? { range?.text(in: bytes) }
-
-  private mutating func add(_ text: String?) -> TextRange? {
-    text.map { Self.add($0, to: &bytes) }
+  private mutating func add(_ text: String?) -> TextRange {
+    text.map { Self.add($0, to: &bytes) } ?? .absent
   }
 
   private static func add(_ text: String, to bytes: inout [UInt8]) -> TextRange {
@@ -149,13 +153,11 @@ extension Instance {
   }
 
   public static func == (one: Instance, other: Instance) -> Bool {
-    func isSame(_ path: KeyPath<Texts, TextRange?>) -> Bool {
-      one.text(one.texts[keyPath: path]) == other.text(other.texts[keyPath: path])
-    }
-    return one.id == other.id && one.app == other.app && one.name == other.name
-      && (one.pid, one.started, one.lease) == (other.pid, other.started, other.lease)
-      && one.isPlain == other.isPlain
-      && [\Texts.process, \.host, \.platform, \.release, \.commit, \.region].allSatisfy(isSame)
+    (one.app, one.id, one.name) == (other.app, other.id, other.name)
+      && (one.process, one.host, one.pid) == (other.process, other.host, other.pid)
+      && (one.platform, one.release, one.commit, one.region)
+        == (other.platform, other.release, other.commit, other.region)
+      && (one.started, one.lease, one.isPlain) == (other.started, other.lease, other.isPlain)
       && one.meta == other.meta
   }
 

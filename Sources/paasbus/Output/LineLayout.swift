@@ -31,28 +31,31 @@ struct LineLayout: Sendable {
     self.place = max(self.place, min(place?.displayWidth ?? 0, Self.mostPlace))
   }
 
-  /// The columns behind the time and the word of a line.
+  /// Adds the columns behind the time and the word of a line.
   ///
   /// - Parameters:
   ///   - release: nil where there is none, as with `place`.
-  ///   - remarks: what fits of it stands at the end.
-  func behindFront(
-    name: String, release: String?, place: String?, remarks: String
-  ) -> (columns: String, remarks: String) {
+  ///   - remarks: what is to stand at the end.
+  /// - Returns: what fits of the remarks.
+  func addColumns(
+    name: String, release: String?, place: String?, remarks: String, to line: inout [UInt8]
+  ) -> String {
     guard let columns else {
-      let (release, place) = ((release ?? "-"), (place ?? "-"))
-      let text =
-        "\(name.padded(to: self.name))  \(release.padded(to: self.release))  "
-        + place.padded(to: self.place)
-      return (text, remarks)
+      line.add(name, paddedTo: self.name)
+      line.add("  ")
+      line.add(release ?? "-", paddedTo: self.release)
+      line.add("  ")
+      line.add(place ?? "-", paddedTo: self.place)
+      return remarks
     }
     let widths = widths(columns)
     let cells = zip([name, release ?? "-", place ?? "-"], widths).filter { $1 > 0 }.map {
       $0.fitted(to: $1, isUnicode: isUnicode)
     }
     let text = cells.joined(separator: "  ")
+    line += text.utf8
     let room = columns - Self.front - text.displayWidth - Self.gap
-    return (text, remarks.cut(to: max(0, room), isUnicode: isUnicode))
+    return remarks.cut(to: max(0, room), isUnicode: isUnicode)
   }
 
   private func widths(_ columns: Int) -> [Int] {

@@ -46,7 +46,10 @@ struct WatchRendering: Sendable {
     if layout.columns != nil {
       for case let instance? in batch.map(\.instance) { makeRoom(for: instance) }
     }
-    return batch.flatMap { Array(text($0).utf8) }
+    var lines: [UInt8] = []
+    lines.reserveCapacity(batch.count * 120)
+    for output in batch { addText(output, to: &lines) }
+    return lines
   }
 
   private mutating func makeRoom(for instance: Instance) {
@@ -106,18 +109,25 @@ struct WatchRendering: Sendable {
 
   // MARK: Text
 
-  private mutating func text(_ output: WatchOutput) -> String {
+  private mutating func addText(_ output: WatchOutput, to lines: inout [UInt8]) {
     switch output {
     case .event(let event, _):
-      row(
-        at: event.at, isNews: true, LineStyle(event.type), event.instance,
-        remarks: [event.cause, event.lifetime].compactMap { $0 })
+      addFront(at: event.at, isNews: true, LineStyle(event.type), to: &lines)
+      addRow(event.instance, remarks: event.remarks, to: &lines)
     case .snapshot(let status):
-      row(
-        at: status.instance.started ?? 0, isNews: false, LineStyle(status.state), status.instance,
-        remarks: ["since \(LocalTime(milliseconds: status.instance.started ?? 0).dayAndTime)"])
+      let started = status.instance.started ?? 0
+      addFront(at: started, isNews: false, LineStyle(status.state), to: &lines)
+      let since = "since \(LocalTime(milliseconds: started).dayAndTime)"
+      addRow(status.instance, remarks: since, to: &lines)
     case .foreign(let type, let at):
-      line(at: at, isNews: true, LineStyle(type), Self.unnamed)
+      addFront(at: at, isNews: true, LineStyle(type), to: &lines)
+      lines.add("\(Self.unnamed)\n")
+    case .whole, .message, .gap, .reset, .retracted: lines.add(Self.remark(output))
+    }
+  }
+
+  private static func remark(_ output: WatchOutput) -> String {
+    switch output {
     case .message(let message): "? message \(Visible.text(message))\n"
     case .gap(let from, let to):
       "? gap     \(to - from + 1) events are no longer in the history (\(from) to \(to))\n"
@@ -126,30 +136,36 @@ struct WatchRendering: Sendable {
         "? reset   the bus lost data or was born again (\(LocalTime(milliseconds: $0).dayAndTime))\n"
       } ?? "? reset   the bus is gone, and with it who was there\n"
     case .retracted(let seq): "? retracted  event \(seq) was not true\n"
-    case .whole: ""
+    case .event, .snapshot, .foreign, .whole: ""
     }
   }
 
-  private mutating func row(
-    at time: Int64, isNews: Bool, _ style: LineStyle, _ instance: Instance, remarks: [String]
-  ) -> String {
-    let (columns, rest) = layout.behindFront(
+  /// What stands behind the time and the word of a line.
+  private func addRow(_ instance: Instance, remarks: String, to lines: inout [UInt8]) {
+    let rest = layout.addColumns(
       name: Visible.text(instance.name), release: instance.release.map(Visible.text),
-      place: instance.place.map(Visible.text), remarks: remarks.joined(separator: "  "))
-    let text = rest.isEmpty ? columns : "\(columns)  \(typography.paint(rest, "2"))"
-    return line(at: time, isNews: isNews, style, text.trimmingEnd())
+      place: instance.place.map(Visible.text), remarks: remarks, to: &lines)
+    if !rest.isEmpty {
+      lines.add("  ")
+      lines.add(typography.paint(rest, "2"))
+    }
+    while lines.last == UInt8(ascii: " ") { lines.removeLast() }
+    lines.append(UInt8(ascii: "\n"))
   }
 
-  private mutating func line(at time: Int64, isNews: Bool, _ style: LineStyle, _ text: String)
-    -> String
-  {
+  private mutating func addFront(
+    at time: Int64, isNews: Bool, _ style: LineStyle, to lines: inout [UInt8]
+  ) {
     let time = localTime(time)
-    let line = "\(typography.paint(style.label, style.rendition))  \(text)\n"
-    return switch tellsDays {
-    case .nowhere: "\(time.time)  \(line)"
-    case .everywhere: "\(time.day) \(time.time)  \(line)"
-    case .whereItChanges: "\(isNews ? heading(time.day) : "")\(time.time)  \(line)"
+    switch tellsDays {
+    case .nowhere: break
+    case .everywhere: lines.add("\(time.day) ")
+    case .whereItChanges: if isNews { lines.add(heading(time.day)) }
     }
+    lines.add(time.time)
+    lines.add("  ")
+    lines.add(typography.paint(style.label, style.rendition))
+    lines.add("  ")
   }
 
   /// Most events share their second with the one before.
@@ -189,9 +205,16 @@ extension Instance {
 }
 
 extension Event {
+  /// Why it happened, and how long the instance had run.
+  fileprivate var remarks: String {
+    guard let lifetime else { return cause ?? "" }
+    return cause.map { "\($0)  \(lifetime)" } ?? lifetime
+  }
+
   /// Why it happened, in a few words.
-  fileprivate var cause: String? {
+  private var cause: String? {
     guard let reason else { return nil }
+    if signal == nil, exit == nil { return Visible.text(reason) }
     // How a command ended says it all where it ended by itself.
     let isToldByStatus = reason == "exit" && exit != nil || reason == "signal" && signal != nil
     let parts = [
@@ -202,7 +225,7 @@ extension Event {
   }
 
   /// How long the instance had run, where the event is an end.
-  fileprivate var lifetime: String? {
+  private var lifetime: String? {
     guard type == .stop || type == .lost, let started = instance.started, at >= started else {
       return nil
     }

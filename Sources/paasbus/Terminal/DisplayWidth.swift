@@ -55,3 +55,13 @@ extension String {
     cut(to: width, isUnicode: isUnicode).padded(to: width)
   }
 }
+
+extension [UInt8] {
+  mutating func add(_ text: String) { self += text.utf8 }
+
+  /// Adds a text with spaces behind it, up to so many cells of a terminal.
+  mutating func add(_ text: String, paddedTo width: Int) {
+    add(text)
+    self += repeatElement(UInt8(ascii: " "), count: Swift.max(0, width - text.displayWidth))
+  }
+}
