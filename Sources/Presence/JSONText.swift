@@ -8,6 +8,9 @@ public struct JSONText: Sendable {
 
   public init() {}
 
+  /// Begins another object in the same memory.
+  public mutating func clear() { bytes.removeAll(keepingCapacity: true) }
+
   public mutating func member(_ name: String, _ value: String?) {
     if let value, !value.isEmpty { always(name, value) }
   }
@@ -51,7 +54,19 @@ public struct JSONText: Sendable {
   public var object: [UInt8] { [0x7B] + bytes + [0x7D] }
 
   /// The object as a whole line.
-  public var line: [UInt8] { object + [0x0A] }
+  public var line: [UInt8] {
+    var line: [UInt8] = []
+    addLine(to: &line)
+    return line
+  }
+
+  /// Adds the object as a whole line.
+  public func addLine(to lines: inout [UInt8]) {
+    lines.append(0x7B)
+    lines += bytes
+    lines.append(0x7D)
+    lines.append(0x0A)
+  }
 
   private mutating func key(_ name: String) {
     if !bytes.isEmpty { bytes.append(0x2C) }

@@ -87,12 +87,14 @@ public struct Snapshot: Sendable, Hashable {
     let replies = try await connection.transaction(commands)
     let now = ServerClock.milliseconds(replies.first ?? .null) ?? 0
     let bus = BusState(replies.at(1)?.elements ?? [])
-    let ends = scores(replies.at(3)?.elements ?? [])
+    let ends = ends(replies.at(3)?.elements ?? [])
     var instances: [InstanceStatus] = []
     let records = replies.at(2)?.elements ?? []
+    instances.reserveCapacity(records.count / 2)
     for index in stride(from: 0, to: records.count - 1, by: 2) {
-      guard let id = records[index].string, let record = records[index + 1].bytes else { continue }
-      if let status = status(record, leaseEnd: ends[id], now: now) { instances.append(status) }
+      guard let id = records[index].bytes, let record = records[index + 1].bytes else { continue }
+      let end = ends[RawID(bytes: id)]
+      if let status = status(record, leaseEnd: end, now: now) { instances.append(status) }
     }
     let tail = (replies.at(4)?.elements ?? []).compactMap(HistoryEntry.init).reversed()
     return Snapshot(
@@ -122,10 +124,29 @@ public struct Snapshot: Sendable, Hashable {
     return status
   }
 
-  static func scores(_ flat: [RedisValue]) -> [String: Int64] {
-    var scores: [String: Int64] = [:]
+  /// An id as it was read, of which no string has to be made to look something up by it.
+  private struct RawID: Hashable {
+    var bytes: [UInt8]
+
+    func hash(into hasher: inout Hasher) {
+      // All at once: the array's own way is one byte after the other.
+      bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
+    }
+  }
+
+  private static func ends(_ flat: [RedisValue]) -> [RawID: Int64] {
+    scores(flat) { $0.bytes.map(RawID.init) }
+  }
+
+  /// Reads members with their scores.
+  static func scores(_ flat: [RedisValue]) -> [String: Int64] { scores(flat, by: \.string) }
+
+  private static func scores<Member: Hashable>(
+    _ flat: [RedisValue], by member: (RedisValue) -> Member?
+  ) -> [Member: Int64] {
+    var scores = [Member: Int64](minimumCapacity: flat.count / 2)
     for index in stride(from: 0, to: flat.count - 1, by: 2) {
-      guard let member = flat[index].string else { continue }
+      guard let member = member(flat[index]) else { continue }
       if let score = flat[index + 1].integer {
         scores[member] = score
       } else if let score = flat[index + 1].number, abs(score) < 9e15 {

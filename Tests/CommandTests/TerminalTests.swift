@@ -201,11 +201,10 @@ struct TerminalTests {
         try await terminal.press("C-z")
         try await terminal.expect("Stopped")
         try await terminal.enter("kill -9 %1")
+        try await eventually("it has ended") { Processes.states("sleep 1002").isEmpty }
         // The shell tells of a job's end before its next prompt.
-        try await eventually("the job has ended") {
-          try await terminal.press("Enter")
-          return try await terminal.screen.contains("Killed")
-        }
+        try await terminal.press("Enter")
+        try await terminal.expect("Killed")
         try await terminal.enter("exit 7")
         try await terminal.awaitPrompt()
         try await terminal.enter("echo status $?")

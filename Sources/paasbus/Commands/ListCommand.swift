@@ -28,18 +28,14 @@ struct ListCommand: AsyncParsableCommand {
     let setup = Setup(connection)
     let connector = try await setup.connector()
     let snapshot = try await snapshot(setup, connector)
-    let instances = (snapshot?.instances ?? []).filter(isWanted)
+    let instances = (snapshot?.instances ?? []).lazy.filter(isWanted)
     if json {
-      // In pieces, so that not all of it is in memory twice.
-      for start in stride(from: 0, to: instances.count, by: 1000) {
-        let piece = instances[start..<min(start + 1000, instances.count)]
-        try StandardStreams.write(piece.flatMap(InstanceTable.jsonLine))
-      }
+      try InstanceTable.writeJSON(instances)
     } else {
       let typography = Typography.of(
         descriptor: 1, color: connection.server.color, environment: setup.environment)
       let table = InstanceTable(
-        instances: instances, now: snapshot?.now ?? 0, typography: typography,
+        instances: Array(instances), now: snapshot?.now ?? 0, typography: typography,
         isFiltered: name != nil || state != nil)
       try StandardStreams.write(Array(table.text.utf8))
     }

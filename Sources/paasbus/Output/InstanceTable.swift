@@ -7,6 +7,8 @@ struct InstanceTable {
   ]
 
   private static let leastName = 8
+  /// In bytes.
+  private static let pieceSize = 65_536
 
   var instances: [InstanceStatus]
   /// The server's time, in ms.
@@ -15,11 +17,23 @@ struct InstanceTable {
   /// Whether there may be others than these.
   var isFiltered = false
 
-  static func jsonLine(_ status: InstanceStatus) -> [UInt8] {
+  /// Writes a JSON object a line.
+  ///
+  /// - Throws: as `StandardStreams.write`.
+  static func writeJSON(_ instances: some Sequence<InstanceStatus>) throws {
+    var lines: [UInt8] = []
     var text = JSONText()
-    status.addMembers(to: &text)
-    text.member("beat", status.lastBeat)
-    return text.line
+    for status in instances {
+      text.clear()
+      status.addMembers(to: &text)
+      text.member("beat", status.lastBeat)
+      text.addLine(to: &lines)
+      // In pieces, so that not all of it is in memory twice.
+      guard lines.count >= pieceSize else { continue }
+      try StandardStreams.write(lines)
+      lines.removeAll(keepingCapacity: true)
+    }
+    try StandardStreams.write(lines)
   }
 
   var text: String {
