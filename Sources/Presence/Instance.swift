@@ -93,10 +93,14 @@ public struct Instance: Sendable, Hashable {
         ?? Self.decodeTexts(bytes[texts.meta.indices])
     }
     set {
-      var text = JSONText()
-      for (name, value) in newValue.sorted(by: { $0.key < $1.key }) { text.always(name, value) }
-      texts.meta = newValue.isEmpty ? .absent : Self.add(text.object, to: &bytes)
+      texts.meta =
+        newValue.isEmpty ? .absent : Self.add(JSONText.object(newValue), to: &bytes)
     }
+  }
+
+  /// What it was read from, or a part of it; nil for none.
+  func bytes(in range: TextRange) -> ArraySlice<UInt8>? {
+    range.isAbsent ? nil : bytes[range.indices.clamped(to: bytes.indices)]
   }
 
   private mutating func add(_ text: String?) -> TextRange {

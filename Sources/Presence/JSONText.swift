@@ -11,43 +11,51 @@ public struct JSONText: Sendable {
   /// Begins another object in the same memory.
   public mutating func clear() { bytes.removeAll(keepingCapacity: true) }
 
-  public mutating func member(_ name: String, _ value: String?) {
+  public mutating func member(_ name: StaticString, _ value: String?) {
     if let value, !value.isEmpty { always(name, value) }
   }
 
   /// A member that is there even if it is empty.
-  public mutating func always(_ name: String, _ value: String) {
+  public mutating func always(_ name: StaticString, _ value: String) {
     key(name)
     string(value)
   }
 
-  public mutating func member(_ name: String, _ value: Int64?) {
+  public mutating func member(_ name: StaticString, _ value: Int64?) {
     guard let value else { return }
     key(name)
     bytes += "\(value)".utf8
   }
 
-  public mutating func member(_ name: String, _ value: Bool) {
+  public mutating func member(_ name: StaticString, _ value: Bool) {
     key(name)
     bytes += (value ? "true" : "false").utf8
   }
 
   /// An object of strings, sorted by key.
-  public mutating func member(_ name: String, _ values: [String: String]) {
+  public mutating func member(_ name: StaticString, _ values: [String: String]) {
     guard !values.isEmpty else { return }
     key(name)
-    var inner = JSONText()
-    for (name, value) in values.sorted(by: { $0.key < $1.key }) {
-      inner.key(name)
-      inner.string(value)
-    }
-    bytes += inner.object
+    bytes += Self.object(values)
   }
 
-  /// All members of an object that stands there already.
+  /// An object of strings, sorted by key.
+  static func object(_ values: [String: String]) -> [UInt8] {
+    var inner = JSONText()
+    for (name, value) in values.sorted(by: { $0.key < $1.key }) {
+      if !inner.bytes.isEmpty { inner.bytes.append(0x2C) }
+      inner.string(name)
+      inner.bytes.append(0x3A)
+      inner.string(value)
+    }
+    return inner.object
+  }
+
+  /// All members of an object that stands there already, in its braces.
   mutating func members(ofObject object: ArraySlice<UInt8>) {
     if !bytes.isEmpty { bytes.append(0x2C) }
-    bytes += object.dropFirst().dropLast()
+    // The array's own way to leave out the last is one byte after the other.
+    bytes += object[(object.startIndex + 1)..<(object.endIndex - 1)]
   }
 
   /// The members in braces.
@@ -68,9 +76,11 @@ public struct JSONText: Sendable {
     lines.append(0x0A)
   }
 
-  private mutating func key(_ name: String) {
+  private mutating func key(_ name: StaticString) {
     if !bytes.isEmpty { bytes.append(0x2C) }
-    string(name)
+    bytes.append(0x22)
+    name.withUTF8Buffer { bytes += $0 }
+    bytes.append(0x22)
     bytes.append(0x3A)
   }
 

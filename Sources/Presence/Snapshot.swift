@@ -13,8 +13,8 @@ public struct InstanceStatus: Sendable, Hashable {
   public var seq: Int64
   /// When the lease ends, in ms by the server's clock; nil for who has none.
   public var leaseEnd: Int64?
-  /// The very record that it was read from, where that is just what we would write.
-  var record: ArraySlice<UInt8>?
+  /// Where the record stands that the instance was read from, if that is just what we would write.
+  var record = TextRange.absent
 
   /// Whether it is there, or was never said to have gone.
   public var isPresent: Bool { state == .up || state == .stopping || state == .overdue }
@@ -48,7 +48,7 @@ extension InstanceStatus {
   public func addMembers(to text: inout JSONText) {
     text.member("state", state.rawValue)
     text.member("seq", seq)
-    if let record {
+    if let record = instance.bytes(in: record) {
       text.members(ofObject: record)
     } else {
       instance.addMembers(to: &text)
@@ -93,19 +93,28 @@ public struct Snapshot: Sendable, Hashable {
     instances.reserveCapacity(records.count / 2)
     for index in stride(from: 0, to: records.count - 1, by: 2) {
       guard let id = records[index].bytes, let record = records[index + 1].bytes else { continue }
-      let end = ends[RawID(bytes: id)]
+      let end = ends[CompactID(id)]
       if let status = status(record, leaseEnd: end, now: now) { instances.append(status) }
     }
+    sort(&instances)
     let tail = (replies.at(4)?.elements ?? []).compactMap(HistoryEntry.init).reversed()
     return Snapshot(
-      now: now, position: bus.position, channel: bus.channel, instances: sorted(instances),
+      now: now, position: bus.position, channel: bus.channel, instances: instances,
       tail: Array(tail))
   }
 
-  /// By `started`, then name. What is moved about are places, as a status is large.
-  private static func sorted(_ instances: [InstanceStatus]) -> [InstanceStatus] {
-    let keys = instances.map { (started: $0.instance.started ?? 0, name: $0.instance.name) }
-    return keys.indices.sorted { keys[$0] < keys[$1] }.map { instances[$0] }
+  /// Sorts by `started`, then name. While they are compared, places are moved about and not the
+  /// instances, which are large; then each goes to its place at once.
+  private static func sort(_ instances: inout [InstanceStatus]) {
+    let keys = instances.indices.map { place in
+      (started: instances[place].instance.started ?? 0, name: instances[place].instance.name)
+    }
+    var order = keys.indices.sorted { keys[$0] < keys[$1] }
+    for place in order.indices {
+      // What belongs here was moved on if its own place has been filled already.
+      while order[place] < place { order[place] = order[order[place]] }
+      instances.swapAt(place, order[place])
+    }
   }
 
   /// Reads `STATE SEQ RECORD`; nil for what no script wrote, and for the mark of a start that
@@ -120,22 +129,12 @@ public struct Snapshot: Sendable, Hashable {
     else { return nil }
     if state == .up || state == .stopping, (leaseEnd ?? 0) < now { state = .overdue }
     var status = InstanceStatus(instance: instance, state: state, seq: seq, leaseEnd: leaseEnd)
-    if isPlain { status.record = stored[(second + 1)...] }
+    if isPlain { status.record = TextRange(from: second + 1, to: stored.count) }
     return status
   }
 
-  /// An id as it was read, of which no string has to be made to look something up by it.
-  private struct RawID: Hashable {
-    var bytes: [UInt8]
-
-    func hash(into hasher: inout Hasher) {
-      // All at once: the array's own way is one byte after the other.
-      bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
-    }
-  }
-
-  private static func ends(_ flat: [RedisValue]) -> [RawID: Int64] {
-    scores(flat) { $0.bytes.map(RawID.init) }
+  private static func ends(_ flat: [RedisValue]) -> [CompactID: Int64] {
+    scores(flat) { $0.bytes.map(CompactID.init) }
   }
 
   /// Reads members with their scores.

@@ -28,14 +28,14 @@ struct ListCommand: AsyncParsableCommand {
     let setup = Setup(connection)
     let connector = try await setup.connector()
     let snapshot = try await snapshot(setup, connector)
-    let instances = (snapshot?.instances ?? []).lazy.filter(isWanted)
+    let instances = snapshot?.instances ?? []
     if json {
-      try InstanceTable.writeJSON(instances)
+      try InstanceTable.writeJSON(instances, where: isWanted)
     } else {
       let typography = Typography.of(
         descriptor: 1, color: connection.server.color, environment: setup.environment)
       let table = InstanceTable(
-        instances: Array(instances), now: snapshot?.now ?? 0, typography: typography,
+        instances: instances.filter(isWanted), now: snapshot?.now ?? 0, typography: typography,
         isFiltered: name != nil || state != nil)
       try StandardStreams.write(Array(table.text.utf8))
     }
@@ -52,8 +52,8 @@ struct ListCommand: AsyncParsableCommand {
   }
 
   private func isWanted(_ status: InstanceStatus) -> Bool {
-    guard name.map({ Glob($0).matches(status.instance.name) }) ?? true else { return false }
-    return state.map { $0 == status.state } ?? status.isPresent
+    guard state.map({ $0 == status.state }) ?? status.isPresent else { return false }
+    return name.map { Glob($0).matches(status.instance.name) } ?? true
   }
 }
 

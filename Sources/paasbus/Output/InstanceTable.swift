@@ -20,13 +20,16 @@ struct InstanceTable {
   /// Writes a JSON object a line.
   ///
   /// - Throws: as `StandardStreams.write`.
-  static func writeJSON(_ instances: some Sequence<InstanceStatus>) throws {
+  static func writeJSON(
+    _ instances: [InstanceStatus], where isWanted: (InstanceStatus) -> Bool
+  ) throws {
     var lines: [UInt8] = []
     var text = JSONText()
-    for status in instances {
+    // By their places, as each is large to copy.
+    for place in instances.indices where isWanted(instances[place]) {
       text.clear()
-      status.addMembers(to: &text)
-      text.member("beat", status.lastBeat)
+      instances[place].addMembers(to: &text)
+      text.member("beat", instances[place].lastBeat)
       text.addLine(to: &lines)
       // In pieces, so that not all of it is in memory twice.
       guard lines.count >= pieceSize else { continue }
