@@ -5,7 +5,7 @@ import Supervisor
 
 struct AnnounceCommand: MainThreadCommand {
   static let configuration = CommandConfiguration(
-    commandName: "announce",
+    commandName: "announce", _superCommandName: "paasbus",
     abstract: "Publish that this instance started, and on SIGTERM that it stopped.",
     discussion: """
       With a command behind --, it runs that as an init does and tells how it ended: signals are \

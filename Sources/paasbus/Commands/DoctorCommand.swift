@@ -2,7 +2,7 @@ import ArgumentParser
 
 struct DoctorCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "doctor",
+    commandName: "doctor", _superCommandName: "paasbus",
     abstract:
       "Check everything from the variable that names the Redis to a message that comes round.",
     discussion: """

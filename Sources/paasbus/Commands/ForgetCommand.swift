@@ -4,7 +4,7 @@ import Redis
 
 struct ForgetCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "forget",
+    commandName: "forget", _superCommandName: "paasbus",
     abstract: "Remove one instance, or the whole bus, after asking.",
     discussion: """
       Watchers are told that the instance is forgotten. Who still lives announces itself again at \

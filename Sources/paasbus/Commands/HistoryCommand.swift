@@ -4,7 +4,7 @@ import Redis
 
 struct HistoryCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "history",
+    commandName: "history", _superCommandName: "paasbus",
     abstract: "Show what happened, the oldest first.",
     discussion: """
       The bus keeps its last 1,000 events unless an announcer says otherwise (--history).

@@ -4,7 +4,7 @@ import Redis
 
 struct ListCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "list",
+    commandName: "list", _superCommandName: "paasbus",
     abstract: "Show the instances that are present.",
     discussion: """
       Examples:

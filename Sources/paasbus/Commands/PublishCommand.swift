@@ -4,7 +4,7 @@ import Redis
 
 struct PublishCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "publish",
+    commandName: "publish", _superCommandName: "paasbus",
     abstract: "Publish one message on a channel, and say how many subscribers got it.",
     discussion: """
       Without a message, or with '-', it is what standard input holds, to the byte.

@@ -3,7 +3,7 @@ import Redis
 
 struct SubscribeCommand: LastingCommand {
   static let configuration = CommandConfiguration(
-    commandName: "subscribe",
+    commandName: "subscribe", _superCommandName: "paasbus",
     abstract: "Show the messages of channels as they come.",
     discussion: """
       A channel with *, ? or [ in it is a pattern. Messages that are published while there is no \

@@ -3,7 +3,7 @@ import Presence
 
 struct TopCommand: LastingCommand {
   static let configuration = CommandConfiguration(
-    commandName: "top",
+    commandName: "top", _superCommandName: "paasbus",
     abstract: "Show the instances in a table that fills the terminal and stays up to date.",
     discussion: """
       Keys: q quits; n, u, b, r and s sort by name, up time, last beat, release and state, the same \

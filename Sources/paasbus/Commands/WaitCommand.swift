@@ -2,7 +2,7 @@ import ArgumentParser
 
 struct WaitCommand: LastingCommand {
   static let configuration = CommandConfiguration(
-    commandName: "wait",
+    commandName: "wait", _superCommandName: "paasbus",
     abstract: "Wait until so many instances are up, or none is any more.",
     discussion: """
       For deploy scripts: exits 0 as soon as it is so, 124 at the time-out, and 69 where Redis is \

@@ -4,7 +4,7 @@ import Redis
 
 struct WatchCommand: LastingCommand {
   static let configuration = CommandConfiguration(
-    commandName: "watch",
+    commandName: "watch", _superCommandName: "paasbus",
     abstract: "Follow the instances of an app as they join and leave.",
     discussion: """
       With --exec, a shell command is run for each event, one at a time and in order: it gets the \
