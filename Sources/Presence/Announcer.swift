@@ -121,7 +121,13 @@ public actor Announcer {
   ///
   /// - Throws: `RedisError` when the first contact is refused for good (kinds `refused`,
   ///   `configuration`, `nonsense`, `tls`), unless the options say otherwise.
-  public func run() async throws -> Ending {
+  public nonisolated func run() async throws -> Ending {
+    try await withTaskExecutorPreference(RedisConnector.connectionThread) {
+      try await self.announce()
+    }
+  }
+
+  private func announce() async throws -> Ending {
     try await withThrowingTaskGroup(of: (Stop, ContinuousClock.Instant)?.self) { group in
       group.addTask { await self.takeRequests() }
       group.addTask {

@@ -47,7 +47,7 @@ public struct RedisConnector: Sendable {
   }
 
   /// The one event-loop thread of the process.
-  private static let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+  static let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
   /// Connects and logs in, to whoever holds ``key`` and to the master that the sentinels know.
   ///

@@ -9,6 +9,10 @@ struct Announcement: Sendable {
   var options: Announcer.Options
   let began = ContinuousClock.now
 
+  /// Where all of it runs: a beat that changed threads would wake several, and a thread of the pool
+  /// brings one with it that wakes every second.
+  static var thread: any TaskExecutor { RedisConnector.connectionThread }
+
   /// An announcer that tells a person what happens to it.
   ///
   /// - Throws: ``Failure``, `RedisLocatorError` where no Redis is configured.
@@ -33,23 +37,23 @@ struct Announcement: Sendable {
   // MARK: Alone
 
   /// Holds the instance until a signal ends it.
-  ///
-  /// - Throws: ``Failure`` when the stop could not be delivered or the first contact was refused.
-  func announce(until signals: AsyncStream<String>) async throws {
-    let announcer = try await announcer()
-    Task {
-      for await name in signals { announcer.stop(reason: name) }
+  func announce() -> Never {
+    Program.untilSignalled(on: Self.thread) { signals in
+      let announcer = try await announcer()
+      Task(executorPreference: Self.thread) {
+        for await name in signals { announcer.stop(reason: name) }
+      }
+      try check(try await announcer.run())
     }
-    try check(try await announcer.run())
   }
 
   // MARK: For a process that runs already
 
   /// Holds the instance until the process ends; signals only say that it is draining.
   func follow(_ process: FollowedProcess) -> Never {
-    Program.untilSignalled { signals in
+    Program.untilSignalled(on: Self.thread) { signals in
       let announcer = try await announcer()
-      Task {
+      Task(executorPreference: Self.thread) {
         // Whoever asked for the end is its reason; else it went by itself.
         var reason: String?
         await withTaskGroup(of: String?.self) { group in
@@ -74,6 +78,7 @@ struct Announcement: Sendable {
     }
   }
 
+  /// - Throws: ``Failure`` when the stop could not be delivered.
   private func check(_ ending: Announcer.Ending) throws {
     guard case .undelivered(let error) = ending else { return }
     throw Failure(

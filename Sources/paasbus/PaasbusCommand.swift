@@ -88,19 +88,24 @@ enum Program {
   /// Runs what decides itself what a signal means; from here on the main thread only waits for
   /// signals.
   ///
-  /// - Parameter isDrawing: whether it may draw on the terminal.
+  /// - Parameters:
+  ///   - isDrawing: whether it may draw on the terminal.
+  ///   - executor: where it runs; nil for the pool of threads. No thread may be made before the
+  ///     signals are blocked, or it would take them, so it is asked for afterwards.
   static func untilSignalled(
-    isDrawing: Bool = false,
+    isDrawing: Bool = false, on executor: @autoclosure () -> (any TaskExecutor)? = nil,
     _ body: sending @escaping (AsyncStream<String>) async throws -> Void
   ) -> Never {
     let termination = TerminationSignals.block(isDrawing: isDrawing)
     let (signals, continuation) = AsyncStream<String>.makeStream()
-    start { try await body(signals) }
+    start(on: executor()) { try await body(signals) }
     while true { continuation.yield(termination.next()) }
   }
 
-  static func start(_ body: sending @escaping () async throws -> Void) {
-    Task {
+  static func start(
+    on executor: (any TaskExecutor)? = nil, _ body: sending @escaping () async throws -> Void
+  ) {
+    Task(executorPreference: executor) {
       do {
         try await body()
         exit(ExitStatus.done.rawValue)

@@ -48,7 +48,7 @@ struct WrappedCommand {
   func run() throws -> Int32 {
     var command = try start()
     let (news, teller) = AsyncStream<News>.makeStream()
-    Task {
+    Task(executorPreference: Announcement.thread) {
       let status = await announce(news)
       exit(status.shellStatus)
     }

@@ -107,7 +107,7 @@ struct AnnounceCommand: MainThreadCommand {
     let announcement = Announcement(setup: setup, instance: instance, options: options)
     if !command.isEmpty { return try WrappedCommand(self, announcement).run() }
     if let pid { try announcement.follow(FollowedProcess.found(pid, setup.diagnostics)) }
-    Program.untilSignalled { try await announcement.announce(until: $0) }
+    announcement.announce()
   }
 
   /// Who is announced: what was said, else what the platform says.
