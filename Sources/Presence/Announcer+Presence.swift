@@ -136,8 +136,10 @@ extension Announcer {
   /// Beats until the connection fails or the end comes.
   private func beat(_ clock: ServerClock, onBeat: () -> Void) async throws {
     // An answer that is later than the next beat comes from a connection that is half dead; a new
-    // one can still renew the lease in time.
-    let patience = min(connector.timeout, max(instance.beat, .seconds(1)))
+    // one can still renew the lease in time. The end of our patience is behind the latest next beat,
+    // so that a timer which was set for it wakes nobody.
+    let longestBeat = max(instance.beat * 1.15, .seconds(1))
+    let patience = connector.timeout < instance.beat ? connector.timeout : longestBeat
     guard let connection = connection?.limited(to: patience) else { return }
     var heartbeat = Heartbeat(
       keys: keys, id: instance.id, lease: instance.lease, clock: clock)
