@@ -9,8 +9,10 @@ import Redis
 struct ConnectionProbe: Sendable {
   /// How announcers call their connection.
   static let namePrefix = "paasbus:"
+  /// How watchers call the one on which they ask.
+  static let watcherName = "paasbus-watch"
   static let patience = Duration.milliseconds(1500)
-  /// At most this many clients are listed a second.
+  /// At most this many clients are listed a second, by all watchers together.
   private static let clientsPerSecond = 1000
   private static let shortestInterval = Duration.milliseconds(250)
 
@@ -36,22 +38,42 @@ struct ConnectionProbe: Sendable {
   /// Takes the reply to `CLIENT LIST`; returns the ids that are missing, whose leases to look at.
   mutating func list(_ text: String, at instant: ContinuousClock.Instant) -> [String] {
     var present: Set<String> = []
-    var count = 0
+    var (count, watchers) = (0, 0)
     for line in text.utf8.split(whereSeparator: { $0 == 0x0A }) {
       count += 1
-      if let id = Self.id(line) { present.insert(id) }
+      guard let name = Self.name(line) else { continue }
+      if name.starts(with: Self.namePrefix.utf8) {
+        present.insert(String(Substring(name.dropFirst(Self.namePrefix.utf8.count))))
+      } else if name.elementsEqual(Self.watcherName.utf8) {
+        watchers += 1
+      }
     }
     for id in present { absences[id] = nil }
     let missing = seen.subtracting(present)
     seen.formUnion(present.subtracting(doubted))
-    nextLook = instant + max(Self.shortestInterval, .seconds(1) * count / Self.clientsPerSecond)
+    nextLook = instant + max(Self.shortestInterval, Self.interval(count, watchers))
     return Array(missing)
   }
 
-  private static func id(_ line: Substring.UTF8View) -> String? {
-    let marker = Array(" name=\(namePrefix)".utf8)
-    guard let start = line.firstRange(of: marker)?.upperBound else { return nil }
-    return String(Substring(line[start...].prefix { $0 != 0x20 }))
+  /// Of many watchers each looks the more seldom. Who finds somebody missing looks again on its own,
+  /// so that together they notice as soon as one alone would.
+  private static func interval(_ clients: Int, _ watchers: Int) -> Duration {
+    let alone = Duration.seconds(1) * clients / clientsPerSecond
+    return watchers > 1 ? alone * watchers * Double.random(in: 0.75...1.25) : alone
+  }
+
+  /// What a client calls its connection.
+  private static func name(_ line: Substring.UTF8View) -> Substring.UTF8View? {
+    let marker = " name=".utf8
+    var rest = line
+    while let space = rest.firstIndex(of: 0x20) {
+      rest = rest[space...]
+      guard !rest.starts(with: marker) else {
+        return rest.dropFirst(marker.count).prefix { $0 != 0x20 }
+      }
+      rest = rest.dropFirst()
+    }
+    return nil
   }
 
   /// Takes the leases' ends of the missing, nil for who has none (any more); returns whom to reap.

@@ -81,7 +81,9 @@ public struct Watcher: Sendable {
       do {
         let connector = connector.routed(
           to: (progress.app ?? app).map { Keys(app: $0).bus } ?? Keys.apps)
-        try await connector.withConnection { query in
+        var asking = connector
+        asking.name = ConnectionProbe.watcherName
+        try await asking.withConnection { query in
           let channel = try await channel(progress.app ?? app, on: query)
           try await connector.withSubscription(to: [channel]) { subscription in
             var session = WatchSession(self, channel, query, subscription)

@@ -271,6 +271,19 @@ struct ConnectionProbeTests {
     #expect(probe.nextLook == start + .milliseconds(250))
   }
 
+  @Test("many watchers list no more than one")
+  func sharing() {
+    var probe = ConnectionProbe()
+    let watchers = String(repeating: "id=1 name=paasbus-watch age=1\n", count: 100)
+    _ = probe.list(watchers + String(repeating: "id=1 name=x age=1\n", count: 900), at: start)
+    #expect(probe.nextLook > start + .seconds(70))
+    // Whoever found somebody missing does not wait for its turn.
+    _ = probe.list(watchers + clients("a"), at: start)
+    let missing = probe.list(watchers + clients(), at: start)
+    #expect(probe.look(missing.map { ($0, 99) }, at: start).isEmpty)
+    #expect(probe.nextLook == start + .milliseconds(1500))
+  }
+
   @Test(
     "rubbish in the list is passed over",
     arguments: [
