@@ -33,10 +33,19 @@ struct BenchCommand: AsyncParsableCommand {
     say("|---|---|---|---|---|")
     for benchmark in names.isEmpty ? Benchmark.allCases : names {
       try await RedisServer.with(usesTCP: true) { server in
-        let bench = Bench(program: program, server: server, runs: runs)
-        for row in try await bench.measure(benchmark) { say(row.markdown) }
+        for link in links(server).prefix(benchmark.usesServer ? 2 : 1) {
+          let bench = Bench(program: program, server: server, link: link, runs: runs)
+          for step in bench.steps(benchmark) {
+            for row in try await step() { say(row.markdown(benchmark.usesServer ? link : nil)) }
+          }
+        }
       }
     }
+  }
+
+  private func links(_ server: RedisServer) -> [Link] {
+    [.unixSocket(path: server.socketPath)]
+      + [server.port.map { .loopback(port: $0) }].compactMap(\.self)
   }
 
   /// Prints a line at once, wherever it goes.
@@ -47,31 +56,43 @@ struct BenchCommand: AsyncParsableCommand {
 
 enum Benchmark: String, CaseIterable, ExpressibleByArgument {
   case startup, announce, stop, kill, wrap, idle, tail, replay, list, fleet, fanout
+
+  /// Whether it matters how the server is reached.
+  var usesServer: Bool {
+    switch self {
+    case .startup, .wrap, .idle: false
+    case .announce, .stop, .kill, .tail, .replay, .list, .fleet, .fanout: true
+    }
+  }
 }
 
 /// What all measurements share.
 struct Bench: Sendable {
   let program: String
   let server: RedisServer
+  let link: Link
   let runs: Int
 
   var environment: [String] {
-    ManagedProcess.bareEnvironment.map { "\($0.key)=\($0.value)" } + ["PAASBUS_URL=\(server.url)"]
+    ManagedProcess.bareEnvironment.map { "\($0.key)=\($0.value)" } + ["PAASBUS_URL=\(link.url)"]
   }
 
-  func measure(_ benchmark: Benchmark) async throws -> [Row] {
+  /// What is measured one after the other.
+  func steps(_ benchmark: Benchmark) -> [() async throws -> [Row]] {
     switch benchmark {
-    case .startup: try startup()
-    case .announce: try await announce()
-    case .stop: try await stop()
-    case .kill: try await kill()
-    case .wrap: try wrap()
-    case .idle: try await idle()
-    case .tail: try await tail()
-    case .replay: try await replay()
-    case .list: try await list()
-    case .fleet: try await fleet()
-    case .fanout: try await fanout()
+    case .startup: [startup]
+    case .announce: [announce]
+    case .stop: [stop]
+    case .kill: [kill]
+    case .wrap: [wrap]
+    case .idle: [idle]
+    case .tail: [tail, cannedTail]
+    case .replay: [replay]
+    case .list: [100, 10_000, 100_000].map { count in { try await list(count) } }
+    case .fleet:
+      [1000, 10_000].map { count in { try await announcers(count) } }
+        + [10_000, 100_000].map { count in { try await beats(count) } }
+    case .fanout: [1, 10, 100, 1000].map { count in { try await fanout(count) } }
     }
   }
 }

@@ -74,6 +74,44 @@ final class Child {
   }
 }
 
+extension Child {
+  /// Runs it while `body` does, and tells when it printed each of its first lines.
+  static func stamps(
+    _ words: [String], environment: [String], lines: Int, _ body: () async throws -> Void
+  ) async throws -> [ContinuousClock.Instant] {
+    guard let pipe = HelperProcess.Pipe() else { throw POSIXError(.EMFILE) }
+    let child = try Child(words, environment: environment, output: pipe.writing)
+    close(pipe.writing)
+    let reading = pipe.reading
+    async let stamps = withCheckedContinuation { continuation in
+      Thread.detachNewThread {
+        var stamps: [ContinuousClock.Instant] = []
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        while stamps.count < lines {
+          let got = read(reading, &buffer, buffer.count)
+          guard got > 0 else { break }
+          let now = ContinuousClock.now
+          for byte in buffer[..<got] where byte == 0x0A { stamps.append(now) }
+        }
+        continuation.resume(returning: stamps)
+      }
+    }
+    do {
+      try await body()
+    } catch {
+      child.signal(SIGKILL)
+      _ = await stamps
+      child.end()
+      throw error
+    }
+    let result = await stamps
+    child.signal(SIGTERM)
+    close(reading)
+    child.end()
+    return result
+  }
+}
+
 /// The lines that come out of a process.
 private struct Count: Sendable {
   var lines = 0

@@ -6,23 +6,12 @@ import Synchronization
 final class Feed: Sendable {
   private static let epoch = 1_767_646_800_000
 
-  let socketPath: String
-  var url: String { "unix://\(socketPath)" }
+  let link: Link
   private let listener: Int32
 
-  init(folder: URL, count: Int) throws {
-    socketPath = folder.appending(path: "feed.sock").path
-    listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-    var address = sockaddr_un()
-    address.sun_family = sa_family_t(AF_UNIX)
-    let path = Array(socketPath.utf8CString.map { UInt8(bitPattern: $0) })
-    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path) }
-    let isBound = withUnsafePointer(to: &address) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        bind(listener, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
-      }
-    }
-    guard isBound, listen(listener, 16) == 0 else { throw POSIXError(.EADDRINUSE) }
+  init(at link: Link, count: Int) throws {
+    self.link = link
+    listener = try link.listen()
     signal(SIGPIPE, SIG_IGN)
     let events = Self.events(count)
     let (sent, descriptor) = (Sent(), listener)

@@ -24,19 +24,12 @@ extension Bench {
     return (value("used_cpu_user") + value("used_cpu_sys"), commands)
   }
 
-  func fleet() async throws -> [Row] {
-    try await server.command("CONFIG", "SET", "maxclients", "60000")
-    var rows: [Row] = []
-    for count in [1000, 10_000] { rows += try await announcers(count) }
-    for count in [10_000, 100_000] { rows += try await beats(count) }
-    return rows
-  }
-
   /// Real announcers with a connection each: how fast they join, and how a roll-out of all of them is
   /// seen by ten watchers.
-  private func announcers(_ count: Int) async throws -> [Row] {
+  func announcers(_ count: Int) async throws -> [Row] {
+    try await server.command("CONFIG", "SET", "maxclients", "60000")
     try await server.command("FLUSHALL")
-    let audience = Audience(count: 10, connector: server.connector)
+    let audience = Audience(count: 10, connector: link.connector)
     try await audience.begin()
     let begun = ContinuousClock.now
     var fleet = start(count, release: "v1")
@@ -75,7 +68,7 @@ extension Bench {
       instance.release = release
       var options = Announcer.Options()
       options.history = 1_000_000
-      let announcer = Announcer(instance, connector: server.connector, options: options)
+      let announcer = Announcer(instance, connector: link.connector, options: options)
       let run = Task {
         // As many at once as two processors can serve.
         try await Task.sleep(for: .milliseconds(number / 2))
@@ -87,7 +80,7 @@ extension Bench {
 
   /// The beats of so many instances at the default lease, on a hundred connections, beside as many
   /// commands that do nothing.
-  private func beats(_ count: Int) async throws -> [Row] {
+  func beats(_ count: Int) async throws -> [Row] {
     try await fill(count)
     let seconds = 10.0
     let ids = (1...count).map { String(format: "01KE8H0A00%016d", $0) }
@@ -124,7 +117,7 @@ extension Bench {
     try await withThrowingTaskGroup(of: [Duration].self) { group in
       for lane in 0..<lanes {
         group.addTask {
-          try await server.connector.withConnection { connection in
+          try await link.connector.withConnection { connection in
             let interval = Duration.seconds(Double(lanes) / rate)
             let begun = ContinuousClock.now + interval * (Double(lane) / Double(lanes))
             var times: [Duration] = []
@@ -153,29 +146,41 @@ extension Bench {
 
   // MARK: Watchers
 
-  func fanout() async throws -> [Row] {
-    var rows: [Row] = []
-    for count in [1, 10, 100, 1000] {
-      let events = 500
-      try await fill(events)
-      let audience = Audience(count: count, connector: server.connector)
-      try await audience.begin()
+  /// How long an event takes to watchers of this process, and to a line of the real program among
+  /// them.
+  func fanout(_ count: Int) async throws -> [Row] {
+    let events = 500
+    try await fill(events)
+    let audience = Audience(count: count, connector: link.connector)
+    try await audience.begin()
+    let printed = try await Child.stamps(
+      [program, "watch", "--json", "--no-snapshot", "--app", "default"], environment: environment,
+      lines: events
+    ) {
+      try await eventually("the program watches too") {
+        try await server.command("PUBSUB", "NUMSUB", "instances").elements.at(1)?.integer ?? 0
+          > count
+      }
       try await publish(events, at: 100, to: audience)
       try await audience.await(events: events)
-      await audience.end()
-      let delays = audience.delays
-      rows.append(Row(what: "fanout to \(count) watchers at 100 events/s: median", own: delays))
-      rows.append(
-        Row(
-          what: "fanout to \(count) watchers: 99th percentile",
-          own: Samples("ms", [delays.percentile(0.99)])))
     }
-    return rows
+    await audience.end()
+    let name = "fanout to \(count) watchers at 100 events/s"
+    let delays = audience.delays
+    let real = audience.delays(printed: printed)
+    return [
+      Row(what: "\(name): publish → shown", own: delays),
+      Row(
+        what: "\(name): 99th percentile", own: Samples("ms", [delays.percentile(0.99)])),
+      Row(what: "\(name): publish → printed by `watch --json`", own: real),
+      Row(
+        what: "\(name): 99th percentile", own: Samples("ms", [real.percentile(0.99)])),
+    ]
   }
 
   /// Forgets one instance after the other, so many a second.
   private func publish(_ count: Int, at rate: Int, to audience: Audience) async throws {
-    try await server.connector.withConnection { connection in
+    try await link.connector.withConnection { connection in
       let begun = ContinuousClock.now
       for number in 1...count {
         try await Task.sleep(until: begun + .milliseconds(1000 * number / rate))
@@ -193,6 +198,8 @@ private final class Audience: Sendable {
     var shown: [Int]
     var isWatching = 0
     var published: [String: ContinuousClock.Instant] = [:]
+    /// The moments of publishing, in order.
+    var moments: [ContinuousClock.Instant] = []
     var delays = Samples("ms")
     var tasks: [Task<Void, any Error>] = []
   }
@@ -232,9 +239,24 @@ private final class Audience: Sendable {
     }
   }
 
-  func published(_ id: String) { state.withLock { $0.published[id] = .now } }
+  func published(_ id: String) {
+    let now = ContinuousClock.now
+    state.withLock { state in
+      state.published[id] = now
+      state.moments.append(now)
+    }
+  }
 
   var delays: Samples { state.withLock { $0.delays } }
+
+  /// The same for lines that were printed, one for each event.
+  func delays(printed: [ContinuousClock.Instant]) -> Samples {
+    var delays = Samples("ms")
+    for (published, printed) in zip(state.withLock { $0.moments }, printed) {
+      delays.add(printed - published)
+    }
+    return delays
+  }
 
   func await(events: Int) async throws {
     try await eventually("all events are shown", within: .seconds(120)) {

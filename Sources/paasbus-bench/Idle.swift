@@ -8,7 +8,7 @@ extension Bench {
       ("announce", [program, "announce", "-q"]),
       ("announce -- sleep", [program, "announce", "-q", "--", "sleep", "1000"]),
       ("watch", [program, "watch"]),
-      ("redis-cli subscribe", ["redis-cli", "-s", server.socketPath, "SUBSCRIBE", "x"]),
+      ("redis-cli subscribe", link.redisCLI("SUBSCRIBE", "x")),
       ("tini", ["tini", "--", "sleep", "1000"]),
     ]
     var rows: [Row] = []

@@ -6,10 +6,12 @@ struct Row {
   var own: Samples
   var peer: (name: String, samples: Samples)?
 
-  var markdown: String {
+  /// - Parameter link: how the server was reached, where that matters.
+  func markdown(_ link: Link?) -> String {
     let peerCell = peer.map { "\($0.samples.text) (\($0.name))" } ?? "–"
     let ratio = peer.map { Self.ratio(own.median, $0.samples.median) } ?? "–"
-    return "| \(what) | \(own.text) | \(peerCell) | \(ratio) | \(own.spread) |"
+    let title = link.map { "\(what) (\($0.name))" } ?? what
+    return "| \(title) | \(own.text) | \(peerCell) | \(ratio) | \(own.spread) |"
   }
 
   private static func ratio(_ one: Double, _ other: Double) -> String {

@@ -32,7 +32,7 @@ extension Bench {
   private func withMessages(
     _ body: (_ next: (String) async throws -> ContinuousClock.Instant) async throws -> Void
   ) async throws {
-    try await server.connector.withSubscription(to: ["instances"]) { subscription in
+    try await link.connector.withSubscription(to: ["instances"]) { subscription in
       try await body { text in
         let wanted = Array(text.utf8)
         while let batch = try await subscription.nextBatch(within: .seconds(20)) {
@@ -55,7 +55,7 @@ extension Bench {
         _ = try await next("\"type\":\"stop\"")
         announcer.end()
         let publish = try Child(
-          ["redis-cli", "-s", server.socketPath, "PUBLISH", "instances", "peer"],
+          link.redisCLI("PUBLISH", "instances", "peer"),
           environment: environment)
         peer.add(try await next("peer") - publish.begun)
         publish.end()

@@ -29,7 +29,7 @@ extension Bench {
         if ARGV[4] == '1' then redis.call('PUBLISH', 'instances', event) end
       end
       """
-    try await server.connector.withConnection { connection in
+    try await link.connector.withConnection { connection in
       let batch = 2000
       for first in stride(from: numbers.lowerBound, through: numbers.upperBound, by: batch) {
         _ = try await connection.send(
@@ -55,7 +55,7 @@ extension Bench {
     var results: [String: Child.Usage] = [:]
     for (name, words, lines) in [
       (
-        "redis-cli", ["redis-cli", "-s", server.socketPath, "SUBSCRIBE", "instances"],
+        "redis-cli", link.redisCLI("SUBSCRIBE", "instances"),
         3 * (count - 100)
       ),
       ("--json", [program, "watch", "--json", "--app", "default"], count),
@@ -85,19 +85,28 @@ extension Bench {
           own: Samples("MB", [own.peakMemory]),
           peer: ("redis-cli subscribe", Samples("MB", [peer.peakMemory]))))
     }
-    return rows + (try await cannedTail(count))
+    return rows
   }
 
-  private func cannedTail(_ count: Int) async throws -> [Row] {
-    let feed = try Feed(folder: server.folder, count: count)
+  /// Where a feed listens beside the server.
+  private func feedLink() throws -> Link {
+    switch link {
+    case .unixSocket: .unixSocket(path: server.folder.appending(path: "feed.sock").path)
+    case .loopback: .loopback(port: try RedisServer.freePort())
+    }
+  }
+
+  func cannedTail() async throws -> [Row] {
+    let count = Self.eventCount
+    let feed = try Feed(at: feedLink(), count: count)
     defer { feed.close() }
     let variables =
-      environment.filter { !$0.hasPrefix("PAASBUS_URL=") } + ["PAASBUS_URL=\(feed.url)"]
+      environment.filter { !$0.hasPrefix("PAASBUS_URL=") } + ["PAASBUS_URL=\(feed.link.url)"]
     var rates: [String: (rate: Samples, processor: Samples)] = [:]
     for _ in 0..<3 {
       for (name, words, lines) in [
         (
-          "redis-cli", ["redis-cli", "-s", feed.socketPath, "SUBSCRIBE", "instances"],
+          "redis-cli", feed.link.redisCLI("SUBSCRIBE", "instances"),
           3 * (count - 100)
         ),
         ("--json", [program, "watch", "--json", "--app", "default"], count),
@@ -127,13 +136,14 @@ extension Bench {
 
   func replay() async throws -> [Row] {
     let count = Self.eventCount
+    try await server.command("FLUSHALL")
     try await produce(1...count, history: true, publishes: false)
     let keys = Keys(app: "default")
     var times: [String: Samples] = [:]
     for _ in 0..<3 {
       for (name, words, lines) in [
         (
-          "xrange", ["redis-cli", "-s", server.socketPath, "XRANGE", keys.events, "-", "+"], Int.max
+          "xrange", link.redisCLI("XRANGE", keys.events, "-", "+"), Int.max
         ),
         ("history", [program, "history", "--json", "--app", "default"], count),
         (
@@ -155,33 +165,27 @@ extension Bench {
     }
   }
 
-  func list() async throws -> [Row] {
-    var rows: [Row] = []
-    for count in [100, 10_000, 100_000] {
-      try await fill(count)
-      let keys = Keys(app: "default")
-      var (own, peer, memory, peerMemory) = (
-        Samples("ms"), Samples("ms"), Samples("MB"), Samples("MB")
-      )
-      for _ in 0..<(count > 10_000 ? 5 : runs) {
-        let result = try await Child.lines(
-          [program, "list", "--json", "--app", "default"], environment: environment)
-        own.add(result.usage.time)
-        memory.values.append(result.usage.peakMemory)
-        let other = try await Child.lines(
-          ["redis-cli", "-s", server.socketPath, "HGETALL", keys.instances],
-          environment: environment)
-        peer.add(other.usage.time)
-        peerMemory.values.append(other.usage.peakMemory)
-      }
-      rows.append(
-        Row(what: "list of \(count)", own: own, peer: ("redis-cli hgetall", peer)))
-      rows.append(
-        Row(
-          what: "list of \(count): peak memory", own: memory,
-          peer: ("redis-cli hgetall", peerMemory)))
+  func list(_ count: Int) async throws -> [Row] {
+    try await fill(count)
+    let keys = Keys(app: "default")
+    var (own, memory) = (Samples("ms"), Samples("MB"))
+    var (peer, peerMemory) = (Samples("ms"), Samples("MB"))
+    for _ in 0..<(count > 10_000 ? 5 : runs) {
+      let result = try await Child.lines(
+        [program, "list", "--json", "--app", "default"], environment: environment)
+      own.add(result.usage.time)
+      memory.values.append(result.usage.peakMemory)
+      let other = try await Child.lines(
+        link.redisCLI("HGETALL", keys.instances), environment: environment)
+      peer.add(other.usage.time)
+      peerMemory.values.append(other.usage.peakMemory)
     }
-    return rows
+    return [
+      Row(what: "list of \(count)", own: own, peer: ("redis-cli hgetall", peer)),
+      Row(
+        what: "list of \(count): peak memory", own: memory,
+        peer: ("redis-cli hgetall", peerMemory)),
+    ]
   }
 
   /// Writes so many instances that are up.

@@ -1,0 +1,21 @@
+import NIOCore
+
+extension RedisConnector {
+  /// The thread on which all connections live, for tasks that do little but ask and be answered: a
+  /// question and its answer then wake one thread, and not two in turn.
+  ///
+  /// Such a task must neither block nor have much to reckon: meanwhile, no connection is served.
+  public static let connectionThread: any TaskExecutor = EventLoopExecutor(loop: group.next())
+}
+
+/// Runs the jobs of tasks on an event loop.
+private final class EventLoopExecutor: TaskExecutor {
+  private let loop: any EventLoop
+
+  init(loop: any EventLoop) { self.loop = loop }
+
+  func enqueue(_ job: consuming ExecutorJob) {
+    let job = UnownedJob(job)
+    loop.execute { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+  }
+}
