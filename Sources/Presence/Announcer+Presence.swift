@@ -31,7 +31,7 @@ extension Announcer {
         if error.endsConnection { await dropConnection() }
       }
       guard !isEnding else { return }
-      try? await Task.sleep(for: backoff.next())
+      try? await RedisConnector.sleep(for: backoff.next())
     }
   }
 
@@ -92,7 +92,10 @@ extension Announcer {
     }
     try await listApp(clock, on: connection)
     if isFirst { notify(.announced(channel: channel ?? "")) }
-    try await transitions.prepareEnd(on: connection)
+    // Whoever waits to stop needs not wait for what makes later stops quick. A server that knows the
+    // one script has got the others too.
+    settleFirstContact()
+    if !outcome.wasKnown { try await transitions.prepareEnd(on: connection) }
     return clock
   }
 

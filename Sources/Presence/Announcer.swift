@@ -161,7 +161,7 @@ public actor Announcer {
   ) async {
     await withTaskGroup(of: Void.self) { group in
       group.addTask { for await _ in end {} }
-      group.addTask { try? await Task.sleep(until: deadline) }
+      group.addTask { try? await RedisConnector.sleep(for: max(.zero, deadline - .now)) }
       await group.next()
       group.cancelAll()
     }
@@ -211,7 +211,7 @@ public actor Announcer {
         if failure.isFinal {
           return instance.started == nil ? .neverAnnounced : .undelivered(failure)
         }
-        try? await Task.sleep(for: min(backoff.next(), max(.zero, deadline - .now)))
+        try? await RedisConnector.sleep(for: min(backoff.next(), max(.zero, deadline - .now)))
       }
     }
   }

@@ -6,7 +6,7 @@ import Redis
 /// All are idempotent by state, so that one whose reply was lost is simply sent again.
 public struct Transitions: Sendable {
   /// What a script answers.
-  struct Outcome: Sendable {
+  package struct Outcome: Sendable {
     /// The event that was published, or `silent`, `refused`, `channel`.
     var word: String
     var position: Position
@@ -14,8 +14,10 @@ public struct Transitions: Sendable {
     var now: Int64
     var started: Int64?
     var channel: String?
+    /// Whether the server knew the script.
+    var wasKnown: Bool
 
-    init(_ reply: RedisValue) throws {
+    init(_ reply: RedisValue, wasKnown: Bool) throws {
       let parts = reply.elements
       guard let word = parts.first?.string, let epoch = parts.at(1)?.integer,
         let seq = parts.at(2)?.integer, let now = parts.at(3)?.integer
@@ -25,6 +27,7 @@ public struct Transitions: Sendable {
           remedy: "check what stands between us and the server")
       }
       self.word = word
+      self.wasKnown = wasKnown
       position = Position(epoch: epoch, seq: seq)
       self.now = now
       started = parts.at(4)?.integer
@@ -47,7 +50,7 @@ public struct Transitions: Sendable {
   ///   - lastChannel: the channel where the bus has none (any more).
   ///   - history: how many events to keep; nil for as many as the bus keeps.
   /// - Throws: `RedisError`.
-  func start(
+  package func start(
     _ instance: Instance, elapsed: Duration, channel: String?, lastChannel: String? = nil,
     history: Int?, on connection: RedisConnection
   ) async throws -> Outcome {
@@ -86,7 +89,7 @@ public struct Transitions: Sendable {
   /// arrived.
   ///
   /// - Throws: `RedisError`.
-  func stop(
+  package func stop(
     _ instance: Instance, elapsed: Duration, stop: Announcer.Stop, lastChannel: String? = nil,
     on connection: RedisConnection
   ) async throws -> Outcome {
@@ -138,21 +141,29 @@ public struct Transitions: Sendable {
   private func run(
     _ script: RedisScript, _ arguments: [Argument], on connection: RedisConnection
   ) async throws -> Outcome {
-    try Outcome(
-      try await script.run(
-        on: connection, keys: keys.transition, arguments: arguments.map(\.bytes)))
+    let (reply, wasKnown) = try await script.run(
+      on: connection, keys: keys.transition, arguments: arguments.map(\.bytes))
+    return try Outcome(reply, wasKnown: wasKnown)
   }
 }
 
-/// The scripts, each behind what they share.
-private struct Scripts: Sendable {
-  let start = Self.load(PackageResources.start_lua)
-  let stopping = Self.load(PackageResources.stopping_lua)
-  let stop = Self.load(PackageResources.stop_lua)
-  let reap = Self.load(PackageResources.reap_lua)
-  let forget = Self.load(PackageResources.forget_lua)
+/// The scripts, each behind what they share. Whoever changes one changes its digest, which the tests
+/// compare with the server's.
+struct Scripts: Sendable {
+  let start = Self.load(
+    PackageResources.start_lua, digest: "e287dbd6484c753181eb246b93e8be83f19002ff")
+  let stopping = Self.load(
+    PackageResources.stopping_lua, digest: "d39e76d509aa3620b8a1ba2ebdef4cfd1176002f")
+  let stop = Self.load(
+    PackageResources.stop_lua, digest: "6f658cf12e96bb63c641b0d97271fc5e3c3c96e0")
+  let reap = Self.load(
+    PackageResources.reap_lua, digest: "fcf92a77392c2d5bc64b0b52e6b89a858240e509")
+  let forget = Self.load(
+    PackageResources.forget_lua, digest: "5c78ca22ddbb01bdec5e0e6d23c49cf098599f31")
 
-  private static func load(_ source: [UInt8]) -> RedisScript {
-    RedisScript(source: PackageResources.prelude_lua + source)
+  var all: [RedisScript] { [start, stopping, stop, reap, forget] }
+
+  private static func load(_ source: [UInt8], digest: String) -> RedisScript {
+    RedisScript(source: PackageResources.prelude_lua + source, digest: digest)
   }
 }

@@ -32,7 +32,8 @@ struct BenchCommand: AsyncParsableCommand {
     say("| what | paasbus | peer | ratio | paasbus, 10th to 90th percentile |")
     say("|---|---|---|---|---|")
     for benchmark in names.isEmpty ? Benchmark.allCases : names {
-      try await RedisServer.with(usesTCP: true) { server in
+      // As many clients as the usual limit of descriptors lets in.
+      try await RedisServer.with(usesTCP: true, options: ["--maxclients", "19000"]) { server in
         for link in links(server).prefix(benchmark.usesServer ? 2 : 1) {
           let bench = Bench(program: program, server: server, link: link, runs: runs)
           for step in bench.steps(benchmark) {
@@ -91,7 +92,8 @@ struct Bench: Sendable {
     case .list: [100, 10_000, 100_000].map { count in { try await list(count) } }
     case .fleet:
       [1000, 10_000].map { count in { try await announcers(count) } }
-        + [10_000, 100_000].map { count in { try await beats(count) } }
+        + [{ try await crowd(100_000) }]
+        + [1000, 10_000, 100_000].map { count in { try await beats(count) } }
     case .fanout: [1, 10, 100, 1000].map { count in { try await fanout(count) } }
     }
   }

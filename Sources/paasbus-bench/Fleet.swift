@@ -24,57 +24,109 @@ extension Bench {
     return (value("used_cpu_user") + value("used_cpu_sys"), commands)
   }
 
-  /// Real announcers with a connection each: how fast they join, and how a roll-out of all of them is
-  /// seen by ten watchers.
-  func announcers(_ count: Int) async throws -> [Row] {
-    try await server.command("CONFIG", "SET", "maxclients", "60000")
+  /// How fast a fleet joins, and how ten watchers see a roll-out of all of it: the old ones stop, and as
+  /// many new ones start.
+  private func rollOut(
+    _ name: String, _ count: Int, start: (_ release: String) async throws -> Void,
+    stop: () async throws -> Void
+  ) async throws -> [Row] {
     try await server.command("FLUSHALL")
     let audience = Audience(count: 10, connector: link.connector)
     try await audience.begin()
-    let begun = ContinuousClock.now
-    var fleet = start(count, release: "v1")
-    try await audience.await(events: count)
-    let joined = ContinuousClock.now - begun
-    let rollOut = ContinuousClock.now
-    let old = fleet
-    for member in old { member.announcer.stop(reason: "SIGTERM") }
-    fleet = start(count, release: "v2")
-    try await audience.await(events: 3 * count)
-    let rolled = ContinuousClock.now - rollOut
+    var times: [Duration] = []
+    let before = try await serverCost()
+    for release in ["v1", nil, "v2"] {
+      let begun = ContinuousClock.now
+      if let release { try await start(release) } else { try await stop() }
+      try await audience.await(events: (times.count + 1) * count)
+      times.append(.now - begun)
+    }
+    let after = try await serverCost()
     let missed = audience.missed(of: 3 * count)
-    for member in old { _ = try? await member.run.value }
-    for member in fleet { member.announcer.stop(reason: "SIGTERM") }
-    for member in fleet { _ = try? await member.run.value }
+    try await stop()
     await audience.end()
+    let total = times.reduce(.zero, +) / .seconds(1)
     return [
       Row(
-        what: "fleet of \(count) announcers: joins",
-        own: Samples("a second", [Double(count) / (joined / .seconds(1))])),
+        what: "\(name): joins", own: Samples("a second", [Double(count) / (times[0] / .seconds(1))])
+      ),
       Row(
-        what: "fleet of \(count): all stop and all start, seen by 10 watchers",
-        own: Samples("s", [rolled / .seconds(1)])),
-      Row(what: "fleet of \(count): events missed", own: Samples("", [Double(missed)])),
+        what: "\(name): all stop and all start, seen by 10 watchers",
+        own: Samples("s", [(times[1] + times[2]) / .seconds(1)])),
+      Row(
+        what: "\(name): Redis' CPU meanwhile",
+        own: Samples("%", [(after.processor - before.processor) * 100 / total])),
+      Row(what: "\(name): events missed", own: Samples("", [Double(missed)])),
     ]
   }
 
-  private struct Member: Sendable {
-    let announcer: Announcer
-    let run: Task<Announcer.Ending, any Error>
+  private static func instance(_ number: Int, release: String) -> Instance {
+    var instance = Instance(app: "default", name: "w\(number)", lease: .seconds(15))
+    instance.release = release
+    return instance
   }
 
-  private func start(_ count: Int, release: String) -> [Member] {
-    (0..<count).map { number in
-      var instance = Instance(app: "default", name: "w\(number)", lease: .seconds(15))
-      instance.release = release
-      var options = Announcer.Options()
-      options.history = 1_000_000
-      let announcer = Announcer(instance, connector: link.connector, options: options)
-      let run = Task {
-        // As many at once as two processors can serve.
-        try await Task.sleep(for: .milliseconds(number / 2))
-        return try await announcer.run()
+  /// Real announcers, with a connection each.
+  func announcers(_ count: Int) async throws -> [Row] {
+    var fleet: [(announcer: Announcer, run: Task<Announcer.Ending, any Error>)] = []
+    return try await rollOut("fleet of \(count) announcers", count) { release in
+      // So many at once as a server's queue of new connections holds.
+      let (turns, turn) = AsyncStream<Void>.makeStream()
+      for _ in 0..<200 { turn.yield() }
+      var next = turns.makeAsyncIterator()
+      for number in 0..<count {
+        await next.next()
+        var options = Announcer.Options()
+        options.history = 1_000_000
+        let announcer = Announcer(
+          Self.instance(number, release: release), connector: link.connector, options: options
+        ) { notice in
+          if case .announced = notice { turn.yield() }
+        }
+        fleet.append((announcer, Task { try await announcer.run() }))
       }
-      return Member(announcer: announcer, run: run)
+    } stop: {
+      for member in fleet { member.announcer.stop(reason: "SIGTERM") }
+      for member in fleet { _ = try await member.run.value }
+      fleet = []
+    }
+  }
+
+  /// More than there can be connections: a hundred instances and more share one.
+  func crowd(_ count: Int) async throws -> [Row] {
+    let transitions = Transitions(keys: Self.keys)
+    var fleet: [Instance] = []
+    return try await rollOut("fleet of \(count) on 100 connections", count) { release in
+      fleet = (0..<count).map { Self.instance($0, release: release) }
+      try await onLanes(fleet) { instance, connection in
+        _ = try await transitions.start(
+          instance, elapsed: .zero, channel: nil, history: 1_000_000, on: connection)
+      }
+    } stop: {
+      try await onLanes(fleet) { instance, connection in
+        _ = try await transitions.stop(
+          instance, elapsed: .zero, stop: Announcer.Stop(reason: "SIGTERM"), on: connection)
+      }
+    }
+  }
+
+  private static let lanes = 100
+
+  /// Does something for each instance, on a hundred connections at once.
+  private func onLanes(
+    _ instances: [Instance],
+    _ body: @escaping @Sendable (Instance, RedisConnection) async throws -> Void
+  ) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for lane in 0..<Self.lanes {
+        let own = stride(from: lane, to: instances.count, by: Self.lanes).map { instances[$0] }
+        group.addTask {
+          try await link.connector.withConnection { connection in
+            for instance in own { try await body(instance, connection) }
+          }
+        }
+      }
+      try await group.waitForAll()
     }
   }
 
@@ -105,13 +157,17 @@ extension Bench {
         what: "\(name): commandstats", own: Samples("us a beat", [own.perBeat]),
         peer: ("as many ECHO", Samples("us", [peer.perBeat]))),
       Row(what: "\(name): answered", own: own.answers, peer: ("as many ECHO", peer.answers)),
+      Row(
+        what: "\(name): answered, 99th percentile",
+        own: Samples("ms", [own.answers.percentile(0.99)]),
+        peer: ("as many ECHO", Samples("ms", [peer.answers.percentile(0.99)]))),
     ]
   }
 
   private func load(
     rate: Double, _ seconds: Double, _ commands: @escaping @Sendable (Int) -> [RedisCommand]
   ) async throws -> (processor: Double, perBeat: Double, answers: Samples) {
-    let lanes = 100
+    let lanes = Self.lanes
     let before = try await serverCost()
     var answers = Samples("ms")
     try await withThrowingTaskGroup(of: [Duration].self) { group in

@@ -1,4 +1,5 @@
 import Presence
+import Redis
 import Supervisor
 
 #if canImport(Glibc)
@@ -56,8 +57,8 @@ struct WrappedCommand {
     teller.yield(.ended(status))
     // Should the announcing itself hang, as in a start of the local bus.
     let patience = announcement.options.stopTimeout
-    Task {
-      try? await Task.sleep(for: patience)
+    Task(executorPreference: Announcement.thread) {
+      try? await RedisConnector.sleep(for: patience)
       diagnostics.note(
         "the stop could not be delivered in time, if anything was announced: the lease tells")
       exit(status.shellStatus)

@@ -8,7 +8,7 @@ struct AccessTests {
   static let words = [
     "+time", "+exists", "+type", "+hmget", "+hexists", "+hget", "+hset", "+hdel", "+hgetall",
     "+zadd", "+zrem", "+zscore", "+zrange", "+zrangebyscore", "+zremrangebyscore", "+xadd",
-    "+xinfo|stream", "+xrange", "+xrevrange", "+expire", "+script|load", "+eval", "+evalsha",
+    "+xinfo|stream", "+xrange", "+xrevrange", "+expire", "+script|load", "+evalsha",
     "+publish", "+subscribe", "+ping", "+multi", "+exec", "+discard", "+client|setname",
     "+client|list",
   ]

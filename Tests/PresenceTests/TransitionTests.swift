@@ -1,8 +1,8 @@
-import Redis
 import TestSupport
 import Testing
 
 @testable import Presence
+@testable import Redis
 
 @Suite("Transitions, each a script on a real server")
 struct TransitionTests {
@@ -55,6 +55,19 @@ struct TransitionTests {
       }
     }
     return types
+  }
+
+  @Test("the scripts have the digests that the server makes of them")
+  func digests() async throws {
+    try await RedisServer.with { server in
+      try await server.connector.withConnection { connection in
+        for script in Scripts().all {
+          let text = String(decoding: script.source, as: UTF8.self)
+          let reply = try await connection.send(RedisCommand("SCRIPT", "LOAD", text))
+          #expect(reply.string == script.digest)
+        }
+      }
+    }
   }
 
   @Test("start writes record, lease, number and history, all with a time to live")
@@ -250,7 +263,8 @@ struct TransitionTests {
   @Test(
     "a missing permission is an error that changes nothing",
     arguments: [
-      "-xadd", "-hset", "-zadd", "-zrem", "-hdel", "-expire", "-publish", "-eval", "resetchannels",
+      "-xadd", "-hset", "-zadd", "-zrem", "-hdel", "-expire", "-publish", "-evalsha",
+      "resetchannels",
       "resetkeys",
     ])
   func permissions(rule: String) async throws {
