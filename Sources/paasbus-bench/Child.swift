@@ -123,7 +123,7 @@ private struct Count: Sendable {
   init(of descriptor: Int32, until limit: Int, by process: pid_t) {
     var buffer = [UInt8](repeating: 0, count: 1 << 20)
     var reads = 0
-    while lines < limit {
+    while lines < limit, Self.hasMore(descriptor) {
       if reads < 64 || reads % 32 == 0 { peakMemory = max(peakMemory, Child.peakMemory(process)) }
       reads += 1
       let got = read(descriptor, &buffer, buffer.count)
@@ -133,5 +133,11 @@ private struct Count: Sendable {
       for byte in buffer[..<got] where byte == 0x0A { lines += 1 }
     }
     peakMemory = max(peakMemory, Child.peakMemory(process))
+  }
+
+  /// Waits for more; false where nothing comes any more.
+  private static func hasMore(_ descriptor: Int32) -> Bool {
+    var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    return poll(&state, 1, 30_000) > 0
   }
 }

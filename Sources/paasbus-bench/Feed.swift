@@ -41,17 +41,34 @@ final class Feed: Sendable {
       var bytes: [UInt8] = []
       let last = min(first + piece - 1, count)
       for seq in first...last {
-        let isStart = seq % 2 == 1
-        let event =
-          #"{"v":1,"type":"\#(isStart ? "start" : "stop")","epoch":\#(epoch),"seq":\#(seq),"#
-          + #""at":\#(epoch + seq),"app":"default","id":"01KE8H0A00\#(1_000_000_000_000_000 + (seq + 1) / 2)","#
-          + #""name":"web.\#(seq % 50)","host":"b7c1","pid":4,"platform":"heroku","release":"v42","#
-          + #""region":"eu","started":\#(epoch),"lease":15000\#(isStart ? "" : #","reason":"SIGTERM""#)}"#
+        let event = event(seq)
         bytes +=
           "*3\r\n$7\r\nmessage\r\n$9\r\ninstances\r\n$\(event.utf8.count)\r\n\(event)\r\n".utf8
       }
       return (bytes, last)
     }
+  }
+
+  private static func event(_ seq: Int) -> String {
+    let isStart = seq % 2 == 1
+    return
+      #"{"v":1,"type":"\#(isStart ? "start" : "stop")","epoch":\#(epoch),"seq":\#(seq),"#
+      + #""at":\#(epoch + seq),"app":"default","id":"01KE8H0A00\#(1_000_000_000_000_000 + (seq + 1) / 2)","#
+      + #""name":"web.\#(seq % 50)","host":"b7c1","pid":4,"platform":"heroku","release":"v42","#
+      + #""region":"eu","started":\#(epoch),"lease":15000\#(isStart ? "" : #","reason":"SIGTERM""#)}"#
+  }
+
+  /// The history that was sent so far, from a place on: whoever falls far behind what it has heard of
+  /// asks for it.
+  private static func history(from lower: String, count: Int, _ sent: Int) -> String {
+    let start = lower.split(separator: "-").last.flatMap { Int($0) } ?? 1
+    let last = min(sent, start + count - 1)
+    guard start >= 1, start <= last else { return "*0\r\n" }
+    let entries = (start...last).map { seq in
+      let (id, event) = ("\(epoch)-\(seq)", event(seq))
+      return "*2\r\n$\(id.utf8.count)\r\n\(id)\r\n*2\r\n$5\r\nevent\r\n$\(event.utf8.count)\r\n\(event)\r\n"
+    }
+    return "*\(entries.count)\r\n\(entries.joined())"
   }
 
   private static func serve(
@@ -128,6 +145,8 @@ final class Feed: Sendable {
     case "PING": return "*2\r\n$4\r\npong\r\n$0\r\n\r\n"
     case "CLUSTER": return "-ERR This instance has cluster support disabled\r\n"
     case "CLIENT": return words.count > 1 && words[1] == "LIST" ? "$0\r\n\r\n" : "+OK\r\n"
+    case "XRANGE" where words.count > 5:
+      return history(from: words[2], count: Int(words[5]) ?? 0, sent)
     case "ZRANGE", "ZRANGEBYSCORE", "XRANGE", "XREVRANGE": return "*0\r\n"
     default: return "+OK\r\n"
     }
