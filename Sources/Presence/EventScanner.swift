@@ -53,7 +53,7 @@ struct EventScanner {
   // MARK: Objects
 
   private mutating func event(isPlain: Bool) -> Event? {
-    guard let version = number(#"{"v":"#), let type = type(text(#","type":"#)),
+    guard let version = number(#"{"v":"#), let type = type(),
       let epoch = number(#","epoch":"#), let seq = number(#","seq":"#),
       let at = number(#","at":"#), let instance = instance(isWhole: false)
     else { return nil }
@@ -70,8 +70,14 @@ struct EventScanner {
       expired: expired, wire: isPlain ? bytes : nil)
   }
 
-  private func type(_ range: TextRange) -> EventType? {
-    range.text(in: bytes).flatMap(EventType.init)
+  private mutating func type() -> EventType? {
+    guard take(#","type":""#) else { return nil }
+    if take(#"start""#) { return .start }
+    if take(#"stop""#) { return .stop }
+    if take(#"stopping""#) { return .stopping }
+    if take(#"lost""#) { return .lost }
+    if take(#"back""#) { return .back }
+    return take(#"forgotten""#) ? .forgotten : nil
   }
 
   private mutating func instance(isWhole: Bool) -> Instance? {

@@ -98,6 +98,9 @@ public struct Instance: Sendable, Hashable {
     }
   }
 
+  /// Whether it is an instance of an app; makes no string for that.
+  func belongs(to app: String) -> Bool { bytes[texts.app.indices].elementsEqual(app.utf8) }
+
   /// What it was read from, or a part of it; nil for none.
   func bytes(in range: TextRange) -> ArraySlice<UInt8>? {
     range.isAbsent ? nil : bytes[range.indices.clamped(to: bytes.indices)]

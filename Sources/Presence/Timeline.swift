@@ -86,7 +86,7 @@ public struct Timeline: Sendable {
     guard let event = Event.read(bytes) else { return receiveUnreadable(bytes) }
     if event.instance.isPlain { expectedWord = event.type.plainWord }
     // Apps share a channel unless told otherwise; another bus's events are not ours to show.
-    guard event.instance.app == app else {
+    guard event.instance.belongs(to: app) else {
       if otherApps.count <= Self.mostOtherApps { otherApps.insert(event.instance.app) }
       return nil
     }

@@ -16,8 +16,8 @@ extension Bench {
       let child = try Child(words, environment: environment)
       try await Task.sleep(for: .seconds(6))
       let before = wakeUps(child.id)
-      try await Task.sleep(for: .seconds(10))
-      let woken = Double(wakeUps(child.id) - before) * 6
+      try await Task.sleep(for: .seconds(30))
+      let woken = Double(wakeUps(child.id) - before) * 2
       let memory = try self.memory(child.id)
       for (what, value, unit) in [
         ("resident", memory["Rss"] ?? 0, "MB"), ("proportional", memory["Pss"] ?? 0, "MB"),
