@@ -45,11 +45,6 @@ struct EventScanner {
     return texts
   }
 
-  private init(bytes: [UInt8], place: Int) {
-    self.bytes = bytes
-    self.place = place
-  }
-
   // MARK: Objects
 
   private mutating func event(isPlain: Bool) -> Event? {

@@ -53,7 +53,8 @@ final class Feed: Sendable {
     let isStart = seq % 2 == 1
     return
       #"{"v":1,"type":"\#(isStart ? "start" : "stop")","epoch":\#(epoch),"seq":\#(seq),"#
-      + #""at":\#(epoch + seq),"app":"default","id":"01KE8H0A00\#(1_000_000_000_000_000 + (seq + 1) / 2)","#
+      + #""at":\#(epoch + seq),"app":"default","#
+      + #""id":"01KE8H0A00\#(1_000_000_000_000_000 + (seq + 1) / 2)","#
       + #""name":"web.\#(seq % 50)","host":"b7c1","pid":4,"platform":"heroku","release":"v42","#
       + #""region":"eu","started":\#(epoch),"lease":15000\#(isStart ? "" : #","reason":"SIGTERM""#)}"#
   }
@@ -66,7 +67,8 @@ final class Feed: Sendable {
     guard start >= 1, start <= last else { return "*0\r\n" }
     let entries = (start...last).map { seq in
       let (id, event) = ("\(epoch)-\(seq)", event(seq))
-      return "*2\r\n$\(id.utf8.count)\r\n\(id)\r\n*2\r\n$5\r\nevent\r\n$\(event.utf8.count)\r\n\(event)\r\n"
+      return "*2\r\n$\(id.utf8.count)\r\n\(id)\r\n"
+        + "*2\r\n$5\r\nevent\r\n$\(event.utf8.count)\r\n\(event)\r\n"
     }
     return "*\(entries.count)\r\n\(entries.joined())"
   }
