@@ -11,7 +11,6 @@ extension Announcer {
         var clock = try await rejoin()
         if clock == nil { clock = try await register() }
         guard let clock else { return }
-        settleFirstContact()
         backoff.reset()
         // What the server refuses on a connection that there is, is over once it beats again.
         if let error = trouble, error.endsConnection {

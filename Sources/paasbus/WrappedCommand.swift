@@ -1,5 +1,4 @@
 import Presence
-import Redis
 import Supervisor
 
 #if canImport(Glibc)
@@ -55,10 +54,11 @@ struct WrappedCommand {
     }
     let status = command.supervise { teller.yield(.draining(reason: $0)) }
     teller.yield(.ended(status))
-    // Should the announcing itself hang, as in a start of the local bus.
+    // Should the announcing itself hang, as in a start of the local bus, or its thread in a write: so
+    // not on that one.
     let patience = announcement.options.stopTimeout
-    Task(executorPreference: Announcement.thread) {
-      try? await RedisConnector.sleep(for: patience)
+    Task {
+      try? await Task.sleep(for: patience)
       diagnostics.note(
         "the stop could not be delivered in time, if anything was announced: the lease tells")
       exit(status.shellStatus)

@@ -53,7 +53,7 @@ struct LineLayout: Sendable {
       $0.fitted(to: $1, isUnicode: isUnicode)
     }
     let text = cells.joined(separator: "  ")
-    line += text.utf8
+    line.add(text)
     let room = columns - Self.front - text.displayWidth - Self.gap
     return remarks.cut(to: max(0, room), isUnicode: isUnicode)
   }

@@ -64,7 +64,7 @@ struct WatchRendering: Sendable {
     if case .event(let event, let source) = output {
       event.addLine(source == .live ? Self.live : Self.replay, to: &lines)
     } else if let text = json(output) {
-      lines += text.line
+      text.addLine(to: &lines)
     }
   }
 
