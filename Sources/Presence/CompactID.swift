@@ -2,9 +2,9 @@
 /// it is no longer than ours are, so that a comparison follows no pointer.
 enum CompactID: Hashable {
   case short(UInt64, UInt64, UInt64, UInt64)
-  case long([UInt8])
+  case long(ArraySlice<UInt8>)
 
-  init(_ bytes: [UInt8]) {
+  init(_ bytes: ArraySlice<UInt8>) {
     guard bytes.count < 32 else {
       self = .long(bytes)
       return

@@ -17,7 +17,7 @@ public struct Position: Sendable, Hashable, Comparable {
   }
 
   /// Reads the id of an entry in the stream.
-  init?(entryID: [UInt8]) {
+  init?(entryID: ArraySlice<UInt8>) {
     guard let dash = entryID.firstIndex(of: UInt8(ascii: "-")),
       let epoch = entryID[..<dash].wholeNumber, let seq = entryID[(dash + 1)...].wholeNumber
     else { return nil }
@@ -51,13 +51,13 @@ public final class Event: Sendable {
   public let signal: String?
   /// When the lease ended, in ms.
   public let expired: Int64?
-  /// The very bytes that it was read from, where they are just what we would write for it: so nobody
-  /// has to write them again.
-  private let wire: [UInt8]?
+  /// Whether the bytes that its instance was read from are just what we would write for it: so
+  /// nobody has to write them again.
+  private let isWire: Bool
 
   init(
     type: EventType, position: Position, at: Int64, instance: Instance, reason: String? = nil,
-    exit: Int64? = nil, signal: String? = nil, expired: Int64? = nil, wire: [UInt8]? = nil
+    exit: Int64? = nil, signal: String? = nil, expired: Int64? = nil, isWire: Bool = false
   ) {
     self.type = type
     self.position = position
@@ -67,14 +67,14 @@ public final class Event: Sendable {
     self.exit = exit
     self.signal = signal
     self.expired = expired
-    self.wire = wire
+    self.isWire = isWire
   }
 
   /// Adds the event as a whole line of JSON.
   ///
   /// - Parameter source: what stands before its members, as `"source":"live",`.
   public func addLine(_ source: [UInt8] = [], to text: inout [UInt8]) {
-    guard let wire else {
+    guard isWire else {
       var members = JSONText()
       addMembers(to: &members)
       text.append(0x7B)
@@ -84,7 +84,7 @@ public final class Event: Sendable {
     }
     text.append(0x7B)
     text += source
-    text += wire[1...]
+    instance.addWire(to: &text)
     text.append(0x0A)
   }
 

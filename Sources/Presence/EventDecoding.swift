@@ -35,9 +35,10 @@ extension Instance {
   ///
   /// - Parameter start: where in the bytes it begins; it goes on to their end.
   /// - Returns: it, and whether the record stands just as we would write it.
-  static func decode(_ bytes: [UInt8], from start: Int = 0) -> (instance: Instance, isPlain: Bool)?
-  {
-    guard start < bytes.count, bytes[start] == UInt8(ascii: "{") else { return nil }
+  static func decode(
+    _ bytes: ArraySlice<UInt8>, from start: Int
+  ) -> (instance: Instance, isPlain: Bool)? {
+    guard bytes.indices.contains(start), bytes[start] == UInt8(ascii: "{") else { return nil }
     if let (instance, isASCII) = EventScanner.scanRecord(bytes, from: start) {
       return (instance, isASCII)
     }
@@ -63,13 +64,13 @@ struct WireEvent: Decodable {
 extension Event {
   /// Reads an event as it stands on the wire; nil where the bytes are none, which includes a
   /// version or a type that is not known.
-  public static func read(_ bytes: [UInt8]) -> Event? {
+  public static func read(_ bytes: ArraySlice<UInt8>) -> Event? {
     guard bytes.count <= sizeLimit, bytes.first == UInt8(ascii: "{") else { return nil }
     return EventScanner.scan(bytes) ?? decode(bytes)
   }
 
   /// Reads whatever JSON says the same.
-  static func decode(_ bytes: [UInt8]) -> Event? {
+  static func decode(_ bytes: ArraySlice<UInt8>) -> Event? {
     let (data, decoder) = (Data(bytes), JSONDecoder())
     guard let wire = try? decoder.decode(WireEvent.self, from: data),
       isPossible(version: Int64(wire.v), epoch: wire.epoch, seq: wire.seq, at: wire.at),
@@ -98,7 +99,7 @@ extension Event {
   }
 
   /// Where an event of a later version stands, of which nothing else can be read.
-  static func position(ofUnreadable bytes: [UInt8], app: String) -> Position? {
+  static func position(ofUnreadable bytes: ArraySlice<UInt8>, app: String) -> Position? {
     guard bytes.count <= sizeLimit, bytes.first == 0x7B,
       let place = try? JSONDecoder().decode(Place.self, from: Data(bytes)), place.app == app,
       place.epoch > 0, (1...Int64.max / 2).contains(place.seq)

@@ -8,19 +8,20 @@ struct EventScanner {
   /// More members of `meta` are the decoder's to look for doubles in.
   private static let mostMeta = 32
 
-  private let bytes: [UInt8]
+  private let bytes: ArraySlice<UInt8>
   private var place: Int
 
   /// - Returns: nil for what is to be read by the decoder.
-  static func scan(_ bytes: [UInt8]) -> Event? {
+  static func scan(_ bytes: ArraySlice<UInt8>) -> Event? {
     guard let kind = plainness(bytes) else { return nil }
-    var scanner = EventScanner(bytes: bytes, place: 0)
+    var scanner = EventScanner(bytes: bytes, place: bytes.startIndex)
     return scanner.event(isPlain: kind == .ascii)
   }
 
   /// The same for an instance's record, which begins at an index and ends with the bytes.
-  static func scanRecord(_ bytes: [UInt8], from start: Int) -> (instance: Instance, isASCII: Bool)?
-  {
+  static func scanRecord(
+    _ bytes: ArraySlice<UInt8>, from start: Int
+  ) -> (instance: Instance, isASCII: Bool)? {
     guard let kind = plainness(bytes) else { return nil }
     var scanner = EventScanner(bytes: bytes, place: start)
     guard let instance = scanner.instance(isWhole: true), scanner.takeEnd() else { return nil }
@@ -28,18 +29,17 @@ struct EventScanner {
   }
 
   /// Reads the object of an instance's `meta`; nil where it is not as we write it, or has escapes.
-  static func texts(_ bytes: [UInt8], in range: TextRange) -> [String: String]? {
-    guard range.end <= bytes.count, !bytes[range.indices].contains(UInt8(ascii: "\\")) else {
-      return nil
-    }
-    var scanner = EventScanner(bytes: bytes, place: range.start)
-    guard scanner.take("{"), let found = scanner.pairs(), scanner.place == range.end else {
+  static func texts(_ bytes: ArraySlice<UInt8>, in range: TextRange) -> [String: String]? {
+    let object = bytes[range.indices(in: bytes)]
+    guard !object.contains(UInt8(ascii: "\\")) else { return nil }
+    var scanner = EventScanner(bytes: object, place: object.startIndex)
+    guard scanner.take("{"), let found = scanner.pairs(), scanner.place == object.endIndex else {
       return nil
     }
     var texts: [String: String] = [:]
     for index in stride(from: 0, to: found.count - 1, by: 2) {
-      if let name = found[index].text(in: bytes) {
-        texts[name] = found[index + 1].text(in: bytes)
+      if let name = found[index].text(in: object) {
+        texts[name] = found[index + 1].text(in: object)
       }
     }
     return texts
@@ -62,7 +62,7 @@ struct EventScanner {
     return Event(
       type: type, position: Position(epoch: epoch, seq: seq), at: at, instance: instance,
       reason: reason.text(in: bytes), exit: exit, signal: signal.text(in: bytes),
-      expired: expired, wire: isPlain ? bytes : nil)
+      expired: expired, isWire: isPlain)
   }
 
   private mutating func type() -> EventType? {
@@ -93,7 +93,7 @@ struct EventScanner {
     let metaStart = place + #","meta":"#.utf8.count
     if take(#","meta":{"#) {
       guard let pairs = pairs(), areDistinct(pairs) else { return nil }
-      texts.meta = TextRange(from: metaStart, to: place)
+      texts.meta = TextRange(from: metaStart, to: place, in: bytes)
     }
     return Instance(
       reading: bytes, texts, pid: pid.map(Int.init), started: started, lease: lease,
@@ -135,7 +135,9 @@ struct EventScanner {
     guard pairs.count <= 2 * Self.mostMeta else { return false }
     for index in stride(from: 2, to: pairs.count, by: 2) {
       for earlier in stride(from: 0, to: index, by: 2)
-      where bytes[pairs[earlier].indices] == bytes[pairs[index].indices] { return false }
+      where bytes[pairs[earlier].indices(in: bytes)] == bytes[pairs[index].indices(in: bytes)] {
+        return false
+      }
     }
     return true
   }
@@ -144,7 +146,7 @@ struct EventScanner {
 
   @inline(__always) private mutating func take(_ wanted: StaticString) -> Bool {
     let count = wanted.utf8CodeUnitCount
-    guard bytes.count - place >= count else { return false }
+    guard bytes.endIndex - place >= count else { return false }
     let isThere = wanted.withUTF8Buffer { wanted in
       for index in 0..<count where bytes[place + index] != wanted[index] { return false }
       return true
@@ -153,36 +155,41 @@ struct EventScanner {
     return isThere
   }
 
-  private mutating func takeEnd() -> Bool { take("}") && place == bytes.count }
+  private mutating func takeEnd() -> Bool { take("}") && place == bytes.endIndex }
 
   /// A whole number from 0 on that fits in any case, without leading zeros.
   private mutating func digits() -> Int64? {
     let start = place
+    let end = min(bytes.endIndex, start + 18)
+    var index = start
     var number: Int64 = 0
-    while place < bytes.count, (0x30...0x39).contains(bytes[place]), place - start < 18 {
-      number = number * 10 + Int64(bytes[place] - 0x30)
-      place += 1
+    while index < end {
+      let digit = bytes[index] &- 0x30
+      guard digit < 10 else { break }
+      number = number * 10 + Int64(digit)
+      index += 1
     }
-    guard place > start, place - start == 1 || bytes[start] != 0x30 else { return nil }
+    guard index > start, index - start == 1 || bytes[start] != 0x30 else { return nil }
+    place = index
     return number
   }
 
   /// What stands between two quotes.
   private mutating func quoted() -> TextRange? {
-    guard place < bytes.count, bytes[place] == UInt8(ascii: "\"") else { return nil }
+    guard place < bytes.endIndex, bytes[place] == UInt8(ascii: "\"") else { return nil }
     let start = place + 1
     var end = start
-    while end < bytes.count, bytes[end] != UInt8(ascii: "\"") { end += 1 }
-    guard end < bytes.count else { return nil }
+    while end < bytes.endIndex, bytes[end] != UInt8(ascii: "\"") { end += 1 }
+    guard end < bytes.endIndex else { return nil }
     place = end + 1
-    return TextRange(from: start, to: end)
+    return TextRange(from: start, to: end, in: bytes)
   }
 
   private enum Plainness { case ascii, utf8 }
 
   /// nil where there are control characters or escapes, or where it is no UTF-8. What is printable
   /// ASCII throughout stands as we would write it; beyond that, some of it may have to be escaped.
-  private static func plainness(_ bytes: [UInt8]) -> Plainness? {
+  private static func plainness(_ bytes: ArraySlice<UInt8>) -> Plainness? {
     // Of this arithmetic the compiler makes steps of many bytes at a time. In what is ASCII, the
     // top bit of a byte less 0x20 tells that it was below.
     var (all, below, slash, delete): (UInt8, UInt8, UInt8, UInt8) = (0, 0, .max, .max)

@@ -3,9 +3,9 @@ import Redis
 /// An entry of the stream of events.
 public struct HistoryEntry: Sendable, Hashable {
   public var position: Position
-  public var bytes: [UInt8]
+  public var bytes: ArraySlice<UInt8>
 
-  public init(position: Position, bytes: [UInt8]) {
+  public init(position: Position, bytes: ArraySlice<UInt8>) {
     self.position = position
     self.bytes = bytes
   }
@@ -13,7 +13,7 @@ public struct HistoryEntry: Sendable, Hashable {
   /// Reads `[id, [field, value, …]]` as `XRANGE` gives it; nil for what no script wrote.
   public init?(_ value: RedisValue) {
     guard case .array(let parts) = value, parts.count == 2, let id = parts[0].bytes,
-      case .array(let fields) = parts[1], fields.count >= 2, fields[0].bytes == Self.field,
+      case .array(let fields) = parts[1], fields.count >= 2, fields[0].bytes == Self.field[...],
       let bytes = fields[1].bytes, let position = Position(entryID: id)
     else { return nil }
     self.init(position: position, bytes: bytes)

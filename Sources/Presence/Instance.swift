@@ -3,7 +3,7 @@
 /// Its texts stay among the bytes that they were read from, and become strings when they are asked
 /// for: whoever reads a million events looks at few of them.
 public struct Instance: Sendable, Hashable {
-  /// Where each text stands among the bytes.
+  /// Where each text stands.
   struct Texts: Sendable {
     var app, id, name: TextRange
     var process = TextRange.absent
@@ -17,7 +17,7 @@ public struct Instance: Sendable, Hashable {
   }
 
   /// The message or record that it was read from, and what was set since.
-  private var bytes: [UInt8]
+  private var bytes: ArraySlice<UInt8>
   private var texts: Texts
   public var pid: Int?
   /// When it began, in ms since 1970 by the Redis server's clock; nil before the first contact.
@@ -90,7 +90,7 @@ public struct Instance: Sendable, Hashable {
     get {
       guard !texts.meta.isAbsent else { return [:] }
       return EventScanner.texts(bytes, in: texts.meta)
-        ?? Self.decodeTexts(bytes[texts.meta.indices])
+        ?? Self.decodeTexts(bytes[texts.meta.indices(in: bytes)])
     }
     set {
       texts.meta =
@@ -99,24 +99,38 @@ public struct Instance: Sendable, Hashable {
   }
 
   /// Whether it is an instance of an app; makes no string for that.
-  func belongs(to app: String) -> Bool { bytes[texts.app.indices].elementsEqual(app.utf8) }
+  func belongs(to app: String) -> Bool {
+    bytes[texts.app.indices(in: bytes)].elementsEqual(app.utf8)
+  }
 
   /// What it was read from, or a part of it; nil for none.
   func bytes(in range: TextRange) -> ArraySlice<UInt8>? {
-    range.isAbsent ? nil : bytes[range.indices.clamped(to: bytes.indices)]
+    range.isAbsent ? nil : bytes[range.indices(in: bytes)]
   }
+
+  /// The same in memory of its own: for whoever keeps it, since what it was read from may be a small
+  /// part of what came at once.
+  public var detached: Instance {
+    var copy = self
+    copy.bytes = ArraySlice(Array(bytes))
+    return copy
+  }
+
+  /// Adds all that it was read from, behind the first brace.
+  func addWire(to text: inout [UInt8]) { text += bytes.dropFirst() }
 
   private mutating func add(_ text: String?) -> TextRange {
     text.map { Self.add($0, to: &bytes) } ?? .absent
   }
 
-  private static func add(_ text: String, to bytes: inout [UInt8]) -> TextRange {
+  private static func add(_ text: String, to bytes: inout ArraySlice<UInt8>) -> TextRange {
     add(Array(text.utf8), to: &bytes)
   }
 
-  private static func add(_ text: [UInt8], to bytes: inout [UInt8]) -> TextRange {
-    defer { bytes += text }
-    return TextRange(from: bytes.count, to: bytes.count + text.count)
+  private static func add(_ text: [UInt8], to bytes: inout ArraySlice<UInt8>) -> TextRange {
+    let start = bytes.endIndex
+    bytes += text
+    return TextRange(from: start, to: bytes.endIndex, in: bytes)
   }
 
   /// A third of the lease: how often the instance says that it is there.
@@ -141,9 +155,10 @@ public struct Instance: Sendable, Hashable {
 extension Instance {
   /// What was read from bytes; nil where that can be no instance of ours.
   init?(
-    reading bytes: [UInt8], _ texts: Texts, pid: Int?, started: Int64, lease: Int64, isPlain: Bool
+    reading bytes: ArraySlice<UInt8>, _ texts: Texts, pid: Int?, started: Int64, lease: Int64,
+    isPlain: Bool
   ) {
-    guard !texts.id.indices.isEmpty, Self.isPossible(started: started, lease: lease) else {
+    guard !texts.id.isEmpty, Self.isPossible(started: started, lease: lease) else {
       return nil
     }
     self.bytes = bytes

@@ -44,7 +44,8 @@ public struct Roster: Sendable {
       return true
     }
     let known = statuses[id]
-    var status = InstanceStatus(instance: event.instance, state: state, seq: event.position.seq)
+    var status = InstanceStatus(
+      instance: event.instance.detached, state: state, seq: event.position.seq)
     if status.isPresent {
       status.leaseEnd = max(known?.leaseEnd ?? 0, event.at + event.instance.lease)
       ends[id] = nil

@@ -3,8 +3,11 @@
 ///
 /// The numbers of an epoch have no gaps, so an array does; of the oldest it lets go.
 struct ShownEvents: Sendable {
-  /// More than all the messages that can wait for us in the mailbox and on their way.
-  private static let memory = 65_536
+  /// More than all the messages that can wait for us in the mailbox and on their way, which is what
+  /// the buffers of two TCP sockets hold.
+  private static let memory = 131_072
+  /// Letting go moves what is kept, so it is not done for each.
+  private static let mostSurplus = memory / 4
   private static let unknown = 0
 
   private var epoch: Int64 = 0
@@ -13,7 +16,7 @@ struct ShownEvents: Sendable {
   private var digests: [Int] = []
 
   /// Stands for the bytes of an event; differs from one process to the next.
-  static func digest(_ bytes: [UInt8]) -> Int {
+  static func digest(_ bytes: ArraySlice<UInt8>) -> Int {
     // All at once: the array's own way is one byte after the other.
     var hasher = Hasher()
     bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
@@ -49,7 +52,7 @@ struct ShownEvents: Sendable {
       digests += repeatElement(Self.unknown, count: Int(missing))
     }
     digests.append(digest)
-    guard digests.count > 2 * Self.memory else { return }
+    guard digests.count > Self.memory + Self.mostSurplus else { return }
     let surplus = digests.count - Self.memory
     digests.removeFirst(surplus)
     first += Int64(surplus)

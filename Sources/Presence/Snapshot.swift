@@ -119,7 +119,9 @@ public struct Snapshot: Sendable, Hashable {
 
   /// Reads `STATE SEQ RECORD`; nil for what no script wrote, and for the mark of a start that
   /// never happened (number 0).
-  private static func status(_ stored: [UInt8], leaseEnd: Int64?, now: Int64) -> InstanceStatus? {
+  private static func status(_ stored: ArraySlice<UInt8>, leaseEnd: Int64?, now: Int64)
+    -> InstanceStatus?
+  {
     guard let first = stored.firstIndex(of: 0x20),
       let second = stored[(first + 1)...].firstIndex(of: 0x20),
       var state = InstanceStatus.State(
@@ -129,7 +131,7 @@ public struct Snapshot: Sendable, Hashable {
     else { return nil }
     if state == .up || state == .stopping, (leaseEnd ?? 0) < now { state = .overdue }
     var status = InstanceStatus(instance: instance, state: state, seq: seq, leaseEnd: leaseEnd)
-    if isPlain { status.record = TextRange(from: second + 1, to: stored.count) }
+    if isPlain { status.record = TextRange(from: second + 1, to: stored.endIndex, in: stored) }
     return status
   }
 

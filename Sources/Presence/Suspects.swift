@@ -9,7 +9,7 @@ struct Suspects: Sendable {
     /// nil for a version that we do not know, and beyond ``mostWhole``.
     var event: Event?
     /// nil beyond ``mostWhole``.
-    var bytes: [UInt8]?
+    var bytes: ArraySlice<UInt8>?
     /// One reading of the history has not had it yet.
     var hasWaited = false
   }

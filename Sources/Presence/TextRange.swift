@@ -1,4 +1,4 @@
-/// Where a text stands in an array of bytes, or that there is none.
+/// Where a text stands among bytes, counted from the first of them; or that there is none.
 struct TextRange: Sendable {
   static let absent = TextRange(first: .max, last: .max)
 
@@ -11,20 +11,23 @@ struct TextRange: Sendable {
   }
 
   /// Of what is too far back to be told, a part or nothing.
-  init(from start: Int, to end: Int) {
-    first = min(UInt32(clamping: start), .max - 1)
-    last = max(first, min(UInt32(clamping: end), .max - 1))
+  ///
+  /// - Parameter bytes: those whose indices are given.
+  init(from start: Int, to end: Int, in bytes: ArraySlice<UInt8>) {
+    first = min(UInt32(clamping: start - bytes.startIndex), .max - 1)
+    last = max(first, min(UInt32(clamping: end - bytes.startIndex), .max - 1))
   }
 
   var isAbsent: Bool { first == .max }
-  var start: Int { Int(first) }
-  /// The index behind it.
-  var end: Int { Int(last) }
-  var indices: Range<Int> { start..<end }
+  var isEmpty: Bool { first == last }
 
-  /// - Parameter bytes: an array in which it stands; of what does not, nothing is read.
+  /// The indices in other bytes that begin alike; of what is not among them, none.
+  func indices(in bytes: ArraySlice<UInt8>) -> Range<Int> {
+    (bytes.startIndex + Int(first)..<bytes.startIndex + Int(last)).clamped(to: bytes.indices)
+  }
+
   /// - Returns: nil where there is none.
-  func text(in bytes: [UInt8]) -> String? {
-    isAbsent ? nil : String(decoding: bytes[indices.clamped(to: bytes.indices)], as: UTF8.self)
+  func text(in bytes: ArraySlice<UInt8>) -> String? {
+    isAbsent ? nil : String(decoding: bytes[indices(in: bytes)], as: UTF8.self)
   }
 }

@@ -13,7 +13,7 @@ public struct Timeline: Sendable {
   /// So much unverified calls for a comparison before its time.
   private static let muchUnverified: Int64 = 16_384
   /// So much unverified is the most that can be retracted for certain.
-  private static let mostUnverified: Int64 = 61_440
+  private static let mostUnverified: Int64 = 126_976
 
   /// So many other apps are told by name.
   static let mostOtherApps = 20
@@ -77,7 +77,7 @@ public struct Timeline: Sendable {
   ///
   /// - Parameter now: the time of its arrival by the server's clock, in ms.
   /// - Returns: what to show at once; nil where that is nothing.
-  public mutating func receive(_ bytes: [UInt8], now: Int64) -> WatchOutput? {
+  public mutating func receive(_ bytes: ArraySlice<UInt8>, now: Int64) -> WatchOutput? {
     let word = expectedWord
     expectedWord = nil
     if let foreign = Self.word(bytes) {
@@ -93,7 +93,7 @@ public struct Timeline: Sendable {
     return receive(event, bytes)
   }
 
-  private mutating func receive(_ event: Event, _ bytes: [UInt8]) -> WatchOutput? {
+  private mutating func receive(_ event: Event, _ bytes: ArraySlice<UInt8>) -> WatchOutput? {
     let digest = ShownEvents.digest(bytes)
     if !needsHistory {
       if trustsMessages, continues(event.position) { return show(event, digest, .live) }
@@ -103,7 +103,7 @@ public struct Timeline: Sendable {
     return nil
   }
 
-  private mutating func receiveUnreadable(_ bytes: [UInt8]) -> WatchOutput? {
+  private mutating func receiveUnreadable(_ bytes: ArraySlice<UInt8>) -> WatchOutput? {
     // A later version's event has its place in the history; only the history can tell.
     guard let position = Event.position(ofUnreadable: bytes, app: app) else {
       return .message(Self.text(bytes))
@@ -162,11 +162,11 @@ public struct Timeline: Sendable {
 
 extension Timeline {
   /// What a message is as long as there is no bus: a bare word, or just a message.
-  static func outsideAnyBus(_ bytes: [UInt8], now: Int64) -> WatchOutput {
+  static func outsideAnyBus(_ bytes: ArraySlice<UInt8>, now: Int64) -> WatchOutput {
     word(bytes).map { .foreign($0, at: now) } ?? .message(text(bytes))
   }
 
-  static func word(_ bytes: [UInt8]) -> EventType? {
+  static func word(_ bytes: ArraySlice<UInt8>) -> EventType? {
     // Nearly nothing is as short.
     switch bytes.count {
     case 5: bytes.elementsEqual("start".utf8) ? .start : nil
@@ -176,7 +176,7 @@ extension Timeline {
   }
 
   /// The text of an untrusted message, cut where it is long.
-  static func text(_ bytes: [UInt8]) -> String {
+  static func text(_ bytes: ArraySlice<UInt8>) -> String {
     let limit = 2000
     let text = String(decoding: bytes.prefix(limit), as: UTF8.self)
     return bytes.count > limit ? "\(text)… (\(bytes.count) bytes)" : text

@@ -108,7 +108,7 @@ struct WatchSession {
   }
 
   /// Waits for the first app that anybody announces on; nil when the task is cancelled.
-  private mutating func firstBus(_ show: Show) async throws -> (app: String, [RedisPush])? {
+  private mutating func firstBus(_ show: Show) async throws -> (app: String, RedisBatch)? {
     while let batch = try await subscription.nextBatch(within: Self.lookInterval) {
       subscription.ping()
       let asked = ContinuousClock.now
@@ -128,7 +128,7 @@ struct WatchSession {
 
   /// The app that one of the messages comes from. It arrives before the list knows the app; but
   /// anybody may publish, so only a bus that is there counts.
-  private func announcedBus(_ messages: [[UInt8]]) async throws -> String? {
+  private func announcedBus(_ messages: [ArraySlice<UInt8>]) async throws -> String? {
     let apps = Set(messages.lazy.compactMap { Event.read($0)?.instance.app }.prefix(20))
     for app in apps.sorted() where Keys.appName(from: app) == app {
       do {
@@ -188,17 +188,17 @@ struct WatchSession {
   }
 
   private mutating func receive(
-    _ batch: [RedisPush], _ timeline: inout Timeline, _ show: Show
+    _ batch: RedisBatch, _ timeline: inout Timeline, _ show: Show
   ) async throws {
     guard !batch.isEmpty else { return }
     lastHeard = .now
     let now = clock?.now ?? 0
     var output: [WatchOutput] = []
-    for push in batch {
-      switch push {
-      case .message(let message):
-        if let shown = timeline.receive(message.payload, now: now) { output.append(shown) }
-      case .pong:
+    output.reserveCapacity(batch.count)
+    for index in batch.indices {
+      if let payload = batch.payload(at: index) {
+        if let shown = timeline.receive(payload, now: now) { output.append(shown) }
+      } else {
         if let pending { timeline.settle(pending.bus) }
         pending = nil
       }

@@ -23,11 +23,12 @@ final class RedisChannelHandler: ChannelInboundHandler {
     let timer: Scheduled<Void>
   }
 
+  private static let manyPushes = 128
+
   private let codec: RedisCodec
   private let expectsTLS: Bool
   private var requests = CircularBuffer<Request>()
   private var mailbox: RedisMailbox?
-  private var batch: [RedisPush] = []
   private var context: ChannelHandlerContext?
   private var failure: RedisError?
   private var hasReceived = false
@@ -67,6 +68,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
   /// From here on messages go to `mailbox`.
   func deliver(to mailbox: RedisMailbox) {
     self.mailbox = mailbox
+    codec.keepsPushes = true
     if let failure { mailbox.end(.failure(failure)) }
   }
 
@@ -107,6 +109,8 @@ final class RedisChannelHandler: ChannelInboundHandler {
     } catch {
       fail(error as? RedisError ?? .protocolViolation("\(error)"))
     }
+    // So that they are worked on while the next are read.
+    if codec.pushCount >= Self.manyPushes { flushBatch(context: context) }
   }
 
   func channelReadComplete(context: ChannelHandlerContext) {
@@ -127,7 +131,6 @@ final class RedisChannelHandler: ChannelInboundHandler {
   // MARK: Replies
 
   private func receive(_ reply: RedisValue) {
-    if mailbox != nil, case .array(let elements) = reply, receivePush(elements) { return }
     guard var request = requests.first else {
       // Some servers say why before they close, without having been asked.
       if case .error(let text) = reply { fail(.server(text)) }
@@ -144,31 +147,9 @@ final class RedisChannelHandler: ChannelInboundHandler {
     request.promise.succeed(request.replies)
   }
 
-  /// Takes what a subscribed connection sends by itself; false for the answer to a request.
-  private func receivePush(_ elements: [RedisValue]) -> Bool {
-    guard let kind = elements.first?.bytes else { return false }
-    switch elements.count {
-    case 3 where kind == Self.message:
-      guard let channel = elements[1].bytes, let payload = elements[2].bytes else { return true }
-      batch.append(.message(RedisMessage(channel: channel, payload: payload)))
-    case 4 where kind == Self.patternMessage:
-      guard let channel = elements[2].bytes, let payload = elements[3].bytes else { return true }
-      let pattern = elements[1].bytes
-      batch.append(.message(RedisMessage(channel: channel, pattern: pattern, payload: payload)))
-    case 2 where kind == Self.pong: batch.append(.pong)
-    default: return false
-    }
-    return true
-  }
-
-  private static let message = Array("message".utf8)
-  private static let patternMessage = Array("pmessage".utf8)
-  private static let pong = Array("pong".utf8)
-
   private func flushBatch(context: ChannelHandlerContext) {
-    guard let mailbox, !batch.isEmpty else { return }
+    guard let mailbox, let batch = codec.takePushes() else { return }
     if mailbox.put(batch) { setReading(false, on: context.channel) }
-    batch.removeAll(keepingCapacity: true)
   }
 
   private func setReading(_ reads: Bool, on channel: any Channel) {

@@ -4,33 +4,40 @@ import CHiredis
 ///
 /// hiredis walks the protocol and calls back for each element. The callbacks build no C objects:
 /// they hand the elements to a ``ReplyBuilder`` and return a token, since hiredis only wants to
-/// know that something was made. This is the one file with unsafe pointers; the pointers that
-/// hiredis hands to a callback live only as long as the call, so they are copied there.
+/// know that something was made. This is the one file with unsafe pointers; what those that hiredis
+/// hands to a callback point to lives only as long as the call, so it is copied there.
 final class RedisCodec {
   /// hiredis parses fastest in small helpings: it moves its buffer less.
   private static let helping = 4096
 
   private let reader: UnsafeMutablePointer<redisReader>?
   private let functions: UnsafeMutablePointer<redisReplyObjectFunctions>
-  private let building = Building()
+  /// Where the callbacks find it; a class would cost more than what they do.
+  private let builder: UnsafeMutablePointer<ReplyBuilder>
   private let sizeLimit: Int
   private var bytesSinceReply = 0
+  /// Whether what a subscribed connection sends by itself is kept for ``takePushes()``.
+  var keepsPushes = false
 
   /// - Parameter sizeLimit: the most bytes that one reply may have.
   init(sizeLimit: Int) {
     self.sizeLimit = sizeLimit
     functions = .allocate(capacity: 1)
-    functions.initialize(to: Building.functions)
+    functions.initialize(to: Self.functions())
+    builder = .allocate(capacity: 1)
+    builder.initialize(to: ReplyBuilder())
     reader = redisReaderCreateWithFunctions(functions)
-    reader?.pointee.privdata = Unmanaged.passUnretained(building).toOpaque()
+    reader?.pointee.privdata = UnsafeMutableRawPointer(builder)
   }
 
   deinit {
     redisReaderFree(reader)
     functions.deallocate()
+    builder.deinitialize(count: 1)
+    builder.deallocate()
   }
 
-  /// Takes bytes as they came and hands over each reply that they complete.
+  /// Takes bytes as they came and hands over each reply that they complete, but what is kept.
   ///
   /// - Throws: ``RedisError`` of kind `nonsense` where they are no RESP2 or the reply is too
   ///   large; the codec is of no use afterwards.
@@ -42,18 +49,27 @@ final class RedisCodec {
       guard let base = part.baseAddress?.assumingMemoryBound(to: CChar.self) else { return }
       bytesSinceReply += part.count
       guard redisReaderFeed(reader, base, part.count) == REDIS_OK else { throw failure }
-      while let reply = try nextReply() {
+      while try readReply() {
         bytesSinceReply = 0
-        onReply(reply)
+        if keepsPushes, builder.pointee.keepPush() { continue }
+        onReply(builder.pointee.takeValue())
       }
       guard bytesSinceReply <= sizeLimit else { throw RedisError.replyTooLarge(limit: sizeLimit) }
     }
   }
 
-  private func nextReply() throws -> RedisValue? {
+  var pushCount: Int { builder.pointee.pushCount }
+
+  /// What was kept since the last time; nil where that is nothing.
+  func takePushes() -> RedisBatch? {
+    pushCount > 0 ? builder.pointee.takePushes() : nil
+  }
+
+  /// Whether there is another whole reply.
+  private func readReply() throws -> Bool {
     var token: UnsafeMutableRawPointer?
     guard redisReaderGetReply(reader, &token) == REDIS_OK else { throw failure }
-    return token == nil ? nil : building.builder.takeRoot()
+    return token != nil
   }
 
   private var failure: RedisError {
@@ -65,95 +81,42 @@ final class RedisCodec {
   }
 }
 
-/// Puts the elements that the reader finds, depth first, together into one value.
-private struct ReplyBuilder {
-  private static let longestRecent = 64
-
-  private struct Frame {
-    var missing: Int
-    var elements: [RedisValue] = []
-  }
-
-  private var frames: [Frame] = []
-  private var root: RedisValue?
-  /// What stood last at the first places of an array. It is mostly the same again, as the word and
-  /// the channel of a message are, or the field of an entry, and then not made again.
-  private var recent: [[UInt8]] = [[], []]
-
-  mutating func takeRoot() -> RedisValue? {
-    defer { root = nil }
-    return root
-  }
-
-  mutating func add(_ element: RedisValue) {
-    var element = element
-    while let top = frames.indices.last {
-      frames[top].elements.append(element)
-      frames[top].missing -= 1
-      guard frames[top].missing == 0 else { return }
-      element = .array(frames.removeLast().elements)
-    }
-    root = element
-  }
-
-  /// - Parameter place: the number of the element in its array; below 0 for what is in none.
-  mutating func add(_ raw: UnsafeRawBufferPointer, at place: Int) {
-    guard recent.indices.contains(place), raw.count <= Self.longestRecent else {
-      return add(.bytes(Array(raw)))
-    }
-    if !recent[place].elementsEqual(raw) { recent[place] = Array(raw) }
-    add(.bytes(recent[place]))
-  }
-
-  mutating func open(count: Int) {
-    guard count > 0 else { return add(.array([])) }
-    var frame = Frame(missing: count)
-    // The count comes from outside, so it is no reason to take memory before the elements come.
-    frame.elements.reserveCapacity(min(count, 1024))
-    frames.append(frame)
-  }
-}
-
-/// The builder where the callbacks find it.
-private final class Building {
-  var builder = ReplyBuilder()
-
-  /// What a callback returns: hiredis only distinguishes it from NULL.
-  private static var token: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 1) }
-
-  private static func of(_ task: UnsafePointer<redisReadTask>?) -> Building? {
-    guard let data = task?.pointee.privdata else { return nil }
-    return Unmanaged<Building>.fromOpaque(data).takeUnretainedValue()
-  }
-
-  /// The callbacks. Set one by one because hiredis 1.x has more of them than 0.14, and closures
-  /// because the type of a count differs between the two.
-  static var functions: redisReplyObjectFunctions {
+/// What hiredis calls. Set one by one because hiredis 1.x has more of them than 0.14, and closures
+/// because the type of a count differs between the two.
+extension RedisCodec {
+  private static func functions() -> redisReplyObjectFunctions {
     var functions = redisReplyObjectFunctions()
     functions.createString = { task, bytes, count in
-      let raw = UnsafeRawBufferPointer(start: bytes, count: Int(count))
+      let text = UnsafeRawBufferPointer(start: bytes, count: Int(count))
       switch task?.pointee.type {
-      case REDIS_REPLY_STATUS:
-        Building.of(task)?.builder.add(.status(String(decoding: raw, as: UTF8.self)))
-      case REDIS_REPLY_ERROR:
-        Building.of(task)?.builder.add(.error(String(decoding: raw, as: UTF8.self)))
-      default: Building.of(task)?.builder.add(raw, at: Int(task?.pointee.idx ?? -1))
+      case REDIS_REPLY_STATUS: RedisCodec.builder(task)?.pointee.addStatus(text)
+      case REDIS_REPLY_ERROR: RedisCodec.builder(task)?.pointee.addError(text)
+      default: RedisCodec.builder(task)?.pointee.addBytes(text)
       }
-      return Building.token
+      return RedisCodec.token
     }
     functions.createArray = { task, count in
-      Building.of(task)?.builder.open(count: Int(count))
-      return Building.token
+      RedisCodec.builder(task)?.pointee.addArray(count: Int(count))
+      return RedisCodec.token
     }
     functions.createInteger = { task, number in
-      Building.of(task)?.builder.add(.integer(Int64(number)))
-      return Building.token
+      RedisCodec.builder(task)?.pointee.add(Int64(number))
+      return RedisCodec.token
     }
     functions.createNil = { task in
-      Building.of(task)?.builder.add(.null)
-      return Building.token
+      RedisCodec.builder(task)?.pointee.addNull()
+      return RedisCodec.token
     }
     functions.freeObject = { _ in }
     return functions
   }
+
+  private static func builder(
+    _ task: UnsafePointer<redisReadTask>?
+  ) -> UnsafeMutablePointer<ReplyBuilder>? {
+    task?.pointee.privdata?.assumingMemoryBound(to: ReplyBuilder.self)
+  }
+
+  /// What a callback returns: hiredis only distinguishes it from NULL.
+  private static var token: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 1) }
 }

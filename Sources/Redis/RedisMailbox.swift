@@ -1,41 +1,16 @@
 import NIOCore
 import Synchronization
 
-/// A message of Pub/Sub.
-public struct RedisMessage: Sendable, Hashable {
-  public var channel: [UInt8]
-  /// The pattern that it matched, for a subscription to patterns.
-  public var pattern: [UInt8]?
-  public var payload: [UInt8]
-}
-
-/// What a subscribed connection sends: a message, or the answer to a ping, in their order.
-public enum RedisPush: Sendable, Hashable {
-  case message(RedisMessage)
-  case pong
-
-  /// What a message carries; nil for a pong.
-  public var payload: [UInt8]? {
-    guard case .message(let message) = self else { return nil }
-    return message.payload
-  }
-
-  var size: Int {
-    guard case .message(let message) = self else { return 64 }
-    return message.channel.count + message.payload.count + 64
-  }
-}
-
 /// Hands messages from the event loop to one reader, in batches.
 ///
 /// For a slow reader they wait, up to `capacity`; then reading from the socket pauses, so that the
 /// backlog is Redis' and not ours.
 final class RedisMailbox: Sendable {
-  private typealias Waiting = CheckedContinuation<[RedisPush]?, any Error>
+  private typealias Waiting = CheckedContinuation<RedisBatch?, any Error>
 
   private struct State {
     /// In helpings as they came, but for small ones, which are put together.
-    var batches = CircularBuffer<[RedisPush]>()
+    var batches = CircularBuffer<RedisBatch>()
     var size = 0
     var isPaused = false
     var waiting: Waiting?
@@ -43,24 +18,24 @@ final class RedisMailbox: Sendable {
     var isWoken = false
     var end: Result<Void, RedisError>?
 
-    mutating func add(_ batch: [RedisPush]) {
-      for push in batch { size += push.size }
+    mutating func add(_ batch: RedisBatch) {
+      size += batch.size
       if let last = batches.last, last.count + batch.count <= RedisMailbox.mostTogether {
-        batches.modify(batches.index(before: batches.endIndex)) { $0 += batch }
+        batches.modify(batches.index(before: batches.endIndex)) { $0.append(batch) }
       } else {
         batches.append(batch)
       }
     }
 
     /// What can be handed out at once; otherwise the reader waits.
-    mutating func takeOrWait(_ continuation: Waiting) -> Result<[RedisPush]?, any Error>? {
+    mutating func takeOrWait(_ continuation: Waiting) -> Result<RedisBatch?, any Error>? {
       defer { isWoken = false }
       if let batch = batches.popFirst() {
-        for push in batch { size -= push.size }
+        size -= batch.size
         return .success(batch)
       }
       if let end { return end.map { nil }.mapError { $0 } }
-      if isWoken { return .success([]) }
+      if isWoken { return .success(RedisBatch()) }
       waiting = continuation
       return nil
     }
@@ -73,7 +48,7 @@ final class RedisMailbox: Sendable {
   private let state = Mutex(State())
 
   /// Adds a batch; returns whether to pause reading.
-  func put(_ batch: [RedisPush]) -> Bool {
+  func put(_ batch: RedisBatch) -> Bool {
     let (waiting, pause) = state.withLock { state -> (Waiting?, Bool) in
       if let waiting = state.waiting {
         state.waiting = nil
@@ -102,7 +77,7 @@ final class RedisMailbox: Sendable {
       state.isWoken = state.waiting == nil
       return state.waiting.take()
     }
-    waiting?.resume(returning: [])
+    waiting?.resume(returning: RedisBatch())
   }
 
   var isPaused: Bool { state.withLock { $0.isPaused } }
@@ -111,7 +86,7 @@ final class RedisMailbox: Sendable {
   /// the task is cancelled.
   ///
   /// - Parameter onResume: called where reading had paused and may go on.
-  func take(onResume: () -> Void) async throws -> [RedisPush]? {
+  func take(onResume: () -> Void) async throws -> RedisBatch? {
     let batch = try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation { (continuation: Waiting) in
         if let ready = state.withLock({ $0.takeOrWait(continuation) }) {

@@ -23,7 +23,7 @@ public struct RedisSubscription: Sendable {
   /// task is cancelled.
   ///
   /// - Throws: ``RedisError`` when the connection is gone and everything before has been taken.
-  public func nextBatch(within limit: Duration? = nil) async throws -> [RedisPush]? {
+  public func nextBatch(within limit: Duration? = nil) async throws -> RedisBatch? {
     let timer = limit.map { limit in
       connection.channel.eventLoop.scheduleTask(in: TimeAmount(limit)) { [mailbox] in
         mailbox.wake()

@@ -4,7 +4,8 @@ public enum RedisValue: Sendable, Hashable {
   case integer(Int64)
   /// A status such as `OK` or `PONG`.
   case status(String)
-  case bytes([UInt8])
+  /// A bulk string; its bytes stand in memory that is shared with others of the same reply.
+  case bytes(ArraySlice<UInt8>)
   case array([RedisValue])
   /// An error reply, its first word being the code (`NOPERM`, `OOM`, `ERR`).
   case error(String)
@@ -34,7 +35,7 @@ public enum RedisValue: Sendable, Hashable {
   }
 
   /// The content of a bulk string; nil for everything else.
-  public var bytes: [UInt8]? {
+  public var bytes: ArraySlice<UInt8>? {
     if case .bytes(let bytes) = self { return bytes }
     return nil
   }

@@ -17,7 +17,7 @@ struct HeartbeatTests {
   private func replies(time: Int64, missing: Int? = nil) -> [RedisValue] {
     let (seconds, microseconds) = (time / 1000, time % 1000 * 1000)
     let time = RedisValue.array(
-      [seconds, microseconds].map { .bytes(Array("\($0)".utf8)) })
+      [seconds, microseconds].map { .bytes(Array("\($0)".utf8)[...]) })
     return [time] + (1...3).map { .integer($0 == missing ? 0 : 1) }
   }
 

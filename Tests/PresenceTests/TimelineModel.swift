@@ -23,7 +23,7 @@ struct ModelBus {
     names += 1
     let bytes = Self.bytes(at: next, name: "true.\(names)")
     bus = next
-    stream.append(HistoryEntry(position: next, bytes: bytes))
+    stream.append(HistoryEntry(position: next, bytes: bytes[...]))
     truth.insert(bytes)
     link.append(.message(bytes))
   }
@@ -40,7 +40,7 @@ struct ModelBus {
   }
 
   mutating func repeatOldNews(_ random: inout SeededGenerator) {
-    if let old = stream.randomElement(using: &random) { link.append(.message(old.bytes)) }
+    if let old = stream.randomElement(using: &random) { link.append(.message(Array(old.bytes))) }
   }
 
   /// Swaps two messages; a pong always comes behind what was published before its ping.

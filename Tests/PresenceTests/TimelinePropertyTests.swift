@@ -41,7 +41,7 @@ struct TimelinePropertyTests {
     private mutating func hear() throws {
       switch model.next() {
       case .message(let bytes):
-        try reader.read([timeline.receive(bytes, now: 7)].compactMap(\.self))
+        try reader.read([timeline.receive(bytes[...], now: 7)].compactMap(\.self))
       case .pong(let bus): timeline.settle(bus)
       case nil: break
       }

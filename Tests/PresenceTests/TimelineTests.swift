@@ -34,12 +34,12 @@ private struct Bench {
   }
 
   mutating func receive(_ bytes: [UInt8]) -> [String] {
-    [timeline.receive(bytes, now: 7)].compactMap(\.self).map(Self.short)
+    [timeline.receive(bytes[...], now: 7)].compactMap(\.self).map(Self.short)
   }
 
   private var entries: [HistoryEntry] {
     history.keys.sorted().map {
-      HistoryEntry(position: Position(epoch: epoch, seq: $0), bytes: history[$0] ?? [])
+      HistoryEntry(position: Position(epoch: epoch, seq: $0), bytes: history[$0]?[...] ?? [])
     }
   }
 
@@ -254,7 +254,7 @@ struct TimelineTests {
   func endOfAnEpoch() {
     var bench = Bench(at: 3)
     let old = (4...5).map { seq in
-      HistoryEntry(position: Position(epoch: 1_000, seq: seq), bytes: Bench.bytes(seq))
+      HistoryEntry(position: Position(epoch: 1_000, seq: seq), bytes: Bench.bytes(seq)[...])
     }
     bench.epoch = 2_000
     (bench.history, bench.last) = ([:], 0)

@@ -40,7 +40,7 @@ struct ValueTests {
     instance.pid = 4
     var text = JSONText()
     instance.addMembers(to: &text)
-    #expect(Instance.decode(text.object)?.instance == instance)
+    #expect(Instance.decode(text.object[...], from: 0)?.instance == instance)
     #expect(!text.object.contains { $0 < 0x20 })
   }
 
@@ -55,7 +55,7 @@ struct ValueTests {
       String(repeating: "[", count: 5000), #"{"v":1e400}"#,
     ])
   func noEvents(text: String) {
-    #expect(Event.read(Array(text.utf8)) == nil)
+    #expect(Event.read(Array(text.utf8)[...]) == nil)
   }
 
   @Test("an event of more than 8 KiB is none")
@@ -63,7 +63,7 @@ struct ValueTests {
     let name = String(repeating: "x", count: 9000)
     let text =
       #"{"v":1,"type":"start","epoch":1,"seq":1,"at":1,"app":"a","id":"i","name":"\#(name)","started":1,"lease":1}"#
-    #expect(Event.read(Array(text.utf8)) == nil)
+    #expect(Event.read(Array(text.utf8)[...]) == nil)
   }
 
   @Test("a back-off tries at about 0, 100, 300 and 700 ms, then ever later, up to its longest")

@@ -22,7 +22,7 @@ struct RedisCodecTests {
     "+OK\r\n:42\r\n$5\r\nhello\r\n$-1\r\n*0\r\n*-1\r\n*2\r\n*1\r\n:1\r\n$0\r\n\r\n-ERR no\r\n".utf8)
 
   private static let values: [RedisValue] = [
-    .status("OK"), .integer(42), .bytes(Array("hello".utf8)), .null, .array([]), .null,
+    .status("OK"), .integer(42), .bytes(Array("hello".utf8)[...]), .null, .array([]), .null,
     .array([.array([.integer(1)]), .bytes([])]), .error("ERR no"),
   ]
 
@@ -30,6 +30,44 @@ struct RedisCodecTests {
   func kinds(pieces: Int) throws {
     #expect(try decode(Self.mixed) == Self.values)
     #expect(try decode(Self.mixed, pieces: pieces) == Self.values)
+  }
+
+  private static func array(_ words: String...) -> String {
+    "*\(words.count)\r\n" + words.map { "$\($0.utf8.count)\r\n\($0)\r\n" }.joined()
+  }
+
+  @Test(
+    "messages are kept apart from answers, however they are cut",
+    arguments: [1, 2, 3, 7, 50, 4096, 65_536, 1_000_000])
+  func messages(pieces: Int) throws {
+    let long = String(repeating: "x", count: 70_000)
+    let texts = ["a", "", long, "é\"", "$5\r\n"] + (0..<3000).map { "number \($0)" }
+    var bytes: [UInt8] = []
+    for text in texts { bytes += Self.array("message", "one", text).utf8 }
+    bytes += ":7\r\n\(Self.array("pmessage", "t*", "two", "p"))\(Self.array("pong", ""))".utf8
+    bytes += Self.array("message", "too", "many", "words").utf8
+    let codec = RedisCodec(sizeLimit: 1 << 20)
+    codec.keepsPushes = true
+    var (batch, replies) = (RedisBatch(), [RedisValue]())
+    for start in stride(from: 0, to: bytes.count, by: pieces) {
+      try Array(bytes[start...].prefix(pieces)).withUnsafeBytes {
+        try codec.decode($0) { replies.append($0) }
+      }
+      if let more = codec.takePushes() { batch.append(more) }
+    }
+    #expect(batch.indices.map { batch.payload(at: $0) } == batch.map(\.payload))
+    let payloads = batch.compactMap(\.payload).map { String(decoding: $0, as: UTF8.self) }
+    #expect(payloads == texts + ["p"])
+    guard batch.count == texts.count + 2, case .message(let first) = batch[0],
+      case .message(let last) = batch[batch.count - 2]
+    else {
+      Issue.record("\(batch.count) came")
+      return
+    }
+    #expect(first.channel == Array("one".utf8)[...] && first.pattern == nil)
+    #expect(last.channel == Array("two".utf8)[...] && last.pattern == Array("t*".utf8)[...])
+    #expect(batch.last == .pong)
+    #expect(replies.map(\.elements.count) == [0, 4] && replies.first == .integer(7))
   }
 
   @Test("many replies in one read")

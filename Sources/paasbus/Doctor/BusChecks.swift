@@ -54,7 +54,7 @@ struct BusChecks {
       let count = try await connection.send(
         RedisCommand(arguments: [Array("PUBLISH".utf8), Array(channel.utf8), payload]))
       while let batch = try await subscription.nextBatch(within: connector.timeout) {
-        if batch.contains(where: { $0.payload == payload }) {
+        if batch.contains(where: { $0.payload?.elementsEqual(payload) == true }) {
           return .ok("message", "came round in \(Examination.milliseconds(.now - begun))")
         }
         if batch.isEmpty { break }
@@ -69,7 +69,8 @@ struct BusChecks {
     let keys = Keys(app: setup.app ?? "default")
     let newest = RedisCommand("XREVRANGE", keys.events, "+", "-", "COUNT", "1")
     let reply = try? await connection.send(newest)
-    return reply?.elements.first.flatMap(HistoryEntry.init)?.bytes ?? Array("paasbus doctor".utf8)
+    return reply?.elements.first.flatMap(HistoryEntry.init).map { Array($0.bytes) }
+      ?? Array("paasbus doctor".utf8)
   }
 
   // MARK: The bus

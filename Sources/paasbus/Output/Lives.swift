@@ -27,7 +27,7 @@ struct Lives {
   private var lives: [String: Life] = [:]
 
   mutating func add(_ event: Event) {
-    lives[event.instance.id, default: Life(instance: event.instance)].changes
+    lives[event.instance.id, default: Life(instance: event.instance.detached)].changes
       .append(Change(at: event.at, type: event.type))
   }
 

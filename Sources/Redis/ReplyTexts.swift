@@ -1,0 +1,85 @@
+/// Texts one behind the other: many share a piece of memory, since a piece for each would cost more
+/// than everything else that is done with it.
+struct ReplyTexts: Sendable {
+  /// Where a text stands.
+  struct Place: Sendable {
+    fileprivate var piece: UInt32
+    fileprivate var start: UInt32
+    fileprivate var end: UInt32
+  }
+
+  /// A piece that has so many bytes gets no more; one text alone may be larger.
+  private static let pieceSize = 65_536
+
+  private var full: [[UInt8]] = []
+  private var last: [UInt8] = []
+  /// How large the next piece will be, as far as the ones before tell.
+  private var expectedSize = 0
+
+  mutating func add(_ text: some Collection<UInt8>) -> Place {
+    if last.count >= Self.pieceSize { endPiece() }
+    if last.isEmpty { last.reserveCapacity(Swift.max(expectedSize, text.count)) }
+    let start = last.count
+    last.append(contentsOf: text)
+    return Place(
+      piece: UInt32(clamping: full.count), start: UInt32(clamping: start),
+      end: UInt32(clamping: last.count))
+  }
+
+  /// What comes from here on stands in another piece, so that whoever holds this one holds no more.
+  mutating func endPiece() {
+    guard !last.isEmpty else { return }
+    expectedSize = Swift.min(last.count, Self.pieceSize)
+    full.append(last)
+    last = []
+  }
+
+  /// Begins anew; whoever has a text of before keeps it.
+  mutating func letGo() {
+    expectedSize = Swift.min(last.count, Self.pieceSize)
+    (full, last) = ([], [])
+  }
+
+  /// Hands out all pieces and begins anew.
+  mutating func take() -> ReplyTexts {
+    defer { letGo() }
+    return self
+  }
+
+  /// Adds all of the other's; its places move by what is returned.
+  mutating func append(_ other: ReplyTexts) -> UInt32 {
+    endPiece()
+    defer {
+      full += other.full
+      last = other.last
+    }
+    return UInt32(clamping: full.count)
+  }
+
+  subscript(place: Place) -> ArraySlice<UInt8> {
+    let piece = full.at(Int(place.piece)) ?? last
+    return piece[(Int(place.start)..<Int(place.end)).clamped(to: piece.indices)]
+  }
+
+  /// Whether it is just this text that stands there; takes hold of nothing.
+  func holds(_ text: StaticString, at place: Place) -> Bool {
+    text.withUTF8Buffer { text in
+      let start = Int(place.start)
+      guard Int(place.piece) == full.count, last.count - start >= text.count,
+        text.count == Int(place.end) - start
+      else { return self[place].elementsEqual(text) }
+      return text.indices.allSatisfy { last[start + $0] == text[$0] }
+    }
+  }
+
+  /// In bytes.
+  var size: Int { full.reduce(last.count) { $0 + $1.count } }
+}
+
+extension ReplyTexts.Place {
+  func moved(by pieces: UInt32) -> ReplyTexts.Place {
+    var place = self
+    place.piece = UInt32(clamping: Int(piece) + Int(pieces))
+    return place
+  }
+}
