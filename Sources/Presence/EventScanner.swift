@@ -93,7 +93,7 @@ struct EventScanner {
     let metaStart = place + #","meta":"#.utf8.count
     if take(#","meta":{"#) {
       guard let pairs = pairs(), areDistinct(pairs) else { return nil }
-      texts.meta = TextRange(from: metaStart, to: place, in: bytes)
+      texts.meta = TextRange(from: metaStart, to: place, origin: bytes.startIndex)
     }
     return Instance(
       reading: bytes, texts, pid: pid.map(Int.init), started: started, lease: lease,
@@ -182,7 +182,7 @@ struct EventScanner {
     while end < bytes.endIndex, bytes[end] != UInt8(ascii: "\"") { end += 1 }
     guard end < bytes.endIndex else { return nil }
     place = end + 1
-    return TextRange(from: start, to: end, in: bytes)
+    return TextRange(from: start, to: end, origin: bytes.startIndex)
   }
 
   private enum Plainness { case ascii, utf8 }

@@ -130,7 +130,7 @@ public struct Instance: Sendable, Hashable {
   private static func add(_ text: [UInt8], to bytes: inout ArraySlice<UInt8>) -> TextRange {
     let start = bytes.endIndex
     bytes += text
-    return TextRange(from: start, to: bytes.endIndex, in: bytes)
+    return TextRange(from: start, to: bytes.endIndex, origin: bytes.startIndex)
   }
 
   /// A third of the lease: how often the instance says that it is there.

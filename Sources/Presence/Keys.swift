@@ -52,12 +52,13 @@ public struct Keys: Sendable, Hashable {
 
   /// An app's name in the characters that keys may have: others become `-`; at most 100.
   public static func appName(from text: String) -> String {
-    let allowed = text.unicodeScalars.map { scalar -> Character in
+    var name = String.UnicodeScalarView()
+    for scalar in text.unicodeScalars.prefix(100) {
       let isPlain =
         scalar.isASCII && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil)
-      return isPlain || "._-".unicodeScalars.contains(scalar) ? Character(scalar) : "-"
+      name.append(isPlain || "._-".unicodeScalars.contains(scalar) ? scalar : "-")
     }
-    return String(allowed.prefix(100))
+    return String(name)
   }
 }
 

@@ -106,10 +106,9 @@ public struct Snapshot: Sendable, Hashable {
   /// Sorts by `started`, then name. While they are compared, places are moved about and not the
   /// instances, which are large; then each goes to its place at once.
   private static func sort(_ instances: inout [InstanceStatus]) {
-    let keys = instances.indices.map { place in
-      (started: instances[place].instance.started ?? 0, name: instances[place].instance.name)
-    }
-    var order = keys.indices.sorted { keys[$0] < keys[$1] }
+    var order = instances.indices.map { place in
+      (instances[place].instance.started ?? 0, instances[place].instance.name, place)
+    }.sorted { ($0.0, $0.1) < ($1.0, $1.1) }.map(\.2)
     for place in order.indices {
       // What belongs here was moved on if its own place has been filled already.
       while order[place] < place { order[place] = order[order[place]] }
@@ -131,7 +130,10 @@ public struct Snapshot: Sendable, Hashable {
     else { return nil }
     if state == .up || state == .stopping, (leaseEnd ?? 0) < now { state = .overdue }
     var status = InstanceStatus(instance: instance, state: state, seq: seq, leaseEnd: leaseEnd)
-    if isPlain { status.record = TextRange(from: second + 1, to: stored.endIndex, in: stored) }
+    if isPlain {
+      status.record = TextRange(
+        from: second + 1, to: stored.endIndex, origin: stored.startIndex)
+    }
     return status
   }
 

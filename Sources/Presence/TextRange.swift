@@ -12,10 +12,10 @@ struct TextRange: Sendable {
 
   /// Of what is too far back to be told, a part or nothing.
   ///
-  /// - Parameter bytes: those whose indices are given.
-  init(from start: Int, to end: Int, in bytes: ArraySlice<UInt8>) {
-    first = min(UInt32(clamping: start - bytes.startIndex), .max - 1)
-    last = max(first, min(UInt32(clamping: end - bytes.startIndex), .max - 1))
+  /// - Parameter origin: the index of the first of all bytes.
+  init(from start: Int, to end: Int, origin: Int) {
+    first = min(UInt32(clamping: start - origin), .max - 1)
+    last = max(first, min(UInt32(clamping: end - origin), .max - 1))
   }
 
   var isAbsent: Bool { first == .max }

@@ -73,9 +73,9 @@ extension RedisConnector {
   private func follow() async throws -> RedisConnection {
     var connector = self
     for _ in 0..<Self.mostRedirections {
-      let connection = try await connector.connectDirectly()
-      guard let key else { return connection }
-      switch try await connector.redirection(from: connection, for: key) {
+      let (connection, answers) = try await connector.connectDirectly(
+        asking: connector.routingQuestions)
+      switch connector.redirection(by: answers) {
       case nil: return connection
       case .moved(let host):
         await connection.close()
@@ -94,15 +94,16 @@ extension RedisConnector {
     case asked(RedisEndpoint.Host)
   }
 
-  /// Where a server says that the key is; nil where it has it itself, or is no cluster.
-  private func redirection(
-    from connection: RedisConnection, for key: String
-  ) async throws -> Redirection? {
-    var commands = [RedisCommand("EXISTS", key)]
-    if nodes.isUnasked { commands.append(RedisCommand("CLUSTER", "SLOTS")) }
-    let replies = try await connection.pipeline(commands)
-    if let slots = replies.at(1) { nodes.take(slots, from: endpoint) }
-    guard case .error(let text)? = replies.first else { return nil }
+  private var routingQuestions: [RedisCommand] {
+    guard let key else { return [] }
+    let slots = nodes.isUnasked ? [RedisCommand("CLUSTER", "SLOTS")] : []
+    return [RedisCommand("EXISTS", key)] + slots
+  }
+
+  /// Where the server says that the key is; nil where it has it itself, or is no cluster.
+  private func redirection(by answers: [RedisValue]) -> Redirection? {
+    if let slots = answers.at(1) { nodes.take(slots, from: endpoint) }
+    guard case .error(let text)? = answers.first else { return nil }
     let words = text.split(separator: " ")
     guard words.count == 3, let host = redirectedHost(words.at(2) ?? "") else { return nil }
     return switch words.first {

@@ -63,11 +63,22 @@ public struct RedisConnector: Sendable {
 
   /// Connects to the very address of the endpoint, and logs in.
   func connectDirectly() async throws -> RedisConnection {
+    try await connectDirectly(asking: []).connection
+  }
+
+  /// The same with questions that are asked at once.
+  ///
+  /// - Returns: the replies as well, errors among them.
+  func connectDirectly(
+    asking questions: [RedisCommand]
+  ) async throws -> (connection: RedisConnection, answers: [RedisValue]) {
     do {
       let connection = try await open()
       do {
-        let login = try await RedisLogin(endpoint: endpoint, name: name).perform(on: connection)
-        return connection.loggedIn(login)
+        let (login, answers) = try await RedisLogin(
+          endpoint: endpoint, name: name, questions: questions
+        ).perform(on: connection)
+        return (connection.loggedIn(login), answers)
       } catch {
         await connection.close()
         throw await refusal(behind: error) ?? error

@@ -1,4 +1,4 @@
-/// What is said first on every connection: credentials, name, database, and a first question.
+/// What is said first on every connection: credentials, database and name, and the first questions.
 ///
 /// Providers put dummy user names into their URLs (Redis To Go, Redis Cloud, Heroku), which a
 /// server with ACLs refuses and one before Redis 6 does not understand; for those the password is
@@ -6,19 +6,24 @@
 struct RedisLogin {
   var endpoint: RedisEndpoint
   var name: String?
+  /// What else to ask at once, which saves the time of another question.
+  var questions: [RedisCommand] = []
 
+  /// - Returns: what the server took, and its replies to the questions, errors among them.
   /// - Throws: ``RedisError``.
-  func perform(on connection: RedisConnection) async throws -> RedisConnection.Login {
-    let replies = try await connection.pipeline(authentication + setup)
+  func perform(
+    on connection: RedisConnection
+  ) async throws -> (login: RedisConnection.Login, answers: [RedisValue]) {
+    let replies = try await connection.pipeline(authentication + setup + questions)
     guard let answer = authentication.isEmpty ? nil : replies.first,
       case .error(let text) = answer
     else {
-      try check(Array(replies.dropFirst(authentication.count)))
-      return authentication.isEmpty ? .none : .asGiven
+      let login: RedisConnection.Login = authentication.isEmpty ? .none : .asGiven
+      return (login, try check(replies.dropFirst(authentication.count)))
     }
     let login = try await recover(from: text, on: connection)
-    try check(try await connection.pipeline(setup))
-    return login
+    let again = try await connection.pipeline(setup + questions)
+    return (login, try check(again[...]))
   }
 
   private var authentication: [RedisCommand] {
@@ -52,18 +57,22 @@ struct RedisLogin {
     return .passwordAlone
   }
 
-  private func check(_ replies: [RedisValue]) throws {
+  /// - Returns: what was answered to the questions.
+  private func check(_ replies: ArraySlice<RedisValue>) throws -> [RedisValue] {
     // A name is a help to others and no need of ours, so its refusal is no fault. A SELECT that
     // is not offered is none either: keys and messages carry the app's name.
     // MISCONF, which Redis answers to PING of all commands that write nothing, speaks of writes.
     if case .error(let text)? = replies.first, !text.hasPrefix("MISCONF") {
       throw RedisError.server(text)
     }
-    guard endpoint.database != 0, case .error(let text)? = replies.at(1) else { return }
-    guard text.contains("out of range") else { return }
-    throw RedisError(
-      .configuration, "Redis has no database \(endpoint.database)",
-      remedy: "choose a lower number in the URL")
+    if endpoint.database != 0, case .error(let text)? = replies.dropFirst().first,
+      text.contains("out of range")
+    {
+      throw RedisError(
+        .configuration, "Redis has no database \(endpoint.database)",
+        remedy: "choose a lower number in the URL")
+    }
+    return Array(replies.dropFirst(setup.count))
   }
 }
 

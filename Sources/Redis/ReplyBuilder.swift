@@ -1,16 +1,24 @@
 /// Notes the elements that the reader finds, depth first, and makes a value or a message of them
 /// once a reply is complete.
 struct ReplyBuilder {
-  private struct Element {
-    enum Kind: UInt8 { case null, integer, status, error, bytes, array }
+  private enum Element {
+    case null
+    case integer(Int64)
+    case status(ReplyTexts.Place)
+    case error(ReplyTexts.Place)
+    case bytes(ReplyTexts.Place)
+    /// With how many elements, which follow.
+    case array(Int)
 
-    var kind: Kind
-    /// An integer, or how many elements an array has.
-    var number: Int64 = 0
-    var place: ReplyTexts.Place?
+    var place: ReplyTexts.Place? {
+      switch self {
+      case .status(let place), .error(let place), .bytes(let place): place
+      case .null, .integer, .array: nil
+      }
+    }
   }
 
-  /// More elements than this are not kept memory for.
+  /// Memory for more elements is not kept.
   private static let mostKept = 4096
 
   /// Of the reply that is not complete yet.
@@ -20,23 +28,23 @@ struct ReplyBuilder {
 
   // MARK: Elements
 
-  mutating func addNull() { elements.append(Element(kind: .null)) }
+  mutating func addNull() { elements.append(.null) }
 
-  mutating func add(_ number: Int64) { elements.append(Element(kind: .integer, number: number)) }
+  mutating func add(_ number: Int64) { elements.append(.integer(number)) }
 
   /// Begins an array; its elements follow.
-  mutating func addArray(count: Int) {
-    elements.append(Element(kind: .array, number: Int64(count)))
+  mutating func addArray(count: Int) { elements.append(.array(count)) }
+
+  mutating func addStatus(_ text: some Collection<UInt8>) {
+    elements.append(.status(texts.add(text)))
   }
 
-  mutating func addStatus(_ text: some Collection<UInt8>) { add(text, as: .status) }
+  mutating func addError(_ text: some Collection<UInt8>) {
+    elements.append(.error(texts.add(text)))
+  }
 
-  mutating func addError(_ text: some Collection<UInt8>) { add(text, as: .error) }
-
-  mutating func addBytes(_ text: some Collection<UInt8>) { add(text, as: .bytes) }
-
-  private mutating func add(_ text: some Collection<UInt8>, as kind: Element.Kind) {
-    elements.append(Element(kind: kind, place: texts.add(text)))
+  mutating func addBytes(_ text: some Collection<UInt8>) {
+    elements.append(.bytes(texts.add(text)))
   }
 
   // MARK: Whole replies
@@ -53,20 +61,15 @@ struct ReplyBuilder {
 
   private func takeValue(_ rest: inout ArraySlice<Element>) -> RedisValue {
     guard let element = rest.popFirst() else { return .null }
-    switch element.kind {
+    switch element {
     case .null: return .null
-    case .integer: return .integer(element.number)
-    case .status: return .status(String(decoding: bytes(element), as: UTF8.self))
-    case .error: return .error(String(decoding: bytes(element), as: UTF8.self))
-    case .bytes: return .bytes(bytes(element))
-    case .array:
-      let count = min(Int(clamping: element.number), rest.count)
-      return .array((0..<count).map { _ in takeValue(&rest) })
+    case .integer(let number): return .integer(number)
+    case .status(let place): return .status(String(decoding: texts[place], as: UTF8.self))
+    case .error(let place): return .error(String(decoding: texts[place], as: UTF8.self))
+    case .bytes(let place): return .bytes(texts[place])
+    case .array(let count):
+      return .array((0..<min(count, rest.count)).map { _ in takeValue(&rest) })
     }
-  }
-
-  private func bytes(_ element: Element) -> ArraySlice<UInt8> {
-    element.place.map { texts[$0] } ?? []
   }
 
   private mutating func endReply() {
@@ -99,9 +102,8 @@ struct ReplyBuilder {
 
   /// Whether the reply is one array that begins with a word.
   private func isPush(_ word: StaticString) -> Bool {
-    guard elements[0].number == elements.count - 1, let place = elements[1].place else {
-      return false
-    }
+    guard case .array(elements.count - 1) = elements[0], case .bytes(let place) = elements[1]
+    else { return false }
     return texts.holds(word, at: place)
   }
 
@@ -111,8 +113,13 @@ struct ReplyBuilder {
   mutating func takePushes() -> RedisBatch {
     let taken = texts.take()
     // What is there of an incomplete reply stays here.
-    for index in elements.indices {
-      if let place = elements[index].place { elements[index].place = texts.add(taken[place]) }
+    elements = elements.map { element in
+      switch element {
+      case .status(let place): .status(texts.add(taken[place]))
+      case .error(let place): .error(texts.add(taken[place]))
+      case .bytes(let place): .bytes(texts.add(taken[place]))
+      case .null, .integer, .array: element
+      }
     }
     defer { pushes = [] }
     return RedisBatch(texts: taken, entries: pushes)

@@ -39,7 +39,7 @@ public struct SignalPolicy: Sendable {
   /// own, and that stop, which keep their defaults so that job control works. SIGPIPE is left out
   /// since a write of our own may raise it.
   public static let awaited: [CInt] = {
-    let others: Set<CInt> = [
+    let others: [CInt] = [
       SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, SIGPIPE,
       SIGTSTP, SIGTTIN, SIGTTOU,
     ]

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Redis
 
 #if canImport(Glibc)
   import Glibc
@@ -52,6 +53,8 @@ enum Program {
       }
       try checkCommand(arguments)
       let command = try parse(arguments)
+      // To ask for a protocol is to search all that the program has; this one is in a hurry.
+      if let command = command as? AnnounceCommand { return try command.runOnMainThread() }
       if var command = command as? any MainThreadCommand { return try command.runOnMainThread() }
       if let command = command as? any LastingCommand {
         untilSignalled(isDrawing: command.isDrawing) { try await command.run(until: $0) }
@@ -61,7 +64,9 @@ enum Program {
         try command.run()
         return 0
       }
-      start {
+      // What asks, reckons and prints in turn needs no other thread than the connection's; the history
+      // is printed while more of it is asked for.
+      start(on: command is HistoryCommand ? nil : RedisConnector.connectionThread) {
         var command = command
         try await command.run()
       }

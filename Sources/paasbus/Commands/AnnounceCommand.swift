@@ -50,7 +50,7 @@ struct AnnounceCommand: MainThreadCommand {
   var stopTimeout = DurationArgument(.seconds(3))
 
   @Option(help: "Announce this running process instead of ours; ends when it does.")
-  var pid: Int32?
+  var pid: Int?
 
   @Flag(help: "Run the command in a process group of its own, and send signals to all of it.")
   var group = false
@@ -86,19 +86,23 @@ struct AnnounceCommand: MainThreadCommand {
     if command.isEmpty, group || noForward {
       throw ValidationError("--group and --no-forward need a command behind '--'")
     }
-    if let pid, pid < 1 { throw ValidationError("--pid must be the id of a process") }
+    if let pid, pid < 1 || Int32(exactly: pid) == nil {
+      throw ValidationError("--pid must be the id of a process")
+    }
     if ProcessTitle.wrappedCommand?.isEmpty ?? false {
       throw ValidationError("there is no command behind '--'")
     }
-    if pid == Setup.processID {
+    if followedID == Setup.processID {
       throw ValidationError("--pid \(Setup.processID) is paasbus itself")
     }
     if command.first == "" { throw ValidationError("the command behind '--' is empty") }
     _ = try metaValues()
   }
 
+  private var followedID: Int32? { pid.flatMap(Int32.init(exactly:)) }
+
   func runOnMainThread() throws -> Int32 {
-    let setup = Setup(connection, processID: pid ?? Setup.processID)
+    let setup = Setup(connection, processID: followedID ?? Setup.processID)
     let instance = try instance(setup)
     var options = Announcer.Options()
     options.channel = setup.channel
@@ -106,7 +110,9 @@ struct AnnounceCommand: MainThreadCommand {
     options.stopTimeout = stopTimeout.duration
     let announcement = Announcement(setup: setup, instance: instance, options: options)
     if !command.isEmpty { return try WrappedCommand(self, announcement).run() }
-    if let pid { try announcement.follow(FollowedProcess.found(pid, setup.diagnostics)) }
+    if let followedID {
+      try announcement.follow(FollowedProcess.found(followedID, setup.diagnostics))
+    }
     announcement.announce()
   }
 
@@ -118,7 +124,7 @@ struct AnnounceCommand: MainThreadCommand {
       lease: lease.duration)
     instance.process = process ?? identity.process
     instance.host = Setup.hostName
-    instance.pid = Int(pid ?? Setup.processID)
+    instance.pid = pid ?? Int(Setup.processID)
     instance.platform = identity.platform
     instance.release = release ?? identity.release
     instance.commit = commit ?? identity.commit

@@ -65,8 +65,11 @@ struct ConnectionOptions: ParsableArguments {
   }
 }
 
-enum ColorChoice: String, ExpressibleByArgument, CaseIterable {
+enum ColorChoice: String, ExpressibleByArgument {
   case auto, always, never
+
+  static let allValueStrings = [auto, always, never].map(\.rawValue)
+  static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
 
   /// Whether to colour what goes to `descriptor`. Source of `NO_COLOR`: no-color.org.
   func isOn(descriptor: CInt, environment: [String: String]) -> Bool {

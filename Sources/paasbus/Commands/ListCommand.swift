@@ -29,14 +29,16 @@ struct ListCommand: AsyncParsableCommand {
     let connector = try await setup.connector()
     let snapshot = try await snapshot(setup, connector)
     let instances = snapshot?.instances ?? []
+    let filter = ListFilter(state: state, name: name)
+    let places = filter.places(in: instances)
     if json {
-      try InstanceTable.writeJSON(instances, where: isWanted)
+      try InstanceTable.writeJSON(instances, at: places)
     } else {
       let typography = Typography.of(
         descriptor: 1, color: connection.server.color, environment: setup.environment)
       let table = InstanceTable(
-        instances: instances.filter(isWanted), now: snapshot?.now ?? 0, typography: typography,
-        isFiltered: name != nil || state != nil)
+        instances: places.map { instances[$0] }, now: snapshot?.now ?? 0, typography: typography,
+        isFiltered: !filter.isOpen)
       try StandardStreams.write(Array(table.text.utf8))
     }
   }
@@ -49,11 +51,6 @@ struct ListCommand: AsyncParsableCommand {
     }
     try setup.check(channel: snapshot.channel, of: app)
     return snapshot
-  }
-
-  private func isWanted(_ status: InstanceStatus) -> Bool {
-    guard state.map({ $0 == status.state }) ?? status.isPresent else { return false }
-    return name.map { Glob($0).matches(status.instance.name) } ?? true
   }
 }
 

@@ -17,16 +17,13 @@ struct InstanceTable {
   /// Whether there may be others than these.
   var isFiltered = false
 
-  /// Writes a JSON object a line.
+  /// Writes a JSON object a line for each of the instances that stand at some places.
   ///
   /// - Throws: as `StandardStreams.write`.
-  static func writeJSON(
-    _ instances: [InstanceStatus], where isWanted: (InstanceStatus) -> Bool
-  ) throws {
+  static func writeJSON(_ instances: [InstanceStatus], at places: [Int]) throws {
     var lines: [UInt8] = []
     var text = JSONText()
-    // By their places, as each is large to copy.
-    for place in instances.indices where isWanted(instances[place]) {
+    for place in places {
       text.clear()
       instances[place].addMembers(to: &text)
       text.member("beat", instances[place].lastBeat)
