@@ -72,19 +72,22 @@ public final class Event: Sendable {
 
   /// Adds the event as a whole line of JSON.
   ///
-  /// - Parameter source: what stands before its members, as `"source":"live",`.
+  /// - Parameter source: what stands before its members, as `"source":"live"`.
   public func addLine(_ source: [UInt8] = [], to text: inout [UInt8]) {
-    guard isWire else {
-      var members = JSONText()
-      addMembers(to: &members)
+    if !source.isEmpty {
       text.append(0x7B)
       text += source
-      text += members.line.dropFirst()
-      return
     }
-    text.append(0x7B)
-    text += source
-    instance.addWire(to: &text)
+    let start = text.count
+    if isWire {
+      instance.addWire(to: &text)
+    } else {
+      var members = JSONText()
+      addMembers(to: &members)
+      text += members.object
+    }
+    // Where its brace stands, its members go on.
+    if !source.isEmpty { text[start] = 0x2C }
     text.append(0x0A)
   }
 

@@ -99,8 +99,12 @@ public struct Instance: Sendable, Hashable {
   }
 
   /// Whether it is an instance of an app; makes no string for that.
-  func belongs(to app: String) -> Bool {
-    bytes[texts.app.indices(in: bytes)].elementsEqual(app.utf8)
+  ///
+  /// - Parameter app: its name in UTF-8.
+  func belongs(to app: [UInt8]) -> Bool {
+    let place = texts.app.indices(in: bytes)
+    return place.count == app.count
+      && app.indices.allSatisfy { app[$0] == bytes[place.lowerBound + $0] }
   }
 
   /// What it was read from, or a part of it; nil for none.
@@ -116,8 +120,8 @@ public struct Instance: Sendable, Hashable {
     return copy
   }
 
-  /// Adds all that it was read from, behind the first brace.
-  func addWire(to text: inout [UInt8]) { text += bytes.dropFirst() }
+  /// Adds all that it was read from.
+  func addWire(to text: inout [UInt8]) { text += bytes }
 
   private mutating func add(_ text: String?) -> TextRange {
     text.map { Self.add($0, to: &bytes) } ?? .absent
@@ -128,9 +132,9 @@ public struct Instance: Sendable, Hashable {
   }
 
   private static func add(_ text: [UInt8], to bytes: inout ArraySlice<UInt8>) -> TextRange {
-    let start = bytes.endIndex
+    let start = bytes.count
     bytes += text
-    return TextRange(from: start, to: bytes.endIndex, origin: bytes.startIndex)
+    return TextRange(from: start, to: bytes.count)
   }
 
   /// A third of the lease: how often the instance says that it is there.

@@ -131,8 +131,7 @@ public struct Snapshot: Sendable, Hashable {
     if state == .up || state == .stopping, (leaseEnd ?? 0) < now { state = .overdue }
     var status = InstanceStatus(instance: instance, state: state, seq: seq, leaseEnd: leaseEnd)
     if isPlain {
-      status.record = TextRange(
-        from: second + 1, to: stored.endIndex, origin: stored.startIndex)
+      status.record = TextRange(from: second + 1 - stored.startIndex, to: stored.count)
     }
     return status
   }

@@ -12,18 +12,18 @@ struct TextRange: Sendable {
 
   /// Of what is too far back to be told, a part or nothing.
   ///
-  /// - Parameter origin: the index of the first of all bytes.
-  init(from start: Int, to end: Int, origin: Int) {
-    first = min(UInt32(clamping: start - origin), .max - 1)
-    last = max(first, min(UInt32(clamping: end - origin), .max - 1))
+  @inline(__always) init(from start: Int, to end: Int) {
+    first = min(UInt32(clamping: start), .max - 1)
+    last = max(first, min(UInt32(clamping: end), .max - 1))
   }
 
   var isAbsent: Bool { first == .max }
   var isEmpty: Bool { first == last }
 
   /// The indices in other bytes that begin alike; of what is not among them, none.
-  func indices(in bytes: ArraySlice<UInt8>) -> Range<Int> {
-    (bytes.startIndex + Int(first)..<bytes.startIndex + Int(last)).clamped(to: bytes.indices)
+  func indices<Bytes: Collection>(in bytes: Bytes) -> Range<Int> where Bytes.Index == Int {
+    (bytes.startIndex + Int(first)..<bytes.startIndex + Int(last))
+      .clamped(to: bytes.startIndex..<bytes.endIndex)
   }
 
   /// - Returns: nil where there is none.

@@ -19,6 +19,7 @@ public struct Timeline: Sendable {
   static let mostOtherApps = 20
 
   public let app: String
+  private let appBytes: [UInt8]
   /// Whether what continues the position is shown before the history is known to hold it.
   private(set) var trustsMessages = true
   /// Other apps that publish on the same channel; a few of them.
@@ -47,6 +48,7 @@ public struct Timeline: Sendable {
     app: String, position: Position?, tail: [HistoryEntry] = [], trustsMessages: Bool = true
   ) {
     self.app = app
+    appBytes = Array(app.utf8)
     self.trustsMessages = trustsMessages
     self.position = position
     verified = position
@@ -86,7 +88,7 @@ public struct Timeline: Sendable {
     guard let event = Event.read(bytes) else { return receiveUnreadable(bytes) }
     if event.instance.isPlain { expectedWord = event.type.plainWord }
     // Apps share a channel unless told otherwise; another bus's events are not ours to show.
-    guard event.instance.belongs(to: app) else {
+    guard event.instance.belongs(to: appBytes) else {
       if otherApps.count <= Self.mostOtherApps { otherApps.insert(event.instance.app) }
       return nil
     }

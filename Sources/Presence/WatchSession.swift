@@ -210,14 +210,16 @@ struct WatchSession {
   /// Shows what happened, and remembers what it means for the watch itself.
   private mutating func tell(_ output: [WatchOutput], _ show: Show) async throws {
     guard !output.isEmpty else { return }
-    for item in output {
-      switch item {
-      case .event(let event, _): learn(event.instance.beat)
-      case .gap, .reset, .retracted: needsWhole = watcher.options.tellsWholes
-      case .snapshot, .whole, .foreign, .message: break
-      }
-    }
+    for item in output { learn(item) }
     try await show(output)
+  }
+
+  private mutating func learn(_ output: WatchOutput) {
+    switch output {
+    case .event(let event, _): learn(event.instance.beat)
+    case .gap, .reset, .retracted: needsWhole = watcher.options.tellsWholes
+    case .snapshot, .whole, .foreign, .message: break
+    }
   }
 
   private mutating func tellOtherApps(_ timeline: Timeline) {

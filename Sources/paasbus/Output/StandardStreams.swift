@@ -20,6 +20,9 @@ enum StandardStreams {
     }
   }
 
+  /// Half of what a pipe holds (pipe(7)): a reader that keeps pace is never waited for.
+  private static let pieceSize = 32_768
+
   static func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }
 
   /// Writes all of it.
@@ -28,7 +31,7 @@ enum StandardStreams {
   static func write(_ bytes: [UInt8], to descriptor: CInt = 1) throws {
     var rest = bytes[...]
     while !rest.isEmpty {
-      let count = rest.withUnsafeBytes { Self.write(descriptor, $0) }
+      let count = rest.prefix(pieceSize).withUnsafeBytes { Self.write(descriptor, $0) }
       if count > 0 {
         rest = rest.dropFirst(count)
       } else if errno == EPIPE {

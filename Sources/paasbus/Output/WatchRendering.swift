@@ -99,8 +99,8 @@ struct WatchRendering: Sendable {
     return text
   }
 
-  private static let live = Array(#""source":"live","#.utf8)
-  private static let replay = Array(#""source":"replay","#.utf8)
+  private static let live = Array(#""source":"live""#.utf8)
+  private static let replay = Array(#""source":"replay""#.utf8)
 
   private static func remark(_ type: String, _ text: inout JSONText) {
     text.member("source", "watch")
