@@ -9,15 +9,11 @@ enum CompactID: Hashable {
       self = .long(bytes)
       return
     }
-    var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, UInt64(bytes.count) << 56)
-    for (index, byte) in bytes.enumerated() {
-      let bits = UInt64(byte) << (8 * (index % 8))
-      switch index / 8 {
-      case 0: words.0 |= bits
-      case 1: words.1 |= bits
-      case 2: words.2 |= bits
-      default: words.3 |= bits
-      }
+    var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+    withUnsafeMutableBytes(of: &words) { words in
+      words.copyBytes(from: bytes)
+      // So that no shorter one with zeros behind it is the same.
+      words[31] = UInt8(bytes.count)
     }
     self = .short(words.0, words.1, words.2, words.3)
   }

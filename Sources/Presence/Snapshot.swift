@@ -123,8 +123,9 @@ public struct Snapshot: Sendable, Hashable {
   {
     guard let first = stored.firstIndex(of: 0x20),
       let second = stored[(first + 1)...].firstIndex(of: 0x20),
-      var state = InstanceStatus.State(
-        rawValue: String(decoding: stored[..<first], as: UTF8.self)),
+      var state = InstanceStatus.State.allCases.first(where: {
+        stored[..<first].elementsEqual($0.rawValue.utf8)
+      }),
       let seq = stored[(first + 1)..<second].wholeNumber, seq > 0,
       let (instance, isPlain) = Instance.decode(stored, from: second + 1)
     else { return nil }

@@ -24,9 +24,10 @@ struct InstanceTable {
     var lines: [UInt8] = []
     var text = JSONText()
     for place in places {
+      let status = instances[place]
       text.clear()
-      instances[place].addMembers(to: &text)
-      text.member("beat", instances[place].lastBeat)
+      status.addMembers(to: &text)
+      text.member("beat", status.lastBeat)
       text.addLine(to: &lines)
       // In pieces, so that not all of it is in memory twice.
       guard lines.count >= pieceSize else { continue }
