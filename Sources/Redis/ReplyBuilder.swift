@@ -51,16 +51,18 @@ struct ReplyBuilder {
 
   /// Makes a value of the reply, which has to be complete.
   mutating func takeValue() -> RedisValue {
-    var rest = elements[...]
-    let value = takeValue(&rest)
+    var next = 0
+    let value = value(&next)
     endReply()
     // The value holds on to the pieces that it stands in, and to nothing that comes later.
     if pushes.isEmpty { texts.letGo() } else { texts.endPiece() }
     return value
   }
 
-  private func takeValue(_ rest: inout ArraySlice<Element>) -> RedisValue {
-    guard let element = rest.popFirst() else { return .null }
+  /// The value that begins with an element, behind which it goes on; no deeper than the reader goes.
+  private func value(_ next: inout Int) -> RedisValue {
+    guard let element = elements.at(next) else { return .null }
+    next += 1
     switch element {
     case .null: return .null
     case .integer(let number): return .integer(number)
@@ -68,7 +70,7 @@ struct ReplyBuilder {
     case .error(let place): return .error(String(decoding: texts[place], as: UTF8.self))
     case .bytes(let place): return .bytes(texts[place])
     case .array(let count):
-      return .array((0..<min(count, rest.count)).map { _ in takeValue(&rest) })
+      return .array((0..<min(count, elements.count - next)).map { _ in value(&next) })
     }
   }
 

@@ -49,11 +49,10 @@ struct ReplyTexts: Sendable {
   /// Adds all of the other's; its places move by what is returned.
   mutating func append(_ other: ReplyTexts) -> UInt32 {
     endPiece()
-    defer {
-      full += other.full
-      last = other.last
-    }
-    return UInt32(clamping: full.count)
+    let pieces = UInt32(clamping: full.count)
+    full += other.full
+    last = other.last
+    return pieces
   }
 
   subscript(place: Place) -> ArraySlice<UInt8> {
