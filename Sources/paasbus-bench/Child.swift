@@ -26,6 +26,16 @@ final class Child {
     ).id
   }
 
+  /// Whether a peer is there; says so where it is not.
+  static func isInstalled(_ peer: String) -> Bool {
+    let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"
+    let isThere = path.split(separator: ":").contains {
+      FileManager.default.isExecutableFile(atPath: "\($0)/\(peer)")
+    }
+    if !isThere { print("\(peer) is not installed, so it is left away") }
+    return isThere
+  }
+
   func signal(_ number: Int32) { kill(id, number) }
 
   /// Waits for its end.

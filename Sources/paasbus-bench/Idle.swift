@@ -4,15 +4,20 @@ import TestSupport
 /// What a process costs that has nothing to do.
 extension Bench {
   func idle() async throws -> [Row] {
+    let (port, rpc) = (try RedisServer.freePort(), try RedisServer.freePort())
     let commands: [(String, [String])] = [
       ("announce", [program, "announce", "-q"]),
       ("announce -- sleep", [program, "announce", "-q", "--", "sleep", "1000"]),
       ("watch", [program, "watch"]),
       ("redis-cli subscribe", link.redisCLI("SUBSCRIBE", "x")),
+      (
+        "serf agent",
+        ["serf", "agent", "-bind=127.0.0.1:\(port)", "-rpc-addr=127.0.0.1:\(rpc)"]
+      ),
       ("tini", ["tini", "--", "sleep", "1000"]),
     ]
     var rows: [Row] = []
-    for (name, words) in commands {
+    for (name, words) in commands where words[0] == program || Child.isInstalled(words[0]) {
       let child = try Child(words, environment: environment)
       try await Task.sleep(for: .seconds(6))
       let before = wakeUps(child.id)

@@ -14,18 +14,20 @@ extension Bench {
   }
 
   func wrap() throws -> [Row] {
-    var (own, tini, dumb) = (Samples("ms"), Samples("ms"), Samples("ms"))
-    for _ in 0..<runs * 2 {
-      own.add(
-        try Child([program, "announce", "-q", "--", "/bin/true"], environment: environment).end()
-          .time)
-      tini.add(try Child(["tini", "--", "/bin/true"], environment: environment).end().time)
-      dumb.add(try Child(["dumb-init", "--", "/bin/true"], environment: environment).end().time)
+    let peers = ["tini", "dumb-init"].filter(Child.isInstalled)
+    var own = Samples("ms")
+    var others = peers.map { _ in Samples("ms") }
+    func time(_ words: [String]) throws -> Duration {
+      try Child(words + ["--", "/bin/true"], environment: environment).end().time
     }
-    return [
-      Row(what: "wrap: `announce -- /bin/true`", own: own, peer: ("tini", tini)),
-      Row(what: "wrap: the same", own: own, peer: ("dumb-init", dumb)),
-    ]
+    for _ in 0..<runs * 2 {
+      own.add(try time([program, "announce", "-q"]))
+      for index in peers.indices { others[index].add(try time([peers[index]])) }
+    }
+    guard !peers.isEmpty else { return [Row(what: "wrap: `announce -- /bin/true`", own: own)] }
+    return zip(peers, others).map {
+      Row(what: "wrap: `announce -- /bin/true`", own: own, peer: ($0, $1))
+    }
   }
 
   /// Runs `body` with what waits for the next message on the bus's channel that holds a text.
@@ -135,7 +137,7 @@ private enum Serf {
 
   /// nil where there is no serf.
   static func measure(runs: Int, kills: Int = 0) async throws -> Figures? {
-    guard FileManager.default.isExecutableFile(atPath: "/usr/bin/serf") else { return nil }
+    guard Child.isInstalled("serf") else { return nil }
     let (port, rpc) = (try RedisServer.freePort(), try RedisServer.freePort())
     let watcher = try ManagedProcess(
       "serf",

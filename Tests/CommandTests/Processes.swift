@@ -8,14 +8,23 @@ enum Processes {
   }
 
   /// The states of all processes with this command line, as `S` or `T`.
-  static func states(_ line: String) -> [Substring] {
+  static func states(_ line: String) -> [Substring] { statuses(line).compactMap(\.first) }
+
+  /// Whether a process with this command line is of the group that has its terminal.
+  static func haveTerminal(_ line: String) -> Bool {
+    // The state, the parent, the group, the session, the terminal, and the group that has it.
+    statuses(line).contains { $0.count > 5 && $0[2] == $0[5] }
+  }
+
+  /// What `/proc/PID/stat` says behind the name of each process with this command line (proc(5)).
+  private static func statuses(_ line: String) -> [[Substring]] {
     let wanted = line.replacing(" ", with: "\0") + "\0"
     return ids.compactMap { id in
       let words = try? String(contentsOfFile: "/proc/\(id)/cmdline", encoding: .utf8)
       guard words == wanted,
         let state = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8)
       else { return nil }
-      return state.split(separator: ") ").last?.prefix(1)
+      return state.split(separator: ") ").last?.split(separator: " ")
     }
   }
 }

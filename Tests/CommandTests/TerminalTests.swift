@@ -91,6 +91,10 @@ struct TerminalTests {
         }
         try await terminal.press("C-c")
         try await eventually("the command has ended") { Processes.states("sleep 1010").isEmpty }
+        // Ended, the command has not been waited for yet.
+        try await eventually("the terminal is the pipeline's again") {
+          Processes.haveTerminal("sleep 1011")
+        }
         try await terminal.press("C-c")
         try await terminal.awaitPrompt()
         try await terminal.enter("echo here $((1 + 1))")
