@@ -112,7 +112,7 @@ public struct Instance: Sendable, Hashable {
     range.isAbsent ? nil : bytes[range.indices(in: bytes)]
   }
 
-  /// The same in memory of its own: for whoever keeps it, since what it was read from may be a small
+  /// The same in memory of its own, for whoever keeps it: what it was read from may be a small
   /// part of what came at once.
   public var detached: Instance {
     var copy = self

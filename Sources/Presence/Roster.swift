@@ -31,7 +31,7 @@ public struct Roster: Sendable {
     position = snapshot.position
     // Of those that ended before we looked it is not told when, so they are none of ours.
     let kept = snapshot.instances.filter { $0.isPresent || ends[$0.instance.id] != nil }
-    statuses = Dictionary(kept.map { ($0.instance.id, $0) }) { $1 }
+    statuses = Dictionary(kept.map { ($0.instance.id, $0.detached) }) { $1 }
     ends = ends.filter { id, _ in statuses[id].map { !$0.isPresent } ?? false }
   }
 

@@ -28,6 +28,13 @@ public struct InstanceStatus: Sendable, Hashable {
 
   /// When it last said that it is there, in ms by the server's clock.
   public var lastBeat: Int64? { leaseEnd.map { $0 - instance.lease } }
+
+  /// The same in memory of its own, as ``Instance/detached``.
+  var detached: InstanceStatus {
+    var copy = self
+    copy.instance = instance.detached
+    return copy
+  }
 }
 
 extension InstanceStatus {
@@ -107,8 +114,11 @@ public struct Snapshot: Sendable, Hashable {
   /// instances, which are large; then each goes to its place at once.
   private static func sort(_ instances: inout [InstanceStatus]) {
     var order = instances.indices.map { place in
-      (instances[place].instance.started ?? 0, instances[place].instance.name, place)
-    }.sorted { ($0.0, $0.1) < ($1.0, $1.1) }.map(\.2)
+      (
+        started: instances[place].instance.started ?? 0, name: instances[place].instance.name,
+        place: place
+      )
+    }.sorted { ($0.started, $0.name) < ($1.started, $1.name) }.map(\.place)
     for place in order.indices {
       // What belongs here was moved on if its own place has been filled already.
       while order[place] < place { order[place] = order[order[place]] }

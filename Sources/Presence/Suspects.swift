@@ -35,7 +35,13 @@ struct Suspects: Sendable {
       return
     }
     var suspect = suspect
-    if list.count >= Self.mostWhole { (suspect.event, suspect.bytes) = (nil, nil) }
+    if list.count >= Self.mostWhole {
+      (suspect.event, suspect.bytes) = (nil, nil)
+    } else if let bytes = suspect.bytes {
+      // In memory of its own, and not with all that came at once.
+      let own = ArraySlice(Array(bytes))
+      (suspect.event, suspect.bytes) = (suspect.event.flatMap { _ in Event.read(own) }, own)
+    }
     arrivals.insert(Arrival(position: suspect.position, digest: suspect.digest))
     list.append(suspect)
   }

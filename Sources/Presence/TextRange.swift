@@ -11,7 +11,6 @@ struct TextRange: Sendable {
   }
 
   /// Of what is too far back to be told, a part or nothing.
-  ///
   @inline(__always) init(from start: Int, to end: Int) {
     first = min(UInt32(clamping: start), .max - 1)
     last = max(first, min(UInt32(clamping: end), .max - 1))

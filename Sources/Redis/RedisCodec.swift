@@ -4,8 +4,8 @@ import CHiredis
 ///
 /// hiredis walks the protocol and calls back for each element. The callbacks build no C objects:
 /// they hand the elements to a ``ReplyBuilder`` and return a token, since hiredis only wants to
-/// know that something was made. This is the one file here with unsafe pointers; what those that
-/// hiredis hands to a callback point to lives only as long as the call, so it is copied there.
+/// know that something was made. This is the one file here that keeps unsafe pointers; what those
+/// that hiredis hands to a callback point to lives only as long as the call, so it is copied there.
 final class RedisCodec {
   /// hiredis parses fastest in small helpings: it moves its buffer less.
   private static let helping = 4096

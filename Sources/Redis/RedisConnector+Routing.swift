@@ -74,7 +74,7 @@ extension RedisConnector {
     var connector = self
     for _ in 0..<Self.mostRedirections {
       let (connection, answers) = try await connector.connectDirectly(
-        asking: connector.routingQuestions)
+        with: connector.routingQuestions)
       switch connector.redirection(by: answers) {
       case nil: return connection
       case .moved(let host):

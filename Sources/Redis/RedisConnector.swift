@@ -63,14 +63,14 @@ public struct RedisConnector: Sendable {
 
   /// Connects to the very address of the endpoint, and logs in.
   func connectDirectly() async throws -> RedisConnection {
-    try await connectDirectly(asking: []).connection
+    try await connectDirectly(with: []).connection
   }
 
   /// The same with questions that are asked at once.
   ///
   /// - Returns: the replies as well, errors among them.
   func connectDirectly(
-    asking questions: [RedisCommand]
+    with questions: [RedisCommand]
   ) async throws -> (connection: RedisConnection, answers: [RedisValue]) {
     do {
       let connection = try await open()

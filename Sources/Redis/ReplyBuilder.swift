@@ -59,7 +59,7 @@ struct ReplyBuilder {
     return value
   }
 
-  /// The value that begins with an element, behind which it goes on; no deeper than the reader goes.
+  /// The value that begins with an element, behind which it goes on; no deeper than the reader is.
   private func value(_ next: inout Int) -> RedisValue {
     guard let element = elements.at(next) else { return .null }
     next += 1
@@ -83,29 +83,34 @@ struct ReplyBuilder {
   /// Keeps the reply for ``takePushes()`` where it is one that a subscribed connection sends by
   /// itself; false for the answer to a request.
   mutating func keepPush() -> Bool {
-    guard let entry = push else { return false }
-    pushes.append(entry)
+    if let entry = push {
+      pushes.append(entry)
+    } else if !beginsWith("message"), !beginsWith("pmessage") {
+      return false
+    }
+    // A message that cannot be read is still no answer.
     endReply()
     return true
   }
 
   private var push: RedisBatch.Entry? {
     switch elements.count {
-    case 3 where isPush("pong"): return .pong
-    case 4 where isPush("message"):
+    case 3 where beginsWith("pong"): return .pong
+    case 4 where beginsWith("message"):
       guard let channel = elements[2].place, let payload = elements[3].place else { return nil }
       return .message(channel: channel, pattern: nil, payload: payload)
-    case 5 where isPush("pmessage"):
+    case 5 where beginsWith("pmessage"):
       guard let channel = elements[3].place, let payload = elements[4].place else { return nil }
       return .message(channel: channel, pattern: elements[2].place, payload: payload)
     default: return nil
     }
   }
 
-  /// Whether the reply is one array that begins with a word.
-  private func isPush(_ word: StaticString) -> Bool {
-    guard case .array(elements.count - 1) = elements[0], case .bytes(let place) = elements[1]
-    else { return false }
+  /// Whether the reply is an array that begins with a word.
+  private func beginsWith(_ word: StaticString) -> Bool {
+    guard case .array? = elements.first, case .bytes(let place)? = elements.at(1) else {
+      return false
+    }
     return texts.holds(word, at: place)
   }
 

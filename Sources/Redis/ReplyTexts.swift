@@ -8,7 +8,7 @@ struct ReplyTexts: Sendable {
     fileprivate var end: UInt32
   }
 
-  /// A piece that has so many bytes gets no more; one text alone may be larger.
+  /// A piece gets no larger; one text alone may be.
   private static let pieceSize = 65_536
 
   private var full: [[UInt8]] = []
@@ -17,7 +17,7 @@ struct ReplyTexts: Sendable {
   private var expectedSize = 0
 
   mutating func add(_ text: some Collection<UInt8>) -> Place {
-    if last.count >= Self.pieceSize { endPiece() }
+    if last.count + text.count > Self.pieceSize { endPiece() }
     if last.isEmpty { last.reserveCapacity(Swift.max(expectedSize, text.count)) }
     let start = last.count
     last.append(contentsOf: text)
@@ -29,15 +29,20 @@ struct ReplyTexts: Sendable {
   /// What comes from here on stands in another piece, so that whoever holds this one holds no more.
   mutating func endPiece() {
     guard !last.isEmpty else { return }
-    expectedSize = Swift.min(last.count, Self.pieceSize)
+    expect(last.count)
     full.append(last)
     last = []
   }
 
   /// Begins anew; whoever has a text of before keeps it.
   mutating func letGo() {
-    expectedSize = Swift.min(last.count, Self.pieceSize)
+    expect(last.count)
     (full, last) = ([], [])
+  }
+
+  /// With an eighth more, so that one a little larger has not to be moved.
+  private mutating func expect(_ size: Int) {
+    expectedSize = Swift.min(size + size / 8, Self.pieceSize)
   }
 
   /// Hands out all pieces and begins anew.

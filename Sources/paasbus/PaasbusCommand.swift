@@ -64,9 +64,10 @@ enum Program {
         try command.run()
         return 0
       }
-      // What asks, reckons and prints in turn needs no other thread than the connection's; the history
-      // is printed while more of it is asked for.
-      start(on: command is HistoryCommand ? nil : RedisConnector.connectionThread) {
+      // What asks, reckons and prints in turn needs no other thread than the connection's. The
+      // history is printed while more of it comes, and a person is asked while a connection is open.
+      let isPatient = command is HistoryCommand || command is ForgetCommand
+      start(on: isPatient ? nil : RedisConnector.connectionThread) {
         var command = command
         try await command.run()
       }
@@ -146,7 +147,7 @@ enum Program {
 
   // MARK: What was meant
 
-  /// - Throws: ``Failure`` for a first word that is no command, before its options are taken for ours.
+  /// - Throws: ``Failure`` for a first word that is no command, before its options count as ours.
   private static func checkCommand(_ arguments: [String]) throws {
     let words = arguments.first == "help" ? arguments.dropFirst() : arguments[...]
     guard let word = words.first, !word.hasPrefix("-") else { return }

@@ -45,7 +45,9 @@ struct RedisCodecTests {
     var bytes: [UInt8] = []
     for text in texts { bytes += Self.array("message", "one", text).utf8 }
     bytes += ":7\r\n\(Self.array("pmessage", "t*", "two", "p"))\(Self.array("pong", ""))".utf8
-    bytes += Self.array("message", "too", "many", "words").utf8
+    // Nonsense, but no answers.
+    bytes +=
+      "\(Self.array("message", "too", "many", "words"))*3\r\n$7\r\nmessage\r\n$-1\r\n*0\r\n".utf8
     let codec = RedisCodec(sizeLimit: 1 << 20)
     codec.keepsPushes = true
     var (batch, replies) = (RedisBatch(), [RedisValue]())
@@ -67,7 +69,7 @@ struct RedisCodecTests {
     #expect(first.channel == Array("one".utf8)[...] && first.pattern == nil)
     #expect(last.channel == Array("two".utf8)[...] && last.pattern == Array("t*".utf8)[...])
     #expect(batch.last == .pong)
-    #expect(replies.map(\.elements.count) == [0, 4] && replies.first == .integer(7))
+    #expect(replies == [.integer(7)])
   }
 
   @Test("many replies in one read")

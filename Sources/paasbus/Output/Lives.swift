@@ -34,7 +34,7 @@ struct Lives {
   /// Adds who is there and of whom no event is known.
   mutating func add(_ status: InstanceStatus) {
     guard status.isPresent, lives[status.instance.id] == nil else { return }
-    var life = Life(instance: status.instance)
+    var life = Life(instance: status.instance.detached)
     if status.state == .stopping {
       life.changes = [Change(at: status.instance.started ?? 0, type: .stopping)]
     }
