@@ -36,6 +36,12 @@ struct ShownEvents: Sendable {
     digests.isEmpty ? nil : Position(epoch: epoch, seq: first)
   }
 
+  /// Whether a place is before all that is remembered.
+  func beginBehind(_ place: Position) -> Bool {
+    guard let oldest else { return false }
+    return place.epoch == oldest.epoch && place < oldest
+  }
+
   /// The numbers behind `seq` that were shown.
   func numbers(after seq: Int64) -> [Int64] {
     zip(first..., digests).compactMap { number, digest in

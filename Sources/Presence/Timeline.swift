@@ -35,6 +35,8 @@ public struct Timeline: Sendable {
   var reading = Reading()
   /// How many comparisons in a row have found no bus.
   var absences = 0
+  /// Messages may still come that were published before the snapshot.
+  private var isBeginning = true
   /// The bare word that follows a plain event.
   private var expectedWord: String?
 
@@ -70,6 +72,7 @@ public struct Timeline: Sendable {
   /// After a lost connection, whatever happened meanwhile is missing.
   public mutating func connectionWasLost() {
     isBehind = true
+    isBeginning = false
     expectedWord = nil
   }
 
@@ -100,6 +103,8 @@ public struct Timeline: Sendable {
     if !needsHistory {
       if trustsMessages, continues(event.position) { return show(event, digest, .live) }
       if shown[event.position] == digest { return nil }
+      // Of what was published between the subscription and the snapshot, only the last is known.
+      if isBeginning, shown.beginBehind(event.position) { return nil }
     }
     suspects.add(.init(position: event.position, digest: digest, event: event, bytes: bytes))
     return nil
@@ -152,6 +157,7 @@ public struct Timeline: Sendable {
 
   /// Every message that was published before `bus` was read has been received by now.
   public mutating func settle(_ bus: Position?) {
+    isBeginning = false
     guard let bus else { return }
     guard let position, position >= bus else {
       isBehind = true

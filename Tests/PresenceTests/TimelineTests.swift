@@ -250,6 +250,23 @@ struct TimelineTests {
     #expect(bench.read() == ["reset 2000", "replay 1 web.1", "live 2 web.1"])
   }
 
+  @Test("what was published before the snapshot and comes only now is no news, however much it is")
+  func longBeforeTheSnapshot() {
+    var bench = Bench(at: 5)
+    let tail = (4...5).map { seq in
+      HistoryEntry(position: Position(epoch: 1_000, seq: seq), bytes: Bench.bytes(seq)[...])
+    }
+    bench.timeline = Timeline(app: "shop", position: tail[1].position, tail: tail)
+    for seq in 1...5 { #expect(bench.receive(Bench.bytes(Int64(seq))) == []) }
+    #expect(!bench.timeline.needsHistory)
+    #expect(bench.receive(Bench.bytes(6)) == ["live 6 web.1"])
+    bench.write(6)
+    // From the pong on, all of that has come: an old number now is a lie.
+    bench.compare()
+    #expect(bench.receive(Bench.bytes(1, name: "liar")) == [])
+    #expect(bench.read() == ["message"])
+  }
+
   @Test("the end of an epoch that the history still has is shown before the new one")
   func endOfAnEpoch() {
     var bench = Bench(at: 3)

@@ -100,7 +100,7 @@ struct ServerChecks {
     let skew = own - Double(seconds) - Double(micros) / 1e6
     guard abs(skew) > 1 else { return .ok("clock", "within a second of the server's") }
     return .warn(
-      "clock", "this machine's clock is \(Int(abs(skew))) s \(skew > 0 ? "ahead" : "behind")",
+      "clock", "this machine's clock is \(Int(abs(skew).rounded())) s \(skew > 0 ? "ahead" : "behind")",
       remedy: "harmless here, since all times are the server's; but set it for your logs")
   }
 }
