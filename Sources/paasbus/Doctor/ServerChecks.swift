@@ -91,16 +91,17 @@ struct ServerChecks {
   /// How far this machine's clock is from the server's; nil where it does not tell its own.
   private func clock() async throws -> Finding? {
     let reply = try await connection.pipeline([RedisCommand("TIME")]).first ?? .null
-    guard let seconds = reply.elements.first?.integer,
+    guard let whole = reply.elements.first?.integer,
       let micros = reply.elements.at(1)?.integer
     else { return nil }
     var now = timespec()
     clock_gettime(CLOCK_REALTIME, &now)
     let own = Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
-    let skew = own - Double(seconds) - Double(micros) / 1e6
+    let skew = own - Double(whole) - Double(micros) / 1e6
     guard abs(skew) > 1 else { return .ok("clock", "within a second of the server's") }
+    let seconds = Int(abs(skew).rounded())
     return .warn(
-      "clock", "this machine's clock is \(Int(abs(skew).rounded())) s \(skew > 0 ? "ahead" : "behind")",
+      "clock", "this machine's clock is \(seconds) s \(skew > 0 ? "ahead" : "behind")",
       remedy: "harmless here, since all times are the server's; but set it for your logs")
   }
 }
