@@ -5,7 +5,7 @@
 struct ShownEvents: Sendable {
   /// More than all the messages that can wait for us in the mailbox and in the buffers of two TCP
   /// sockets; of what Redis itself holds back for us besides, the oldest may be beyond it.
-  private static let memory = 131_072
+  static let memory = 131_072
   /// Letting go moves what is kept, so it is not done for each.
   private static let mostSurplus = memory / 4
   private static let unknown = 0

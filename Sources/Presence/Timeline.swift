@@ -13,12 +13,13 @@ public struct Timeline: Sendable {
   /// So much unverified calls for a comparison before its time.
   private static let muchUnverified: Int64 = 16_384
   /// So much unverified is the most that can be retracted for certain.
-  private static let mostUnverified: Int64 = 126_976
+  private static let mostUnverified = Int64(ShownEvents.memory - 4096)
 
   /// So many other apps are told by name.
   static let mostOtherApps = 20
 
   public let app: String
+  /// In UTF-8, as it is compared with each message's.
   private let appBytes: [UInt8]
   /// Whether what continues the position is shown before the history is known to hold it.
   private(set) var trustsMessages = true

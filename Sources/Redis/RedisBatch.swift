@@ -46,7 +46,8 @@ public struct RedisBatch: Sendable, RandomAccessCollection {
     }
   }
 
-  /// What the message at an index carries; nil for a pong.
+  /// What the message at an index carries, alone, for whoever reads a flood: nothing else of it is
+  /// made. nil for a pong.
   public func payload(at index: Int) -> ArraySlice<UInt8>? {
     guard case .message(_, _, let payload) = entries[index] else { return nil }
     return texts[payload]

@@ -6,7 +6,6 @@ import TestSupport
 /// Much at once: live events, the history, the list.
 extension Bench {
   private static let eventCount = 1_000_000
-  // Of redis-cli, which prints three lines for each, a hundred less are awaited: it holds back the last.
 
   /// Writes events in the server itself, as the scripts of transitions do, and publishes them.
   private func produce(_ numbers: ClosedRange<Int>, history: Bool, publishes: Bool) async throws {
@@ -48,19 +47,22 @@ extension Bench {
     }
   }
 
+  /// Who follows the events, and how many lines of each are awaited. Of redis-cli, which prints three
+  /// for each event, a hundred events less are: it holds back the last.
+  private func followers(on link: Link) -> [(name: String, words: [String], lines: Int)] {
+    [
+      ("redis-cli", link.redisCLI("SUBSCRIBE", "instances"), 3 * (Self.eventCount - 100)),
+      ("--json", [program, "watch", "--json", "--app", "default"], Self.eventCount),
+      ("text", [program, "watch", "--app", "default"], Self.eventCount),
+    ]
+  }
+
   func tail() async throws -> [Row] {
     try await server.command("CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0")
     let count = Self.eventCount
     var results: [String: (processor: Samples, memory: Samples)] = [:]
     for _ in 0..<3 {
-      for (name, words, lines) in [
-        (
-          "redis-cli", link.redisCLI("SUBSCRIBE", "instances"),
-          3 * (count - 100)
-        ),
-        ("--json", [program, "watch", "--json", "--app", "default"], count),
-        ("text", [program, "watch", "--app", "default"], count),
-      ] {
+      for (name, words, lines) in followers(on: link) {
         try await server.command("FLUSHALL")
         // Whoever comes to a bus that is there follows its messages from the first on.
         try await produce(1...1, history: true, publishes: false)
@@ -106,14 +108,7 @@ extension Bench {
       environment.filter { !$0.hasPrefix("PAASBUS_URL=") } + ["PAASBUS_URL=\(feed.link.url)"]
     var rates: [String: (rate: Samples, processor: Samples)] = [:]
     for _ in 0..<3 {
-      for (name, words, lines) in [
-        (
-          "redis-cli", feed.link.redisCLI("SUBSCRIBE", "instances"),
-          3 * (count - 100)
-        ),
-        ("--json", [program, "watch", "--json", "--app", "default"], count),
-        ("text", [program, "watch", "--app", "default"], count),
-      ] {
+      for (name, words, lines) in followers(on: feed.link) {
         let result = try await Child.lines(words, environment: variables, limit: lines)
         var known = rates[name] ?? (Samples("events/s"), Samples("s"))
         known.rate.values.append(Double(count) / ((result.last - result.first) / .seconds(1)))

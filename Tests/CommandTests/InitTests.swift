@@ -117,10 +117,10 @@ struct FollowTests {
     #expect(try await own.exitStatus() == 64)
     #expect(own.errorOutput.contains("is paasbus itself"))
     let script = """
-      import os, subprocess, sys, time
+      import os, subprocess, sys
       child = os.fork()
       if child == 0: os._exit(0)
-      time.sleep(0.1)
+      os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
       sys.exit(subprocess.run(["\(program)", "announce", "--pid", str(child)]).returncode)
       """
     let zombie = try ManagedProcess("python3", ["-c", script])

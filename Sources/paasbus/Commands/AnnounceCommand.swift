@@ -99,6 +99,7 @@ struct AnnounceCommand: MainThreadCommand {
     _ = try metaValues()
   }
 
+  /// The process of `--pid`, which is an Int as `--history` is: each kind of option costs a start time.
   private var followedID: Int32? { pid.flatMap(Int32.init(exactly:)) }
 
   func runOnMainThread() throws -> Int32 {

@@ -68,6 +68,7 @@ struct ConnectionOptions: ParsableArguments {
 enum ColorChoice: String, ExpressibleByArgument {
   case auto, always, never
 
+  /// By hand, since a list of all cases would have the parser search all types at every start.
   static let allValueStrings = [auto, always, never].map(\.rawValue)
   static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
 
