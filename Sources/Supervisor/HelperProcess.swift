@@ -104,6 +104,9 @@ public struct HelperProcess: Sendable {
     return (CommandStatus(waitStatus: status), inTime)
   }
 
+  /// Whether it has ended, or is nobody's to wait for any more.
+  public var hasEnded: Bool { waitpid(id, nil, WNOHANG) != 0 }
+
   private func hasEnded(within limit: Duration) async -> Bool {
     // A process that cannot be followed is one that has ended: it is our child, and not waited for.
     guard let process = try? FollowedProcess(id) else { return true }

@@ -33,11 +33,10 @@ struct LocalBusTests {
 
   /// The ids of the processes whose command line holds this folder, or that run there.
   private func servers(in folder: String) throws -> [Int32] {
-    try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap { Int32($0) }
-      .filter { id in
-        let line = try? String(contentsOfFile: "/proc/\(id)/cmdline", encoding: .utf8)
-        return line?.contains("redis-server") == true && line?.contains(folder) == true
-      }
+    try processes { id in
+      let line = try? String(contentsOfFile: "/proc/\(id)/cmdline", encoding: .utf8)
+      return line?.contains("redis-server") == true && line?.contains(folder) == true
+    }
   }
 
   private func keeper(of server: Int32) throws -> Int32 {
@@ -73,6 +72,36 @@ struct LocalBusTests {
       for start in starts { #expect(try await start.exitStatus() == 0) }
       #expect(try servers(in: try #require(environment["XDG_RUNTIME_DIR"])).count == 1)
     }
+  }
+
+  @Test("once all of several starts are done, there is one keeper and no other comes late")
+  func oneKeeper() async throws {
+    try await withRuntimeFolder { environment in
+      let folder = try #require(environment["XDG_RUNTIME_DIR"])
+      for _ in 1...3 {
+        let starts = try (0..<6).map { _ in
+          try Paasbus.start("local", "start", environment: environment)
+        }
+        for start in starts { #expect(try await start.exitStatus() == 0) }
+        #expect(try keepers(in: folder).count == 1)
+        #expect(try await run("stop", environment) == 0)
+        #expect(try keepers(in: folder).isEmpty)
+      }
+    }
+  }
+
+  /// The ids of the keepers whose runtime folder is this one.
+  private func keepers(in folder: String) throws -> [Int32] {
+    try processes { id in
+      let line = try? String(contentsOfFile: "/proc/\(id)/cmdline", encoding: .utf8)
+      let variables = try? String(contentsOfFile: "/proc/\(id)/environ", encoding: .utf8)
+      return line?.contains("local\0keep") == true && variables?.contains(folder) == true
+    }
+  }
+
+  private func processes(_ isMeant: (Int32) -> Bool) throws -> [Int32] {
+    try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap { Int32($0) }
+      .filter(isMeant)
   }
 
   @Test("starts and stops at the same time each reach their end")

@@ -93,12 +93,15 @@ struct LocalBus: Sendable {
         .configuration, "the local bus needs redis-server, which is not on the PATH",
         remedy: "install the package redis-server, or give --url")
     }
-    try LocalBusKeeper.launch(idle: idle)
+    var keeper = try LocalBusKeeper.launch(idle: idle)
     let isUp = try await wait {
-      if try await isRunning() { return true }
+      let holder = KeeperLock.holder(of: lockPath)
+      let isDone = keeper.hasEnded
       // Somebody may have ended it meanwhile.
-      if KeeperLock.holder(of: lockPath) == nil { try LocalBusKeeper.launch(idle: idle) }
-      return false
+      if holder == nil, isDone { keeper = try LocalBusKeeper.launch(idle: idle) }
+      // Ours may come late, and find the lock free after the one that we see was told to end.
+      guard isDone || holder == keeper.id else { return false }
+      return try await isRunning()
     }
     guard isUp else {
       throw Failure(

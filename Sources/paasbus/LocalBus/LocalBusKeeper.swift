@@ -27,13 +27,13 @@ struct LocalBusKeeper {
   /// Starts a keeper, which outlives us.
   ///
   /// - Throws: ``Failure``.
-  static func launch(idle: Duration) throws {
+  static func launch(idle: Duration) throws -> HelperProcess {
     let words = ["paasbus", "local", "keep", "--idle", "\(max(1, idle.components.seconds))s"]
     let nowhere = open("/dev/null", O_RDWR | O_CLOEXEC)
     defer { close(nowhere) }
     do {
       // It leaves our session, which the leader of a group may not.
-      _ = try HelperProcess.start(
+      return try HelperProcess.start(
         "/proc/self/exe", words, streams: .init(input: nowhere, output: nowhere, error: nowhere),
         leadsGroup: false)
     } catch {
