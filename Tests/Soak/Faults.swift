@@ -8,6 +8,11 @@ struct Faults {
   enum Fault: String, CaseIterable, Sendable {
     case killConnections, freezeServer, restartServer, loseData, loseKey, fillMemory, becomeReplica
     case forgetScripts, keepBusy, freezeAnnouncer, freezeWatcher, silence, lie, flood
+    /// All that stood still go on at once.
+    case suspendEverything
+    case suspendObservers, suspendServerAndObservers
+    /// The announcers go on some time after all others.
+    case suspendAnnouncersLonger
   }
 
   /// What was done, and when.
@@ -80,7 +85,26 @@ struct Faults {
       proxy.speak()
     case .lie: try await lie()
     case .flood: try await flood()
+    case .suspendEverything: try await suspend(announcers: true, longer: .zero)
+    case .suspendObservers: try await suspend(server: false)
+    case .suspendServerAndObservers: try await suspend()
+    case .suspendAnnouncersLonger:
+      try await suspend(announcers: true, longer: random.milliseconds(0...3000))
     }
+  }
+
+  /// Lets all watchers and more stand still, for longer than a break takes to be noticed.
+  private mutating func suspend(
+    server isServerToo: Bool = true, announcers: Bool = false, longer: Duration = .zero
+  ) async throws {
+    if announcers { await fleet.signal(SIGSTOP) }
+    if isServerToo { server.freeze() }
+    for watch in audience.watches { watch.signal(SIGSTOP) }
+    try await Task.sleep(for: random.milliseconds(2000...9000))
+    if isServerToo { server.thaw() }
+    for watch in audience.watches { watch.signal(SIGCONT) }
+    try await Task.sleep(for: longer)
+    if announcers { await fleet.signal(SIGCONT) }
   }
 
   private mutating func disturb(_ begin: [String], _ end: [String]) async throws {

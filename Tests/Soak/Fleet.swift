@@ -68,6 +68,11 @@ actor Fleet {
     members[index].process.signal(SIGKILL)
   }
 
+  /// Sends a signal to all.
+  func signal(_ number: Int32) {
+    for member in members { member.process.signal(number) }
+  }
+
   /// Stops one for a while.
   func freezeOne(for duration: Duration) async throws {
     let able = members.indices.filter { members[$0].isLiving && !members[$0].isFrozen }
