@@ -22,8 +22,15 @@ struct Suspects: Sendable {
   private static let mostWhole = 1000
   private static let most = 65_536
 
+  /// How many ranges the places are put together to, and how many numbers may lie between two that
+  /// are put together.
+  private static let maxRanges = 64
+  private static let maxBetween: Int64 = 8
+
   private(set) var list: [Suspect] = []
   private var arrivals: Set<Arrival> = []
+  /// What the history turned out to hold at places of the past.
+  private var recalled: Set<Arrival> = []
   /// How many came beyond all bounds.
   private(set) var uncounted = 0
 
@@ -49,6 +56,35 @@ struct Suspects: Sendable {
   /// Whether what the history holds there has come as a message too.
   func contain(_ digest: Int, at position: Position) -> Bool {
     !arrivals.isEmpty && arrivals.contains(Arrival(position: position, digest: digest))
+  }
+
+  /// Their places, put together where they are near to each other; of very many, the oldest.
+  var ranges: [ClosedRange<Position>] {
+    var ranges: [ClosedRange<Position>] = []
+    for place in list.map(\.position).sorted() {
+      if let last = ranges.last, last.upperBound.epoch == place.epoch,
+        place.seq - last.upperBound.seq <= Self.maxBetween
+      {
+        ranges[ranges.count - 1] = last.lowerBound...place
+      } else if ranges.count < Self.maxRanges {
+        ranges.append(place...place)
+      } else {
+        break
+      }
+    }
+    return ranges
+  }
+
+  /// Remembers what the history holds at a place of the past, where that has come as a message.
+  mutating func recall(_ digest: Int, at position: Position) {
+    if contain(digest, at: position) {
+      recalled.insert(Arrival(position: position, digest: digest))
+    }
+  }
+
+  /// Whether a suspect is an event of the past.
+  func isRecalled(_ suspect: Suspect) -> Bool {
+    recalled.contains(Arrival(position: suspect.position, digest: suspect.digest))
   }
 
   /// Hands all of them out.

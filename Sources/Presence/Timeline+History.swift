@@ -134,13 +134,17 @@ extension Timeline {
     var output: [WatchOutput] = []
     var refuted: [Suspects.Suspect] = []
     for suspect in waiting.list where shown[suspect.position] != suspect.digest {
-      if trustsMessages, let event = suspect.event, !needsHistory, continues(suspect.position) {
+      if trustsMessages, let event = suspect.event, !needsHistory,
+        continues(suspect.position)
+      {
         output.append(show(event, suspect.digest, .live))
       } else if suspect.position > bus, !suspect.hasWaited {
         // It may have been published after the history was read: then the next reading has it.
         var again = suspect
         again.hasWaited = true
         suspects.add(again)
+      } else if isForgotten(suspect.position) {
+        latecomers.add(suspect)
       } else {
         refuted.append(suspect)
       }
@@ -154,5 +158,34 @@ extension Timeline {
     let others = suspects.count - whole.count + uncounted
     return whole.map { .message(Self.text($0)) }
       + (others > 0 ? [.message("… and \(others) more that stand in no history")] : [])
+  }
+}
+
+/// Messages about a past that is no longer remembered: an event of a flood that comes late, or a lie.
+/// They hold up nothing, and the history tells which.
+extension Timeline {
+  /// Whether some wait to be judged.
+  var hasLatecomers: Bool { !latecomers.isEmpty }
+
+  /// Where they say that they belong: what the history holds there is to be handed to ``recall(_:)``.
+  var latecomerPlaces: [ClosedRange<Position>] { latecomers.ranges }
+
+  /// Takes what the history holds at places of the past.
+  mutating func recall(_ page: [HistoryEntry]) {
+    for entry in page {
+      latecomers.recall(ShownEvents.digest(entry.bytes), at: entry.position)
+    }
+  }
+
+  /// Judges them once all of their places have been recalled; returns what stands in no history.
+  mutating func judgeLatecomers() -> [WatchOutput] {
+    let waiting = latecomers.take()
+    return tell(waiting.list.filter { !waiting.isRecalled($0) }, uncounted: waiting.uncounted)
+  }
+
+  /// Whether a place is before all that is remembered.
+  func isForgotten(_ place: Position) -> Bool {
+    guard let oldest = shown.oldest ?? position else { return false }
+    return place < oldest
   }
 }

@@ -31,6 +31,8 @@ public struct Timeline: Sendable {
   var verified: Position?
   var shown = ShownEvents()
   var suspects = Suspects()
+  /// Messages about a past that is no longer remembered.
+  var latecomers = Suspects()
   /// Something is missing, or the bus has said otherwise.
   var isBehind = false
   var reading = Reading()
@@ -107,7 +109,13 @@ public struct Timeline: Sendable {
       // Of what was published between the subscription and the snapshot, only the last is known.
       if isBeginning, shown.beginBehind(event.position) { return nil }
     }
-    suspects.add(.init(position: event.position, digest: digest, event: event, bytes: bytes))
+    let suspect = Suspects.Suspect(
+      position: event.position, digest: digest, event: event, bytes: bytes)
+    if event.position.epoch == position?.epoch, isForgotten(event.position) {
+      latecomers.add(suspect)
+    } else {
+      suspects.add(suspect)
+    }
     return nil
   }
 

@@ -32,7 +32,9 @@ struct TimelinePropertyTests {
         model.disconnect()
         timeline.connectionWasLost()
       case 16: compare()
-      case 17: if timeline.needsHistory { try readHistory() }
+      case 17:
+        if timeline.needsHistory { try readHistory() }
+        try recall()
       case 18: if random.chance(oneIn: 10) { model.trim(&random) }
       default: if random.chance(oneIn: 20) { lose() }
       }
@@ -78,6 +80,17 @@ struct TimelinePropertyTests {
       try reader.read(timeline.finish(bus))
     }
 
+    /// Of what comes late, nothing is called a mere message that the history holds.
+    private mutating func recall() throws {
+      for range in timeline.latecomerPlaces {
+        timeline.recall(model.stream.filter { range.contains($0.position) })
+      }
+      let held = Set(model.stream.map { String(decoding: $0.bytes, as: UTF8.self) })
+      for case .message(let text) in timeline.judgeLatecomers() {
+        try #require(!held.contains(text))
+      }
+    }
+
     /// Data is lost, as after a restart or a fail-over; either ends the connection.
     private mutating func lose() {
       if Bool.random(using: &random) {
@@ -94,6 +107,7 @@ struct TimelinePropertyTests {
       for _ in 0..<10 {
         while !model.link.isEmpty { try hear() }
         if timeline.needsHistory { try readHistory() }
+        try recall()
         compare()
         while !model.link.isEmpty { try hear() }
       }

@@ -52,6 +52,14 @@ private struct Bench {
     return output.map(Self.short)
   }
 
+  /// A look at what the history holds where latecomers belong.
+  mutating func recall() -> [String] {
+    for range in timeline.latecomerPlaces {
+      timeline.recall(entries.filter { range.contains($0.position) })
+    }
+    return timeline.judgeLatecomers().map(Self.short)
+  }
+
   /// A comparison with the bus and the pong behind it.
   mutating func compare() {
     let bus = Position(epoch: epoch, seq: last)
@@ -174,7 +182,7 @@ struct TimelineTests {
     #expect(bench.receive(lie) == [])
     var shown = bench.read()
     if bench.timeline.needsHistory { shown += bench.read() }
-    #expect(shown == ["message"])
+    #expect(shown + bench.recall() == ["message"])
     #expect(!bench.timeline.needsHistory)
     #expect(bench.receive(Bench.bytes(4)) == ["live 4 web.1"])
   }
@@ -264,7 +272,38 @@ struct TimelineTests {
     // From the pong on, all of that has come: an old number now is a lie.
     bench.compare()
     #expect(bench.receive(Bench.bytes(1, name: "liar")) == [])
-    #expect(bench.read() == ["message"])
+    #expect(bench.recall() == ["message"])
+  }
+
+  @Test("an event of the past that comes late is no news, and a lie about the past is a message")
+  func late() {
+    var bench = Bench(at: 1000)
+    // Of these, the timeline knows the last ones only.
+    bench.timeline = Timeline(
+      app: "shop", position: Position(epoch: 1_000, seq: 1000),
+      tail: (801...1000).map {
+        HistoryEntry(
+          position: Position(epoch: 1_000, seq: $0), bytes: Bench.bytes($0)[...])
+      })
+    bench.compare()
+    for seq: Int64 in [3, 4, 5, 400, 800] { #expect(bench.receive(Bench.bytes(seq)) == []) }
+    #expect(bench.receive(Bench.bytes(500, name: "liar")) == [])
+    #expect(bench.timeline.latecomerPlaces.count == 4)
+    #expect(!bench.timeline.needsHistory)
+    // They hold up nothing.
+    #expect(bench.receive(Bench.bytes(1001)) == ["live 1001 web.1"])
+    #expect(bench.recall() == ["message"])
+    #expect(!bench.timeline.hasLatecomers)
+  }
+
+  @Test("however many places lies name, the history is read at a few of them")
+  func manyPlaces() {
+    var bench = Bench(at: 200_000)
+    bench.timeline = Timeline(
+      app: "shop", position: Position(epoch: 1_000, seq: 200_000), tail: [])
+    bench.compare()
+    for seq in stride(from: Int64(1), to: 100_000, by: 100) { _ = bench.receive(Bench.bytes(seq)) }
+    #expect(bench.timeline.latecomerPlaces.count == 64)
   }
 
   @Test("the end of an epoch that the history still has is shown before the new one")
