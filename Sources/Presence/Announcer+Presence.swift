@@ -9,7 +9,7 @@ extension Announcer {
       do {
         if connection == nil { try await connect() }
         var clock = try await rejoin()
-        if clock == nil { clock = try await register() }
+        if clock == nil { clock = try await register() } else { try await tellDraining() }
         guard let clock else { return }
         backoff.reset()
         // What the server refuses on a connection that there is, is over once it beats again.
@@ -58,8 +58,7 @@ extension Announcer {
   ///
   /// - Returns: the server's clock; nil where the instance has to be registered (again).
   private func rejoin() async throws -> ServerClock? {
-    guard !isEnding, instance.started != nil, drainReason == nil, let connection, let clock
-    else { return nil }
+    guard !isEnding, instance.started != nil, let connection, let clock else { return nil }
     var heartbeat = Heartbeat(keys: keys, id: instance.id, lease: instance.lease, clock: clock)
     for _ in 0..<3 {
       let asked = ContinuousClock.now
@@ -86,9 +85,7 @@ extension Announcer {
     self.clock = clock
     channel = outcome.channel ?? channel
     instance.started = outcome.started ?? instance.started
-    if let drainReason {
-      _ = try await transitions.stopping(instance.id, reason: drainReason, on: connection)
-    }
+    try await tellDraining()
     try await listApp(clock, on: connection)
     if isFirst { notify(.announced(channel: channel ?? "")) }
     // Whoever waits to stop needs not wait for what makes later stops quick. A server that knows the
@@ -96,6 +93,12 @@ extension Announcer {
     settleFirstContact()
     if !outcome.wasKnown { try await transitions.prepareEnd(on: connection) }
     return clock
+  }
+
+  /// Says that the instance drains, where it does; the bus tells it once.
+  private func tellDraining() async throws {
+    guard !isEnding, let drainReason, let connection else { return }
+    _ = try await transitions.stopping(instance.id, reason: drainReason, on: connection)
   }
 
   /// A script that the server refuses has changed nothing, so there is nothing to take back either.
@@ -145,12 +148,13 @@ extension Announcer {
     guard let connection = connection?.limited(to: patience) else { return }
     var heartbeat = Heartbeat(
       keys: keys, id: instance.id, lease: instance.lease, clock: clock)
-    var reaper = Reaper(keys: keys, ownID: instance.id)
+    var reaper = Reaper(keys: keys, ownID: instance.id, isReconnected: hasBeaten)
+    hasBeaten = true
     var renewed = ContinuousClock.now
     while !isEnding {
       // From the last beat's sending on: what the server was slow with since does not count.
       let due = heartbeat.clock.asked + instance.beat * Double.random(in: 0.9...1.1)
-      try await connection.sleep(for: max(.zero, due - .now))
+      try await rest(until: due, heartbeat.clock, &reaper, on: connection)
       var finding = try await beatOnce(&heartbeat, &reaper, on: connection)
       // A second beat, now that the clock or the server's abilities are known.
       if finding == .stale { finding = try await beatOnce(&heartbeat, &reaper, on: connection) }
@@ -165,26 +169,29 @@ extension Announcer {
     }
   }
 
+  /// Waits for the next beat, and looks meanwhile at others whose lease is over, if there are any.
+  private func rest(
+    until due: ContinuousClock.Instant, _ clock: ServerClock, _ reaper: inout Reaper,
+    on connection: RedisConnection
+  ) async throws {
+    while let look = reaper.nextLook, look < due, !isEnding {
+      try await connection.sleep(for: max(.zero, look - .now))
+      guard !isEnding else { return }
+      try await reaper.lookAgain(clock, on: connection)
+    }
+    try await connection.sleep(for: max(.zero, due - .now))
+  }
+
   private func beatOnce(
     _ heartbeat: inout Heartbeat, _ reaper: inout Reaper, on connection: RedisConnection
   ) async throws -> Heartbeat.Finding {
     guard !isEnding else { return .present }
     let asked = ContinuousClock.now
-    let replies = try await connection.pipeline(heartbeat.commands() + [look(reaper, heartbeat)])
+    let look = reaper.overdueCommand(near: heartbeat.clock.now)
+    let replies = try await connection.pipeline(heartbeat.commands() + [look])
     let finding = try heartbeat.read(Array(replies.dropLast()), asked: asked)
     guard finding == .present, !isEnding else { return finding }
-    try await reaper.take(
-      replies.last ?? .null, asked: asked, now: heartbeat.clock.now, on: connection)
-    if let confirmation = reaper.confirmation {
-      try await connection.sleep(for: max(.zero, confirmation - .now))
-      let asked = ContinuousClock.now
-      let reply = try await connection.pipeline([look(reaper, heartbeat)]).first ?? .null
-      try await reaper.take(reply, asked: asked, now: heartbeat.clock.now, on: connection)
-    }
+    try await reaper.takeOverdue(replies.last ?? .null, heartbeat.clock, on: connection)
     return finding
-  }
-
-  private func look(_ reaper: Reaper, _ heartbeat: Heartbeat) -> RedisCommand {
-    reaper.lookCommand(before: heartbeat.clock.now + instance.beat.milliseconds)
   }
 }

@@ -82,6 +82,8 @@ public actor Announcer {
   var isEnding = false
   /// Whether a `start` has been written at all, whatever became of it.
   var hasSentStart = false
+  /// Whether there was a connection on which it beat.
+  var hasBeaten = false
   /// Whether the first contact has come to an outcome, whatever it was.
   var hasOutcome = false
 

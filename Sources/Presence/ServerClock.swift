@@ -7,7 +7,7 @@ public struct ServerClock: Sendable {
   public let time: Int64
   /// The server looked at its clock at some moment between these.
   private(set) var asked: ContinuousClock.Instant
-  private var answered: ContinuousClock.Instant
+  private(set) var answered: ContinuousClock.Instant
 
   /// - Parameters:
   ///   - time: the server's time in ms since 1970.
@@ -21,22 +21,34 @@ public struct ServerClock: Sendable {
     self.answered = answered
   }
 
+  /// Reads the reply to `TIME`; nil where it is none.
+  ///
+  /// - Throws: `RedisError` where the server refused.
+  init?(
+    _ reply: RedisValue?, asked: ContinuousClock.Instant,
+    answered: ContinuousClock.Instant = .now
+  ) throws {
+    guard let time = try (reply?.get()).flatMap(Self.milliseconds) else { return nil }
+    self.init(time: time, asked: asked, answered: answered)
+  }
+
   /// Asks the server.
   ///
   /// - Throws: `RedisError`.
   public static func read(on connection: RedisConnection) async throws -> ServerClock {
     let asked = ContinuousClock.now
-    guard let time = milliseconds(try await connection.send(RedisCommand("TIME"))) else {
+    let reply = try await connection.pipeline([RedisCommand("TIME")]).first
+    guard let clock = try ServerClock(reply, asked: asked) else {
       throw RedisError(
         .nonsense, "the server tells no time", remedy: "check what stands between us and the server"
       )
     }
-    return ServerClock(time: time, asked: asked)
+    return clock
   }
 
-  /// The server's time now, in ms since 1970; too late rather than too early by what the answer
-  /// took.
-  public var now: Int64 { time + (ContinuousClock.now - asked).milliseconds }
+  /// The server's time now, in ms since 1970; too early rather than too late by what the answer took,
+  /// so that no lease ends later than it may: an end far ahead looks as if the clock had gone back.
+  public var now: Int64 { time + (ContinuousClock.now - answered).milliseconds }
 
   /// Whether the server's clock was moved by more than `tolerance` ms between the two answers,
   /// however long each was on its way.

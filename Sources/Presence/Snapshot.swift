@@ -84,7 +84,7 @@ public struct Snapshot: Sendable, Hashable {
   ) async throws -> Snapshot {
     var commands = [
       RedisCommand("TIME"),
-      RedisCommand("HMGET", keys.bus, "epoch", "seq", "channel"),
+      BusState.command(keys),
       RedisCommand("HGETALL", keys.instances),
       RedisCommand("ZRANGE", keys.leases, "0", "-1", "WITHSCORES"),
     ]
@@ -154,17 +154,21 @@ public struct Snapshot: Sendable, Hashable {
   /// Reads members with their scores.
   static func scores(_ flat: [RedisValue]) -> [String: Int64] { scores(flat, by: \.string) }
 
+  /// Reads a score in ms; nil for what is no time, and would trip arithmetic.
+  static func time(_ score: RedisValue) -> Int64? {
+    if let whole = score.integer { return (-maxTime...maxTime).contains(whole) ? whole : nil }
+    return score.number.flatMap { abs($0) < Double(maxTime) ? Int64($0) : nil }
+  }
+
+  private static let maxTime: Int64 = 9_000_000_000_000_000
+
   private static func scores<Member: Hashable>(
     _ flat: [RedisValue], by member: (RedisValue) -> Member?
   ) -> [Member: Int64] {
     var scores = [Member: Int64](minimumCapacity: flat.count / 2)
     for index in stride(from: 0, to: flat.count - 1, by: 2) {
       guard let member = member(flat[index]) else { continue }
-      if let score = flat[index + 1].integer {
-        scores[member] = score
-      } else if let score = flat[index + 1].number, abs(score) < 9e15 {
-        scores[member] = Int64(score)
-      }
+      if let score = time(flat[index + 1]) { scores[member] = score }
     }
     return scores
   }
@@ -176,7 +180,7 @@ public struct BusState: Sendable {
   public var position: Position?
   public var channel: String?
 
-  /// - Parameter fields: the reply to `HMGET bus epoch seq channel`.
+  /// - Parameter fields: the reply to ``command(_:)``.
   init(_ fields: [RedisValue]) {
     // What is outside of this no bus of ours says, and would trip arithmetic later.
     if let epoch = fields.first?.integer, let seq = fields.at(1)?.integer, epoch > 0,
@@ -187,11 +191,13 @@ public struct BusState: Sendable {
     channel = fields.at(2)?.string
   }
 
+  static func command(_ keys: Keys) -> RedisCommand {
+    RedisCommand("HMGET", keys.bus, "epoch", "seq", "channel")
+  }
+
   /// - Throws: `RedisError`.
   public static func read(keys: Keys, on connection: RedisConnection) async throws -> BusState {
-    let reply = try await connection.send(
-      RedisCommand("HMGET", keys.bus, "epoch", "seq", "channel"))
-    return BusState(reply.elements)
+    BusState(try await connection.send(command(keys)).elements)
   }
 }
 

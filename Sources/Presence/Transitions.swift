@@ -112,11 +112,14 @@ public struct Transitions: Sendable {
   /// - Parameter latest: the server time in ms after which this does nothing.
   /// - Throws: `RedisError`.
   func reap(
-    _ id: String, leaseEnd: Int64, latest: Int64, reason: String, on connection: RedisConnection
+    _ lost: LeaseObserver.Lost, latest: Int64, reason: String, on connection: RedisConnection
   ) async throws -> Outcome {
     try await run(
       Self.scripts.reap,
-      [.text(id), .text("\(leaseEnd)"), .text("\(latest)"), .text(reason)], on: connection)
+      [
+        .text(lost.id), .text("\(lost.end)"), .text("\(latest)"), .text(reason),
+        .text(lost.isAhead ? "ahead" : ""),
+      ], on: connection)
   }
 
   /// Removes an instance by hand; says whether there was one.
@@ -157,7 +160,7 @@ struct Scripts: Sendable {
   let stop = Self.load(
     PackageResources.stop_lua, digest: "6f658cf12e96bb63c641b0d97271fc5e3c3c96e0")
   let reap = Self.load(
-    PackageResources.reap_lua, digest: "fcf92a77392c2d5bc64b0b52e6b89a858240e509")
+    PackageResources.reap_lua, digest: "d7012f549872c1d85fc557bb52ca2192aca1d894")
   let forget = Self.load(
     PackageResources.forget_lua, digest: "5c78ca22ddbb01bdec5e0e6d23c49cf098599f31")
 

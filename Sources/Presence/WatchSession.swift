@@ -1,10 +1,8 @@
 import Redis
 
-/// One connected stretch of a watch: takes messages, compares with the bus, reads the history,
-/// and looks at the leases, one after the other, so that nothing needs a lock.
+/// One connected stretch of a watch: takes messages, compares with the bus and reads the history, one
+/// after the other, so that nothing needs a lock; and beside that looks after the instances.
 struct WatchSession {
-  typealias Show = ([WatchOutput]) async throws -> Void
-
   /// How often the position is compared with the bus, with a PING on the subscription.
   private static let comparisonInterval = Duration.seconds(4)
   /// How long after a PING the silence of the subscription counts as its death.
@@ -15,28 +13,28 @@ struct WatchSession {
   private static let historyInterval = Duration.milliseconds(100)
   /// Comparisons are this far apart where so much comes that they must not wait.
   private static let floodInterval = Duration.milliseconds(20)
+  /// Messages about a past that is no longer remembered are judged this far apart.
+  private static let recallInterval = Duration.seconds(1)
   /// Where every event waits for its reading.
   private static let confirmationInterval = Duration.milliseconds(20)
-  private static let lookInterval = Duration.seconds(1)
-  /// The longest heartbeat interval that an instance may have: a third of the longest lease.
-  private static let longestBeat = Duration.seconds(100)
+  /// A turn of the loop that took longer says that we stood still ourselves.
+  private static let longestTurn = Duration.seconds(2)
   /// How many events before the snapshot's position are remembered.
   private static let tailLength = 200
 
   private let watcher: Watcher
+  private let keys: Keys
   private let channel: String
   private var query: RedisConnection
   private let subscription: RedisSubscription
+  private let output: OutputQueue
   private var clock: ServerClock?
-  private var keys = Keys(app: "")
-  private var reaper = Reaper(keys: Keys(app: ""))
   private var knownApps: Set<String> = []
-  /// The longest heartbeat interval that has been seen: how far ahead leases are looked at.
-  private var beat = Duration.seconds(5)
+  private let beat = LeaseWatch.LongestBeat()
 
   private var nextComparison = ContinuousClock.now
-  private var nextLook = ContinuousClock.now
   private var nextHistory = ContinuousClock.now
+  private var nextRecall = ContinuousClock.now
   /// The comparison that waits for its pong: what the bus said, and when it was asked.
   private var pending: (bus: Position?, asked: ContinuousClock.Instant)?
   private var lastHeard = ContinuousClock.now
@@ -44,132 +42,105 @@ struct WatchSession {
   private var needsWhole = false
 
   init(
-    _ watcher: Watcher, _ channel: String, _ query: RedisConnection,
-    _ subscription: RedisSubscription
+    _ watcher: Watcher, app: String, channel: String, query: RedisConnection,
+    subscription: RedisSubscription, output: OutputQueue
   ) {
     self.watcher = watcher
+    keys = Keys(app: app)
     self.channel = channel
     self.query = query
     self.subscription = subscription
+    self.output = output
   }
 
   /// Shows all that is to be shown, until the connection fails or the task is cancelled, or another
-  /// channel turns out to be the bus's.
-  mutating func run(_ progress: inout WatchProgress, app: String?, _ show: Show) async throws {
-    if case .unconnected = progress {
-      if let app {
-        progress = .following(try await begin(app, show))
-        watcher.notify(.watching(app: app, channel: channel))
-      } else {
-        progress = .waiting
-        watcher.notify(.waitingForBus)
+  /// channel turns out to be the bus's; and looks after the instances. What fails first ends both.
+  ///
+  /// - Parameters:
+  ///   - messages: what came before it was known whose bus this is.
+  ///   - isReconnected: whether this follows another connection, which was lost.
+  func run(
+    _ progress: WatchProgress, messages: RedisBatch?, isReconnected: Bool
+  ) async throws {
+    let leases = LeaseWatch(
+      keys: keys, beat: beat, isReconnected: isReconnected, notify: watcher.notify)
+    let query = query.limited(to: min(watcher.timeout, Self.longestAnswer))
+    try await withThrowingTaskGroup(of: Bool.self) { group in
+      group.addTask(executorPreference: RedisConnector.connectionThread) {
+        try await leases.run(on: query)
+        return false
+      }
+      group.addTask {
+        var session = self
+        try await session.follow(progress, messages)
+        return true
+      }
+      while let isOver = try await group.next() {
+        if isOver { return group.cancelAll() }
       }
     }
-    if case .waiting = progress {
-      guard let (app, batch) = try await firstBus(show) else { return }
-      var timeline = Timeline(
-        app: app, position: nil, trustsMessages: !watcher.options.confirmsEvents)
-      timeline.connectionWasLost()
-      progress = .following(timeline)
-      keys = Keys(app: app)
-      // In a cluster, another node holds it than the list of apps.
-      let own = try? await BusState.read(keys: keys, on: query)
-      watcher.notify(.watching(app: app, channel: own?.channel ?? channel))
-      guard let own, own.channel ?? channel == channel else { return }
-      try await receive(batch, &timeline, show)
-      progress = .following(timeline)
-    }
-    try await follow(&progress, show)
   }
 
   // MARK: Beginning
 
   /// Shows the history asked for and the snapshot.
-  private mutating func begin(_ app: String, _ show: Show) async throws -> Timeline {
-    keys = Keys(app: app)
+  private mutating func begin() async throws -> Timeline {
     let asked = ContinuousClock.now
     let snapshot = try await Snapshot.read(keys: keys, tailLength: Self.tailLength, on: query)
     clock = ServerClock(time: snapshot.now, asked: asked)
+    let present = snapshot.instances.filter(\.isPresent)
+    for status in present { beat.learn(status.instance.beat) }
     if let since = watcher.options.since, let end = snapshot.position {
       let earliest = since.earliest(now: snapshot.now)
       let history = History(keys: keys)
       let start = try await history.start(notBefore: earliest, end: end, on: query)
       try await history.read(from: start, through: end, on: query) { page in
-        try await show(page.compactMap { $0.output(notBefore: earliest) })
+        try await tell(page.compactMap { $0.output(notBefore: earliest) })
       }
     }
-    let present = snapshot.instances.filter(\.isPresent)
-    for status in present { learn(status.instance.beat) }
-    if watcher.options.tellsWholes { try await show([.whole(snapshot)]) }
-    if watcher.options.showsSnapshot { try await show(present.map { .snapshot($0) }) }
+    if watcher.options.tellsWholes { try await tell([.whole(snapshot)]) }
+    if watcher.options.showsSnapshot { try await tell(present.map { .snapshot($0) }) }
     return Timeline(
       app: keys.app, position: snapshot.position, tail: snapshot.tail,
       trustsMessages: !watcher.options.confirmsEvents)
   }
 
-  /// Waits for the first app that anybody announces on; nil when the task is cancelled.
-  private mutating func firstBus(_ show: Show) async throws -> (app: String, RedisBatch)? {
-    while let batch = try await subscription.nextBatch(within: Self.lookInterval) {
-      subscription.ping()
-      let asked = ContinuousClock.now
-      let replies = try await query.pipeline([
-        RedisCommand("TIME"), RedisCommand("ZRANGE", Keys.apps, "0", "0"),
-      ])
-      clock = replies.first.flatMap(ServerClock.milliseconds)
-        .map { ServerClock(time: $0, asked: asked) }
-      let messages = batch.compactMap(\.payload)
-      if let listed = replies.at(1)?.elements.first?.string { return (listed, batch) }
-      if let announced = try await announcedBus(messages) { return (announced, batch) }
-      let output = messages.map { Timeline.outsideAnyBus($0, now: clock?.now ?? 0) }
-      if !output.isEmpty { try await show(output) }
-    }
-    return nil
-  }
-
-  /// The app that one of the messages comes from. It arrives before the list knows the app; but
-  /// anybody may publish, so only a bus that is there counts.
-  private func announcedBus(_ messages: [ArraySlice<UInt8>]) async throws -> String? {
-    let apps = Set(messages.lazy.compactMap { Event.read($0)?.instance.app }.prefix(20))
-    for app in apps.sorted() where Keys.appName(from: app) == app {
-      do {
-        let bus = try await BusState.read(keys: Keys(app: app), on: query)
-        if bus.position != nil { return app }
-      } catch let error as RedisError where error.kind == .elsewhere {
-        // The list of apps, which is here, will know it.
-        continue
-      }
-    }
-    return nil
-  }
-
   // MARK: Following
 
-  /// Shows what happens, until the connection fails or the task is cancelled.
-  private mutating func follow(_ progress: inout WatchProgress, _ show: Show) async throws {
-    guard case .following(var current) = progress else { return }
-    keys = Keys(app: current.app)
-    reaper = Reaper(keys: keys)
+  private mutating func follow(_ progress: WatchProgress, _ messages: RedisBatch?) async throws {
+    var current: Timeline
+    if case .following(let timeline) = progress.get() {
+      current = timeline
+    } else {
+      current = try await begin()
+      progress.set(.following(current))
+      watcher.notify(.watching(app: keys.app, channel: channel))
+    }
+    // From here on an answer that takes long is none.
     query = query.limited(to: min(watcher.timeout, Self.longestAnswer))
     // Whatever ends this, what has been shown stays known.
-    defer { progress = .following(current) }
+    defer { progress.set(.following(current)) }
+    if let messages { try await receive(messages, &current) }
     while !Task.isCancelled {
       let now = ContinuousClock.now
       if current.needsHistory, now >= nextHistory {
         nextHistory = now + readingInterval
-        try await readHistory(&current, show)
+        try await readHistory(&current)
+      }
+      if current.hasLatecomers, now >= nextRecall {
+        nextRecall = now + Self.recallInterval
+        try await recall(&current)
+        // Or the bus went back to where it was.
+        nextComparison = now
       }
       if needsWhole {
         needsWhole = false
-        try await show([.whole(try await Snapshot.read(keys: keys, on: query))])
-      }
-      if now >= nextLook { try await look(now) }
-      if let next = reaper.nextProbe, now >= next {
-        try await reaper.lookAtConnections(on: query)
+        try await tell([.whole(try await Snapshot.read(keys: keys, on: query))])
       }
       if now >= nextComparison { try await compare(&current, now) }
       guard let batch = try await subscription.nextBatch(within: untilNext(current)) else { return }
       if batch.isEmpty { try checkSilence(since: now) }
-      try await receive(batch, &current, show)
+      try await receive(batch, &current)
       if current.wantsComparison, pending == nil {
         nextComparison = min(nextComparison, now + Self.floodInterval)
       }
@@ -181,42 +152,50 @@ struct WatchSession {
   }
 
   private func untilNext(_ timeline: Timeline) -> Duration {
-    var next = min(nextComparison, nextLook)
+    var next = nextComparison
     if timeline.needsHistory { next = min(next, nextHistory) }
-    if let probe = reaper.nextProbe { next = min(next, probe) }
+    if timeline.hasLatecomers { next = min(next, nextRecall) }
     return max(.zero, next - .now)
   }
 
   private mutating func receive(
-    _ batch: RedisBatch, _ timeline: inout Timeline, _ show: Show
+    _ batch: RedisBatch, _ timeline: inout Timeline
   ) async throws {
     guard !batch.isEmpty else { return }
+    // Once something has been taken from the channel, nothing may keep it from being told.
+    try await output.room()
     lastHeard = .now
     let now = clock?.now ?? 0
-    var output: [WatchOutput] = []
-    output.reserveCapacity(batch.count)
+    var news: [WatchOutput] = []
+    news.reserveCapacity(batch.count)
     for index in batch.indices {
       if let payload = batch.payload(at: index) {
-        if let shown = timeline.receive(payload, now: now) { output.append(shown) }
+        if let shown = timeline.receive(payload, now: now) { news.append(shown) }
       } else {
         if let pending { timeline.settle(pending.bus) }
         pending = nil
       }
     }
     tellOtherApps(timeline)
-    try await tell(output, show)
+    put(news)
+  }
+
+  /// Shows something once there is room for it.
+  private mutating func tell(_ news: [WatchOutput]) async throws {
+    guard !news.isEmpty else { return }
+    try await output.room()
+    put(news)
   }
 
   /// Shows what happened, and remembers what it means for the watch itself.
-  private mutating func tell(_ output: [WatchOutput], _ show: Show) async throws {
-    guard !output.isEmpty else { return }
-    for item in output { learn(item) }
-    try await show(output)
+  private mutating func put(_ news: [WatchOutput]) {
+    for item in news { learn(item) }
+    output.put(news)
   }
 
   private mutating func learn(_ output: WatchOutput) {
     switch output {
-    case .event(let event, _): learn(event.instance.beat)
+    case .event(let event, _): beat.learn(event.instance.beat)
     case .gap, .reset, .retracted: needsWhole = watcher.options.tellsWholes
     case .snapshot, .whole, .foreign, .message: break
     }
@@ -230,10 +209,6 @@ struct WatchSession {
     }
   }
 
-  private mutating func learn(_ other: Duration) {
-    beat = max(beat, min(other, Self.longestBeat))
-  }
-
   // MARK: Comparison and history
 
   private mutating func compare(
@@ -241,7 +216,10 @@ struct WatchSession {
   ) async throws {
     nextComparison = now + Self.comparisonInterval
     let before = timeline.position
-    let bus = try await BusState.read(keys: keys, on: query)
+    let asked = ContinuousClock.now
+    let replies = try await query.pipeline([RedisCommand("TIME"), BusState.command(keys)])
+    clock = try ServerClock(replies.first, asked: asked) ?? clock
+    let bus = BusState(try (replies.at(1) ?? .null).get().elements)
     if let other = bus.channel, other != channel {
       var error = RedisError.otherChannel(other, ofBus: keys.app)
       // Where none was asked for, the next connection listens to this one.
@@ -259,47 +237,37 @@ struct WatchSession {
   ///   ourselves, and what has come meanwhile may still be on its way through us.
   private mutating func checkSilence(since turn: ContinuousClock.Instant) throws {
     let now = ContinuousClock.now
-    if now - turn > Self.lookInterval * 2 { lastHeard = now }
+    if now - turn > Self.longestTurn { lastHeard = now }
     guard let pending, now - max(pending.asked, lastHeard) > Self.longestSilence else { return }
     throw RedisError(
       .unreachable, "the subscription is silent", remedy: "check the network and the server")
   }
 
-  private mutating func readHistory(_ timeline: inout Timeline, _ show: Show) async throws {
+  private mutating func readHistory(_ timeline: inout Timeline) async throws {
     guard let bus = try await BusState.read(keys: keys, on: query).position else {
-      return try await tell(timeline.abandon(), show)
+      try await output.room()
+      return put(timeline.abandon())
     }
-    let (start, output) = timeline.begin(bus)
-    try await tell(output, show)
-    try await History(keys: keys).read(from: start, on: query) { page in
-      try await tell(timeline.replay(page, bus: bus), show)
+    let history = History(keys: keys)
+    try await output.room()
+    let (start, first) = timeline.begin(bus)
+    put(first)
+    try await history.read(from: start, on: query) { page in
+      try await output.room()
+      put(timeline.replay(page, bus: bus))
     }
-    try await tell(timeline.finish(bus), show)
+    try await output.room()
+    put(timeline.finish(bus))
   }
 
-  // MARK: Leases
-
-  private mutating func look(_ now: ContinuousClock.Instant) async throws {
-    nextLook = now + Self.lookInterval
-    // Far enough ahead that whoever dies has been seen for a beat when its lease ends.
-    let horizon = beat + Self.lookInterval * 2
-    let asked = ContinuousClock.now
-    var commands = [RedisCommand("TIME")]
-    if reaper.isPermitted {
-      let before = (clock?.now ?? 0) + horizon.milliseconds
-      commands += [reaper.writeCommand, reaper.lookCommand(before: before)]
-    }
-    let replies = try await query.pipeline(commands)
-    // A server that cannot even tell the time ends this, and with it whatever has been observed.
-    guard let time = try (replies.first?.get()).flatMap(ServerClock.milliseconds) else { return }
-    clock = ServerClock(time: time, asked: asked)
-    if let write = replies.at(1), let leases = replies.at(2) {
-      if reaper.takeWrite(write) {
-        try await reaper.take(leases, asked: asked, now: time, on: query)
+  private mutating func recall(_ timeline: inout Timeline) async throws {
+    let history = History(keys: keys)
+    for range in timeline.latecomerPlaces {
+      try await history.read(from: range.lowerBound, through: range.upperBound, on: query) {
+        timeline.recall($0)
       }
-      if !reaper.isPermitted { watcher.notify(.cannotReap) }
     }
-    nextLook = min(now + Self.lookInterval, reaper.nextDue ?? now + Self.lookInterval)
-    nextLook = max(nextLook, .now + .milliseconds(20))
+    try await output.room()
+    put(timeline.judgeLatecomers())
   }
 }

@@ -1,4 +1,5 @@
 import Redis
+import Synchronization
 
 /// Follows a bus: what was, what is, and what happens, each event once and in order.
 ///
@@ -69,28 +70,40 @@ public struct Watcher: Sendable {
     self.notify = notify
   }
 
-  /// Hands over batches of output, in order, until the task is cancelled.
+  /// Hands over batches of output, in order, until the task is cancelled. Where `show` stalls, the
+  /// watch waits with what it tells, but goes on to look after the instances.
   ///
   /// - Throws: `RedisError` when the first contact fails; what `show` throws. Later failures are
   ///   followed by new attempts, for ever.
   public func run(_ show: ([WatchOutput]) async throws -> Void) async throws {
-    var progress = WatchProgress.unconnected
+    let output = OutputQueue()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask {
+        defer { output.finish() }
+        try await follow(output)
+      }
+      while let batch = await output.next() { try await show(batch) }
+      try await group.waitForAll()
+    }
+  }
+
+  private func follow(_ output: OutputQueue) async throws {
+    let progress = WatchProgress()
     var backoff = Backoff()
     var trouble: RedisError?
     while !Task.isCancelled {
       do {
-        let connector = connector.routed(
-          to: (progress.app ?? app).map { Keys(app: $0).bus } ?? Keys.apps)
+        let app = progress.app ?? app
+        let connector = connector.routed(to: app.map { Keys(app: $0).bus } ?? Keys.apps)
         var asking = connector
         asking.name = ConnectionProbe.watcherName
         try await asking.withConnection { query in
-          let channel = try await channel(progress.app ?? app, on: query)
+          let channel = try await channel(app, on: query)
           try await connector.withSubscription(to: [channel]) { subscription in
-            var session = WatchSession(self, channel, query, subscription)
             if trouble != nil { notify(.connectionBack) }
             trouble = nil
             backoff.reset()
-            try await session.run(&progress, app: app, show)
+            try await follow(progress, app, channel, query, subscription, output)
           }
         }
       } catch is CancellationError {
@@ -102,6 +115,34 @@ public struct Watcher: Sendable {
         try? await Task.sleep(for: backoff.next())
       }
     }
+  }
+
+  /// Follows the bus, once there is one, until the connection fails or the task is cancelled, or
+  /// another channel turns out to be the bus's.
+  private func follow(
+    _ progress: WatchProgress, _ app: String?, _ channel: String, _ query: RedisConnection,
+    _ subscription: RedisSubscription, _ output: OutputQueue
+  ) async throws {
+    let isReconnected = progress.hasContact
+    func session(_ app: String) -> WatchSession {
+      WatchSession(
+        self, app: app, channel: channel, query: query, subscription: subscription, output: output)
+    }
+    if let app {
+      return try await session(app).run(progress, messages: nil, isReconnected: isReconnected)
+    }
+    progress.set(.waiting)
+    if !isReconnected { notify(.waitingForBus) }
+    let finder = BusFinder(query: query, subscription: subscription, output: output)
+    guard let (found, messages) = try await finder.find() else { return }
+    var timeline = Timeline(app: found, position: nil, trustsMessages: !options.confirmsEvents)
+    timeline.connectionWasLost()
+    progress.set(.following(timeline))
+    // In a cluster, another node holds it than the list of apps.
+    let own = try? await BusState.read(keys: Keys(app: found), on: query)
+    notify(.watching(app: found, channel: own?.channel ?? channel))
+    guard let own, own.channel ?? channel == channel else { return }
+    try await session(found).run(progress, messages: messages, isReconnected: isReconnected)
   }
 
   /// The channel to listen to: the bus's own, which one asked for must not contradict.
@@ -116,25 +157,34 @@ public struct Watcher: Sendable {
 }
 
 /// How far a watch has come, across its connections.
-enum WatchProgress: Sendable {
-  case unconnected
-  /// Nobody has announced on this server yet.
-  case waiting
-  case following(Timeline)
+final class WatchProgress: Sendable {
+  enum State: Sendable {
+    case unconnected
+    /// Nobody has announced on this server yet.
+    case waiting
+    case following(Timeline)
+  }
+
+  private let state = Mutex(State.unconnected)
+
+  func get() -> State { state.withLock { $0 } }
+  func set(_ new: State) { state.withLock { $0 = new } }
 
   var hasContact: Bool {
-    if case .unconnected = self { return false }
+    if case .unconnected = get() { return false }
     return true
   }
 
   var app: String? {
-    guard case .following(let timeline) = self else { return nil }
+    guard case .following(let timeline) = get() else { return nil }
     return timeline.app
   }
 
-  mutating func connectionWasLost() {
-    guard case .following(var timeline) = self else { return }
-    timeline.connectionWasLost()
-    self = .following(timeline)
+  func connectionWasLost() {
+    state.withLock { state in
+      guard case .following(var timeline) = state else { return }
+      timeline.connectionWasLost()
+      state = .following(timeline)
+    }
   }
 }

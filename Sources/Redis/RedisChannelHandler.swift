@@ -21,11 +21,13 @@ final class RedisChannelHandler: ChannelInboundHandler {
     var replies: [RedisValue] = []
     let promise: EventLoopPromise<[RedisValue]>
     let timer: Scheduled<Void>
+    let sent = NIODeadline.now()
   }
 
   private static let manyPushes = 128
 
   private let codec: RedisCodec
+  private let answers: AnswerTimes
   private let expectsTLS: Bool
   private var requests = CircularBuffer<Request>()
   private var mailbox: RedisMailbox?
@@ -34,8 +36,9 @@ final class RedisChannelHandler: ChannelInboundHandler {
   private var hasReceived = false
   private var sleeper: EventLoopPromise<Void>?
 
-  init(sizeLimit: Int, expectsTLS: Bool) {
+  init(sizeLimit: Int, expectsTLS: Bool, answers: AnswerTimes) {
     codec = RedisCodec(sizeLimit: sizeLimit)
+    self.answers = answers
     self.expectsTLS = expectsTLS
   }
 
@@ -144,6 +147,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
     }
     requests.removeFirst()
     request.timer.cancel()
+    answers.note(.now() - request.sent)
     request.promise.succeed(request.replies)
   }
 

@@ -1,4 +1,5 @@
 import NIOCore
+import Synchronization
 
 /// One connection to a server: requests are pipelined, replies come in order.
 ///
@@ -18,20 +19,28 @@ public final class RedisConnection: Sendable {
   public let login: Login
   let channel: any Channel
   private let handler: NIOLoopBound<RedisChannelHandler>
+  private let answers: AnswerTimes
   private let timeout: TimeAmount
   /// A slot is on its way to this node, which answers for it only if told that we know.
   private let isAsking: Bool
 
   init(
-    channel: any Channel, handler: NIOLoopBound<RedisChannelHandler>, timeout: TimeAmount,
-    isAsking: Bool = false, login: Login = .none
+    channel: any Channel, handler: NIOLoopBound<RedisChannelHandler>, answers: AnswerTimes,
+    timeout: TimeAmount, isAsking: Bool = false, login: Login = .none
   ) {
     self.login = login
+    self.answers = answers
     self.channel = channel
     self.handler = handler
     self.timeout = timeout
     self.isAsking = isAsking
   }
+
+  /// An answer that takes longer is a slow one.
+  public static let slowAnswer = Duration.seconds(1)
+
+  /// How many answers have been slow so far, to whatever was asked on this connection.
+  public var slowAnswers: Int { answers.slow }
 
   /// Writes all commands in one go and returns their replies in order, error replies among them.
   ///
@@ -70,19 +79,22 @@ public final class RedisConnection: Sendable {
   /// The same connection with another time-out for its replies.
   public func limited(to timeout: Duration) -> RedisConnection {
     RedisConnection(
-      channel: channel, handler: handler, timeout: TimeAmount(timeout), isAsking: isAsking,
+      channel: channel, handler: handler, answers: answers, timeout: TimeAmount(timeout),
+      isAsking: isAsking,
       login: login)
   }
 
   /// The same connection, on which each command says that we know of a slot that is on its way.
   func asking() -> RedisConnection {
     RedisConnection(
-      channel: channel, handler: handler, timeout: timeout, isAsking: true, login: login)
+      channel: channel, handler: handler, answers: answers, timeout: timeout, isAsking: true,
+      login: login)
   }
 
   func loggedIn(_ login: Login) -> RedisConnection {
     RedisConnection(
-      channel: channel, handler: handler, timeout: timeout, isAsking: isAsking, login: login)
+      channel: channel, handler: handler, answers: answers, timeout: timeout, isAsking: isAsking,
+      login: login)
   }
 
   /// Waits, unless the connection ends first.
@@ -136,5 +148,17 @@ extension EventLoopFuture where Value: Sendable {
     } onCancel: {
       promise.fail(CancellationError())
     }
+  }
+}
+
+/// Counts the slow answers of a connection.
+final class AnswerTimes: Sendable {
+  private static let limit = TimeAmount(RedisConnection.slowAnswer)
+  private let count = Atomic(0)
+
+  var slow: Int { count.load(ordering: .relaxed) }
+
+  func note(_ duration: TimeAmount) {
+    if duration > Self.limit { count.add(1, ordering: .relaxed) }
   }
 }

@@ -147,6 +147,7 @@ public struct RedisConnector: Sendable {
     // Kept from the start, since the pipeline of a channel that was closed at once is empty; by
     // channel, since a name with several addresses has several tried.
     let handlers = Mutex<[ObjectIdentifier: NIOLoopBound<RedisChannelHandler>]>([:])
+    let answers = AnswerTimes()
     let bootstrap = ClientBootstrap(group: Self.group)
       .connectTimeout(limit)
       .channelOption(.socketOption(.so_keepalive), value: 1)
@@ -157,7 +158,8 @@ public struct RedisConnector: Sendable {
             try channel.pipeline.syncOperations.addHandler(
               Self.tlsHandler(context: context, serverName: serverName))
           }
-          let handler = RedisChannelHandler(sizeLimit: sizeLimit, expectsTLS: context != nil)
+          let handler = RedisChannelHandler(
+            sizeLimit: sizeLimit, expectsTLS: context != nil, answers: answers)
           let bound = NIOLoopBound(handler, eventLoop: channel.eventLoop)
           handlers.withLock { $0[ObjectIdentifier(channel)] = bound }
           try channel.pipeline.syncOperations.addHandler(handler)
@@ -167,7 +169,8 @@ public struct RedisConnector: Sendable {
     guard let handler = handlers.withLock({ $0[ObjectIdentifier(channel)] }) else {
       throw RedisError.closed
     }
-    return RedisConnection(channel: channel, handler: handler, timeout: limit)
+    return RedisConnection(
+      channel: channel, handler: handler, answers: answers, timeout: limit)
   }
 
   private func connect(with bootstrap: ClientBootstrap) async throws -> any Channel {

@@ -8,6 +8,7 @@ final class Audience: Sendable {
   private struct State {
     var shown: [Int]
     var isWatching = 0
+    var types: [EventType: Int] = [:]
     var published: [String: ContinuousClock.Instant] = [:]
     /// The moments of publishing, in order.
     var moments: [ContinuousClock.Instant] = []
@@ -45,6 +46,7 @@ final class Audience: Sendable {
     state.withLock { state in
       for case .event(let event, _) in batch {
         state.shown[index] += 1
+        state.types[event.type, default: 0] += 1
         if let published = state.published[event.instance.id] {
           state.delays.add(now - published)
         }
@@ -70,6 +72,8 @@ final class Audience: Sendable {
     }
     return delays
   }
+
+  func count(of type: EventType) -> Int { state.withLock { $0.types[type] ?? 0 } }
 
   func await(events: Int) async throws {
     try await eventually("all events are shown", within: .seconds(120)) {

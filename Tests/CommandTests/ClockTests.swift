@@ -55,6 +55,32 @@ struct ClockTests {
     }
   }
 
+  @Test("an instance that died before the server's clock went back is lost in time")
+  func wentBack() async throws {
+    try await MovedClock.with { clock in
+      clock.shift("+0")
+      try await clock.isMoved()
+      try await RedisServer.with(environment: clock.environment) { server in
+        // Its connection would tell it sooner.
+        try await server.command(
+          "ACL", "SETUSER", "blind", "on", ">pw", "~*", "&*", "+@all", "-client|list")
+        let watch = try Paasbus.start(
+          "watch", "--json", environment: ["PAASBUS_URL": "unix://blind:pw@\(server.socketPath)"])
+        try await eventually("it watches") { watch.errorOutput.contains("waiting") }
+        let lives = try await Paasbus.announce("--lease", "2s", "--name", "lives", on: server)
+        let dies = try await Paasbus.announce("--lease", "3s", "--name", "dies", on: server)
+        _ = try await watch.waitFor("start", count: 2)
+        dies.signal(SIGKILL)
+        clock.shift("-1h")
+        let lost = try await watch.waitFor("lost")
+        #expect(lost.first?["name"] == .string("dies"))
+        lives.signal(SIGTERM)
+        _ = try await watch.waitFor("stop")
+        #expect(watch.lines.count == 4, "\(watch.output)")
+      }
+    }
+  }
+
   private func time(_ server: RedisServer) async throws -> Int64 {
     let reply = try await server.command("TIME")
     return (reply.elements.first?.integer ?? 0) * 1000

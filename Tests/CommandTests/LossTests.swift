@@ -54,6 +54,45 @@ struct LossTests {
     }
   }
 
+  @Test("where leases are long and short, a short one is told a second after its end at the latest")
+  func mixedLeases() async throws {
+    try await RedisServer.with { server in
+      try await server.command(
+        "ACL", "SETUSER", "blind", "on", ">pw", "~*", "&*", "+@all", "-client|list")
+      let watch = try Paasbus.start(
+        "watch", "--json", environment: ["PAASBUS_URL": "unix://blind:pw@\(server.socketPath)"])
+      try await eventually("it watches") { watch.errorOutput.contains("waiting") }
+      let long = try await Paasbus.announce("--name", "long", "--lease", "5m", on: server)
+      for number in 1...3 {
+        let short = try await Paasbus.announce("--name", "short", "--lease", "2s", on: server)
+        _ = try await watch.waitFor("start", count: number + 1)
+        short.signal(SIGKILL)
+        let lost = try #require(try await watch.waitFor("lost", count: number).last)
+        guard case .number(let expired)? = lost["expired"], case .number(let at)? = lost["at"]
+        else { throw POSIXError(.EINVAL) }
+        #expect((0...1000).contains(at - expired), "\(at - expired) ms")
+      }
+      long.signal(SIGTERM)
+      _ = try await watch.waitFor("stop")
+      #expect(watch.objects(ofType: "lost").count == 3)
+    }
+  }
+
+  @Test("with announcers alone a killed instance is lost, by one of them")
+  func announcersAlone() async throws {
+    try await RedisServer.with { server in
+      let bus = Bus(on: server)
+      let fleet = bus.startFleet(30)
+      let killed = try await Paasbus.announce("--name", "killed", "--lease", "2s", on: server)
+      killed.signal(SIGKILL)
+      try await eventually("it is lost") {
+        try await bus.history.contains { $0.contains(#""type":"lost""#) }
+      }
+      try await bus.endFleet(fleet)
+      #expect(try await bus.history.count { $0.contains(#""type":"lost""#) } == 1)
+    }
+  }
+
   @Test("an announcer whose connection is killed again and again is never lost")
   func killedConnections() async throws {
     try await RedisServer.with { server in

@@ -46,6 +46,32 @@ struct AnnouncerTests {
     }
   }
 
+  @Test("a draining instance beats on a new connection, also where no script runs")
+  func drainingWithoutScripts() async throws {
+    try await RedisServer.with { server in
+      let instance = Instance(app: "shop", name: "web.1", lease: .seconds(2))
+      let announcer = Announcer(instance, connector: server.connector)
+      let run = Task { try await announcer.run() }
+      try await eventually("it is up") { try await present(server).count == 1 }
+      announcer.drain(reason: "SIGTERM")
+      try await eventually("it drains") { try await present(server).isEmpty }
+      try await server.command("ACL", "SETUSER", "default", "-evalsha", "-eval")
+      try await server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+      let begun = try await leaseEnd(server, instance.id)
+      try await eventually("its lease is renewed for longer than it lasts") {
+        try await leaseEnd(server, instance.id) > begun + 4000
+      }
+      try await server.command("ACL", "SETUSER", "default", "+@all")
+      announcer.stop(reason: "SIGTERM")
+      let ending = try await run.value
+      #expect(ending == .stopped)
+    }
+  }
+
+  private func leaseEnd(_ server: RedisServer, _ id: String) async throws -> Int64 {
+    try await server.command("ZSCORE", keys.leases, id).integer ?? 0
+  }
+
   private func beatCount(_ server: RedisServer) async throws -> Int {
     let text = try await server.command("INFO", "commandstats").string ?? ""
     let line = text.split(whereSeparator: \.isNewline).first {

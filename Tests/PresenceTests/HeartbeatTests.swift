@@ -48,6 +48,17 @@ struct HeartbeatTests {
     #expect(onlyLengthens(&heart) == true)
   }
 
+  @Test("after an answer that was long on its way, no lease ends later than a lease from now")
+  func longOnItsWay() throws {
+    let now = ContinuousClock.now
+    var heart = Heartbeat(
+      keys: Keys(app: "shop"), id: "id", lease: 3000,
+      clock: ServerClock(time: 1_000_000, asked: now - .seconds(7), answered: now))
+    let words = try #require(heart.commands().at(1)?.arguments)
+    let end = words.compactMap { Int64(String(decoding: $0, as: UTF8.self)) }.first
+    #expect((1_003_000...1_004_000).contains(end ?? 0))
+  }
+
   @Test("a lease that was used up on its way is renewed at once")
   func usedUp() throws {
     var heart = heart()

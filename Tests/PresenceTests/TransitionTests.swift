@@ -40,7 +40,7 @@ struct TransitionTests {
   ) async throws -> String {
     let end = try await connection.send(RedisCommand("ZSCORE", keys.leases, id)).integer ?? 0
     return try await transitions.reap(
-      id, leaseEnd: end, latest: .max / 2, reason: reason, on: connection
+      LeaseObserver.Lost(id: id, end: end), latest: .max / 2, reason: reason, on: connection
     ).word
   }
 
@@ -168,7 +168,8 @@ struct TransitionTests {
         (end, Int64.max / 2, "lease"),
       ] {
         let outcome = try await transitions.reap(
-          instance.id, leaseEnd: seen, latest: latest, reason: reason, on: connection)
+          LeaseObserver.Lost(id: instance.id, end: seen), latest: latest, reason: reason,
+          on: connection)
         #expect(outcome.word == "silent")
       }
       let over = begun.now - 5

@@ -11,7 +11,7 @@ local failure = check()
 if failure then return failure end
 local ends = tonumber(call('ZSCORE', leases, id) or '')
 if not ends or ends ~= seen or now > tonumber(ARGV[3]) then return answer('silent') end
-if ARGV[4] == 'lease' and now < ends then return answer('silent') end
+if ARGV[4] == 'lease' and ARGV[5] ~= 'ahead' and now < ends then return answer('silent') end
 
 local word, record = find(id)
 if word ~= 'up' and word ~= 'stopping' then

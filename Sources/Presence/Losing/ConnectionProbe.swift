@@ -2,16 +2,23 @@ import Redis
 
 /// Notices killed instances sooner than by their lease: by connections that are gone.
 ///
-/// Announcers name their connection after their id. Whoever was seen by that name on this
-/// connection of ours, is missing from the server's list for 1.5 s, and has not moved its lease
-/// meanwhile, is gone: who lives would have reconnected and beaten by then. Names that were never
-/// seen, as behind a proxy, say nothing. A value without I/O.
+/// Announcers name their connection after their id. An instance that was seen by that name on this
+/// connection of ours, is missing from the server's list for 1.5 s of observed time, and has not
+/// moved its lease meanwhile, is gone: a live one would have reconnected and beaten by then. Behind a
+/// break, and where very many are missing at once, they get longer. Names that were never seen, as
+/// behind a proxy, say nothing. A value without I/O.
 struct ConnectionProbe: Sendable {
   /// How announcers call their connection.
   static let namePrefix = "paasbus:"
   /// How watchers call the one on which they ask.
   static let watcherName = "paasbus-watch"
   static let patience = Duration.milliseconds(1500)
+  /// For whoever may be on its way back: soon after a break, and where many are missing at once.
+  static let longPatience = Duration.seconds(5)
+  /// For how long after a break an absence may be due to it.
+  static let aftermath = Duration.seconds(5)
+  /// More than this are not killed at once: something between them and the server ended.
+  static let maxMissing = 200
   /// At most this many clients are listed a second, by all watchers together.
   private static let clientsPerSecond = 1000
   private static let shortestInterval = Duration.milliseconds(250)
@@ -19,6 +26,7 @@ struct ConnectionProbe: Sendable {
   private struct Absence {
     var end: Int64
     var since: ContinuousClock.Instant
+    var patience: Duration
   }
 
   private var seen: Set<String> = []
@@ -29,11 +37,10 @@ struct ConnectionProbe: Sendable {
   private(set) var nextLook = ContinuousClock.now
   /// Off where the server refuses to list its clients.
   private(set) var isOn = true
+  /// The number of the stretch of observed time that the absences belong to.
+  private var stretch: Int?
 
   mutating func turnOff() { isOn = false }
-
-  /// Waits anew for everybody, as after an answer that came too late to mean anything.
-  mutating func startAnew() { absences = [:] }
 
   /// Takes the reply to `CLIENT LIST`; returns the ids that are missing, whose leases to look at.
   mutating func list(_ text: String, at instant: ContinuousClock.Instant) -> [String] {
@@ -76,33 +83,45 @@ struct ConnectionProbe: Sendable {
     return nil
   }
 
-  /// Takes the leases' ends of the missing, nil for who has none (any more); returns whom to reap.
+  /// Takes the leases' ends of the missing, nil for those that have none (any more); returns whom to
+  /// reap.
   ///
-  /// - Parameter instant: when the clients were asked for, so that time on the way counts less.
+  /// - Parameters:
+  ///   - ends: all that ``list(_:at:)`` found to be missing.
+  ///   - asked: when the clients were asked for.
+  ///   - time: with a look behind the list as its last one.
   mutating func look(
-    _ ends: [(id: String, end: Int64?)], at instant: ContinuousClock.Instant
-  ) -> [(id: String, end: Int64)] {
-    var lost: [(id: String, end: Int64)] = []
+    _ ends: [(id: String, end: Int64?)], asked: ContinuousClock.Instant, in time: ObservedTime
+  ) -> [LeaseObserver.Lost] {
+    if time.stretch?.number != stretch { absences = [:] }
+    stretch = time.stretch?.number
+    guard let now = time.stretch else { return [] }
+    let isMass = ends.count > Self.maxMissing
+    let isAftermath = now.followsBreak && now.last.answered - now.first.answered < Self.aftermath
+    var lost: [LeaseObserver.Lost] = []
     for (id, end) in ends {
       guard let end else {
         forget(id)
         continue
       }
-      guard let absence = absences[id] else {
-        absences[id] = Absence(end: end, since: instant)
-        nextLook = min(nextLook, instant + Self.patience)
+      guard var absence = absences[id] else {
+        let patience = isMass || isAftermath ? Self.longPatience : Self.patience
+        absences[id] = Absence(end: end, since: now.last.answered, patience: patience)
+        nextLook = min(nextLook, now.last.answered + patience)
         continue
       }
+      if isMass { absence.patience = Self.longPatience }
+      absences[id] = absence
       if absence.end != end {
         // It lives, by another way than the connection that we knew.
         forget(id)
-      } else if instant - absence.since >= Self.patience {
-        lost.append((id, end))
+      } else if asked - absence.since >= absence.patience {
+        lost.append(LeaseObserver.Lost(id: id, end: end))
         // Seen still: should the server not take the reap, it is tried again.
         absences[id] = nil
         doubted.insert(id)
       } else {
-        nextLook = min(nextLook, absence.since + Self.patience)
+        nextLook = min(nextLook, absence.since + absence.patience)
       }
     }
     return lost

@@ -1,0 +1,169 @@
+/// Decides whose lease has been seen to run out, from looks at the leases.
+///
+/// A lease alone proves little: after an outage all of them are over while everybody lives. So an
+/// instance counts as lost only once the very same end was observed for longer than it takes to
+/// renew it. An end that stood at a break gets more time, since its instance may be on its way back,
+/// and all of those begin anew when one of them comes back: then a fleet is returning. A value
+/// without I/O.
+struct LeaseObserver: Sendable {
+  /// An instance to be declared lost, and the end of its lease that was seen.
+  struct Lost: Sendable, Hashable {
+    var id: String
+    var end: Int64
+    /// Whether the end lies ahead, and stayed there for longer than a lease: the server's clock
+    /// went back.
+    var isAhead = false
+  }
+
+  /// Between the look that found a lease over for long enough and the one that confirms it.
+  static let confirmationDelay = Duration.milliseconds(250)
+  /// For how long after a break the return of one instance gives time to the others.
+  static let maxReturn = Duration.seconds(60)
+  /// The lease of an instance whose record cannot be read.
+  private static let defaultLease: Int64 = 15_000
+
+  private struct Sighting {
+    var end: Int64
+    /// In ms.
+    var lease: Int64
+    var first: ContinuousClock.Instant
+    /// Whether the end was there at the break already: its instance may be on its way back.
+    var stoodAtBreak: Bool
+    /// When the lease was first found to be over for long enough.
+    var over: ContinuousClock.Instant?
+
+    var beat: Duration { .milliseconds(lease) / 3 }
+    var patience: Duration { max(.milliseconds(1500), beat * 1.1 + .milliseconds(500)) }
+    var patienceAfterBreak: Duration { max(.seconds(5), beat * 1.1 + .seconds(1)) }
+    /// How long an end may lie ahead.
+    var maxAhead: Duration { .milliseconds(lease) + beat * 1.1 }
+  }
+
+  private var sightings: [String: Sighting] = [:]
+  /// In ms, of those that the last look found.
+  private var leases: [String: Int64] = [:]
+  /// What the sightings belong to.
+  private var stretch: ObservedTime.Stretch?
+  /// When a lease that was over at the break was last seen to be renewed.
+  private var lastReturn: ContinuousClock.Instant?
+
+  /// The ids among those that a look found whose length of lease is not known yet.
+  func unknown(_ ends: [String: Int64]) -> [String] {
+    ends.keys.filter { leases[$0] == nil }
+  }
+
+  /// The ids of leases that were over at the break and that a look no longer found: they are renewed,
+  /// or gone, and their present ends are to be added to what it found.
+  func unaccounted(_ ends: [String: Int64], in time: ObservedTime) -> [String] {
+    guard let now = time.stretch, now.number == stretch?.number, isReturning(in: now) else {
+      return []
+    }
+    return sightings.compactMap { id, sighting in
+      ends[id] == nil && wasOver(sighting.end, at: now) ? id : nil
+    }
+  }
+
+  /// Takes what a look found, which is the last one of `time`, and returns whom to reap.
+  ///
+  /// - Parameters:
+  ///   - ends: when leases end, in ms by the server's clock.
+  ///   - lengths: the leases in ms of those that were unknown.
+  mutating func look(
+    _ ends: [String: Int64], lengths: [String: Int64] = [:], in time: ObservedTime
+  ) -> [Lost] {
+    guard let now = time.stretch else {
+      (sightings, stretch) = ([:], nil)
+      return []
+    }
+    if now.number != stretch?.number { (sightings, lastReturn) = ([:], nil) }
+    stretch = now
+    observe(ends, lengths, now)
+    return judge(now)
+  }
+
+  private mutating func observe(
+    _ ends: [String: Int64], _ lengths: [String: Int64], _ now: ObservedTime.Stretch
+  ) {
+    var seen: [String: Sighting] = [:]
+    var known: [String: Int64] = [:]
+    for (id, end) in ends {
+      let before = sightings[id]
+      let lease = lengths[id] ?? leases[id]
+      known[id] = lease
+      if let before, before.end == end {
+        seen[id] = before
+        continue
+      }
+      if let before, wasOver(before.end, at: now), isReturning(in: now) {
+        lastReturn = now.last.answered
+      }
+      seen[id] = Sighting(
+        end: end, lease: lease ?? Self.defaultLease, first: now.last.answered,
+        stoodAtBreak: stoodAtBreak(end, lease ?? Self.defaultLease, now))
+    }
+    (sightings, leases) = (seen, known)
+  }
+
+  private mutating func judge(_ now: ObservedTime.Stretch) -> [Lost] {
+    var lost: [Lost] = []
+    for (id, sighting) in sightings {
+      guard isDue(sighting, now) else {
+        sightings[id]?.over = nil
+        continue
+      }
+      if let over = sighting.over {
+        guard now.last.asked - over >= Self.confirmationDelay else { continue }
+        lost.append(Lost(id: id, end: sighting.end, isAhead: sighting.end >= now.last.time))
+      }
+      // Should the server not take the reap, the next look of this kind tries it again.
+      sightings[id]?.over = now.last.answered
+    }
+    return lost
+  }
+
+  private func isDue(_ sighting: Sighting, _ now: ObservedTime.Stretch) -> Bool {
+    let (start, patience) =
+      sighting.end < now.last.time
+      ? watch(sighting) : (start: sighting.first, patience: sighting.maxAhead)
+    return now.last.asked - start >= patience
+  }
+
+  /// From when on, and for how long, an end has to be observed.
+  private func watch(
+    _ sighting: Sighting
+  ) -> (start: ContinuousClock.Instant, patience: Duration) {
+    guard sighting.stoodAtBreak else { return (sighting.first, sighting.patience) }
+    return (
+      max(sighting.first, lastReturn ?? sighting.first), sighting.patienceAfterBreak
+    )
+  }
+
+  /// Whether an end was set before the break that a stretch follows: it was found by the first look,
+  /// or is less than a lease behind it.
+  private func stoodAtBreak(
+    _ end: Int64, _ lease: Int64, _ stretch: ObservedTime.Stretch
+  ) -> Bool {
+    stretch.followsBreak
+      && (stretch.last == stretch.first || end - lease < stretch.first.time)
+  }
+
+  private func wasOver(_ end: Int64, at stretch: ObservedTime.Stretch) -> Bool {
+    stretch.followsBreak && end < stretch.first.time
+  }
+
+  private func isReturning(in stretch: ObservedTime.Stretch) -> Bool {
+    stretch.followsBreak && stretch.last.answered - stretch.first.answered <= Self.maxReturn
+  }
+
+  /// When a look could next be sure of somebody; nil where there is nobody to be sure of.
+  var nextDue: ContinuousClock.Instant? {
+    guard let now = stretch else { return nil }
+    return sightings.values.map { sighting in
+      if let over = sighting.over { return over + Self.confirmationDelay }
+      let (start, patience) = watch(sighting)
+      let left = Duration.milliseconds(max(0, sighting.end - now.last.time) + 1)
+      return min(
+        max(now.last.answered + left, start + patience), sighting.first + sighting.maxAhead)
+    }.min()
+  }
+}

@@ -1,0 +1,250 @@
+import Redis
+
+/// Carries out what the observers of leases and connections decide: asks what they want to know, and
+/// declares lost whom they found. Many may look, and the script lets one of them say it.
+struct Reaper: Sendable {
+  /// At most this many leases are looked at together; those that ended first come first.
+  private static let maxLeases = 1000
+  /// An announcer looks at fewer, since there may be as many announcers.
+  private static let maxOverdue = 50
+  /// About this many announcers of a bus look again and again at what is over.
+  private static let announcersLooking = 10.0
+  static let lookInterval = Duration.seconds(1)
+  /// How long after a look its reap may still be carried out by the server, in ms.
+  private static let validity: Int64 = 1000
+
+  private let keys: Keys
+  private let transitions: Transitions
+  /// Never reaped: an announcer does not declare itself dead.
+  private let ownID: String?
+  private var time: ObservedTime
+  private var observer = LeaseObserver()
+  private var probe = ConnectionProbe()
+  /// When to look again; nil where nothing calls for it.
+  private(set) var nextLook: ContinuousClock.Instant?
+  /// Whether this announcer was drawn to look each second.
+  private var isDrawn = false
+  /// Whether the server lets us write; a reader without permission reaps nothing.
+  private(set) var isPermitted = true
+
+  /// - Parameter isReconnected: whether this follows another connection, which was lost.
+  init(keys: Keys, ownID: String? = nil, isReconnected: Bool) {
+    self.keys = keys
+    transitions = Transitions(keys: keys)
+    self.ownID = ownID
+    time = ObservedTime(isReconnected: isReconnected)
+  }
+
+  // MARK: A watcher's looks
+
+  /// Looks at the leases that end soon, and at those that end later than any lease can.
+  ///
+  /// - Parameters:
+  ///   - now: about what the server's time is, in ms.
+  ///   - beat: the longest beat on this bus.
+  /// - Returns: the server's clock; nil where it tells none.
+  /// - Throws: `RedisError` where the connection failed.
+  mutating func look(
+    near now: Int64, beat: Duration, on connection: RedisConnection
+  ) async throws -> ServerClock? {
+    // Far enough ahead that an instance that dies was observed for long enough when its lease ends.
+    let soon = now + (beat * 1.15 + .milliseconds(2500)).milliseconds
+    let late = now + (beat * 3.2 + Self.lookInterval).milliseconds
+    let asked = ContinuousClock.now
+    let replies = try await connection.pipeline([
+      RedisCommand("TIME"), writeCommand,
+      range(from: "-inf", to: "\(soon)", Self.maxLeases),
+      range(from: "(\(late)", to: "+inf", Self.maxLeases),
+    ])
+    let answered = ContinuousClock.now
+    nextLook = asked + Self.lookInterval
+    // A server that cannot even tell the time ends this, and with it whatever has been observed.
+    guard let clock = try ServerClock(replies.first, asked: asked, answered: answered) else {
+      time.interrupt()
+      return nil
+    }
+    if replies.dropFirst().allSatisfy({ accept($0) }) {
+      var ends = Snapshot.scores(replies.at(2)?.elements ?? [])
+      ends.merge(Snapshot.scores(replies.at(3)?.elements ?? [])) { first, _ in first }
+      try await judge(ends, clock, on: connection)
+      if let due = observer.nextDue { nextLook = min(asked + Self.lookInterval, due) }
+    }
+    return clock
+  }
+
+  /// A write that changes nothing. While it fails, as on a full server, nobody can renew a lease,
+  /// so the time counts for nobody.
+  private var writeCommand: RedisCommand { RedisCommand("ZADD", keys.leases, "XX", "0", "") }
+
+  /// Whether the server did what it was asked for; else the time does not count.
+  private mutating func accept(_ reply: RedisValue) -> Bool {
+    guard case .error(let text) = reply else { return true }
+    if RedisError.server(text).kind == .refused { isPermitted = false }
+    time.interrupt()
+    return false
+  }
+
+  private func range(from first: String, to last: String, _ count: Int) -> RedisCommand {
+    RedisCommand(
+      "ZRANGEBYSCORE", keys.leases, first, last, "WITHSCORES", "LIMIT", "0", "\(count)")
+  }
+
+  // MARK: An announcer's looks
+
+  /// The command of a look at the leases that are over, at about this time of the server's (ms).
+  func overdueCommand(near now: Int64) -> RedisCommand {
+    range(from: "-inf", to: "(\(now)", Self.maxOverdue)
+  }
+
+  /// Takes the reply to it, which came with the server's time. Where some are over, this announcer is
+  /// drawn for looking again each second, or left out, since others will be.
+  ///
+  /// - Throws: `RedisError` where the connection failed.
+  mutating func takeOverdue(
+    _ reply: RedisValue, _ clock: ServerClock, on connection: RedisConnection
+  ) async throws {
+    nextLook = nil
+    guard isPermitted, accept(reply) else { return }
+    var ends = Snapshot.scores(reply.elements)
+    if let ownID { ends[ownID] = nil }
+    if ends.isEmpty {
+      isDrawn = false
+    } else if !isDrawn {
+      isDrawn = try await isDrawnNow(found: ends.count, on: connection)
+    }
+    guard isDrawn || ends.isEmpty else { return }
+    try await judge(ends, clock, on: connection)
+    guard isDrawn else { return }
+    let next = clock.asked + Self.lookInterval
+    nextLook = min(next, observer.nextDue ?? next)
+  }
+
+  /// Looks once more at what is over.
+  ///
+  /// - Parameter clock: the server's, as it was last told.
+  /// - Throws: `RedisError` where the connection failed.
+  mutating func lookAgain(_ clock: ServerClock, on connection: RedisConnection) async throws {
+    nextLook = nil
+    let asked = ContinuousClock.now
+    let replies = try await connection.pipeline([
+      RedisCommand("TIME"), overdueCommand(near: clock.now),
+    ])
+    guard let clock = try ServerClock(replies.first, asked: asked) else {
+      return time.interrupt()
+    }
+    try await takeOverdue(replies.at(1) ?? .null, clock, on: connection)
+  }
+
+  /// Draws about ten announcers: whether there are no more instances than so often ten as chance says.
+  /// One that finds many leases over is mostly drawn out without a question.
+  private func isDrawnNow(found: Int, on connection: RedisConnection) async throws -> Bool {
+    let chance = Double.random(in: 1e-6..<1)
+    let rank = Int(Self.announcersLooking / chance)
+    guard rank > found else { return false }
+    let reply = try await connection.pipeline([
+      RedisCommand("ZRANGE", keys.leases, "\(rank)", "\(rank)")
+    ]).first
+    return reply?.elements.isEmpty ?? false
+  }
+
+  // MARK: Judging
+
+  private mutating func judge(
+    _ ends: [String: Int64], _ clock: ServerClock, on connection: RedisConnection
+  ) async throws {
+    time.add(clock.look(slowAnswers: connection.slowAnswers), isCalm: clock.isBefore(ends))
+    var ends = ends
+    let unaccounted = observer.unaccounted(ends, in: time)
+    for (id, end) in try await leaseEnds(of: unaccounted, on: connection) { ends[id] = end }
+    let lengths = try await leases(of: observer.unknown(ends), on: connection)
+    try await reap(
+      observer.look(ends, lengths: lengths, in: time), reason: "lease", on: connection)
+  }
+
+  private mutating func reap(
+    _ lost: [LeaseObserver.Lost], reason: String, on connection: RedisConnection
+  ) async throws {
+    guard let now = time.stretch?.last.time else { return }
+    for lost in lost.sorted(by: { $0.end < $1.end }) {
+      do {
+        _ = try await transitions.reap(
+          lost, latest: now + Self.validity, reason: reason, on: connection)
+      } catch let error as RedisError where error.kind == .refused {
+        isPermitted = false
+        return
+      }
+    }
+  }
+
+  private func leases(
+    of ids: [String], on connection: RedisConnection
+  ) async throws -> [String: Int64] {
+    guard !ids.isEmpty else { return [:] }
+    let reply = try await connection.send(RedisCommand(["HMGET", keys.instances] + ids))
+    var leases: [String: Int64] = [:]
+    for (id, record) in zip(ids, reply.elements) {
+      guard let stored = record.bytes, let start = stored.firstIndex(of: 0x7B) else { continue }
+      leases[id] = Instance.decode(stored, from: start)?.instance.lease
+    }
+    return leases
+  }
+
+  private func leaseEnds(
+    of ids: [String], on connection: RedisConnection
+  ) async throws -> [String: Int64] {
+    guard !ids.isEmpty else { return [:] }
+    let scores = try await connection.pipeline(
+      ids.map { RedisCommand("ZSCORE", keys.leases, $0) })
+    return Dictionary(uniqueKeysWithValues: zip(ids, scores.map(Snapshot.time))).compactMapValues {
+      $0
+    }
+  }
+
+  // MARK: Connections
+
+  /// When to look at the server's connections again; nil where that is of no use.
+  var nextProbe: ContinuousClock.Instant? { probe.isOn && isPermitted ? probe.nextLook : nil }
+
+  /// Looks at the server's connections, and reaps whose is gone.
+  ///
+  /// - Throws: `RedisError` where the connection failed.
+  mutating func lookAtConnections(on connection: RedisConnection) async throws {
+    let listed = ContinuousClock.now
+    let reply = try await connection.pipeline([RedisCommand("CLIENT", "LIST")]).first
+    guard let text = reply?.string else { return try takeRefusal(reply ?? .null) }
+    let missing = probe.list(text, at: listed)
+    guard !missing.isEmpty else { return }
+    let asked = ContinuousClock.now
+    let replies = try await connection.pipeline(
+      [RedisCommand("TIME")] + missing.map { RedisCommand("ZSCORE", keys.leases, $0) })
+    guard let clock = try ServerClock(replies.first, asked: asked) else {
+      return time.interrupt()
+    }
+    time.add(clock.look(slowAnswers: connection.slowAnswers), isCalm: true)
+    let ends = zip(missing, replies.dropFirst()).map { (id: $0, end: Snapshot.time($1)) }
+    try await reap(
+      probe.look(ends, asked: listed, in: time), reason: "connection", on: connection)
+  }
+
+  /// Where listing clients is refused for good, nobody is looked for any more.
+  private mutating func takeRefusal(_ reply: RedisValue) throws {
+    do {
+      try reply.get()
+    } catch let error as RedisError where error.isTransient {
+      throw error
+    } catch {}
+    probe.turnOff()
+  }
+}
+
+extension ServerClock {
+  /// The answer as a look.
+  fileprivate func look(slowAnswers: Int) -> ObservedTime.Look {
+    ObservedTime.Look(asked: asked, answered: answered, time: time, slowAnswers: slowAnswers)
+  }
+
+  /// Whether no lease is over.
+  fileprivate func isBefore(_ ends: [String: Int64]) -> Bool {
+    ends.values.allSatisfy { $0 >= time }
+  }
+}
