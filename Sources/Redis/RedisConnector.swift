@@ -176,7 +176,13 @@ public struct RedisConnector: Sendable {
   private func connect(with bootstrap: ClientBootstrap) async throws -> any Channel {
     let attempt: EventLoopFuture<any Channel>
     switch endpoint.address {
-    case .tcp(let host): attempt = bootstrap.connect(host: host.name, port: host.port)
+    case .tcp(let host):
+      if let address = try? SocketAddress(ipAddress: host.name, port: host.port) {
+        attempt = bootstrap.connect(to: address)
+      } else {
+        attempt = bootstrap.resolver(HostResolver(loop: Self.group.next()))
+          .connect(host: host.name, port: host.port)
+      }
     case .unixSocket(let path): attempt = bootstrap.connect(unixDomainSocketPath: path)
     case .sentinel: throw RedisError.closed
     }

@@ -56,9 +56,13 @@ extension RedisError {
       return unreachable("\(failed)")
     }
     if error.dnsAError != nil || error.dnsAAAAError != nil {
-      return unreachable("the name \(error.host) does not resolve")
+      return unresolved(error.host)
     }
     return unreachable("no address of \(error.host) answers")
+  }
+
+  static func unresolved(_ host: String) -> RedisError {
+    unreachable("the name \(host) does not resolve")
   }
 
   static let untrusted = RedisError(

@@ -1,0 +1,89 @@
+import NIOCore
+import NIOPosix
+import Synchronization
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// Looks a host's addresses up as the C library does (getaddrinfo(3)), which blocks: so on a thread of
+/// its own, which is there from the first look-up on. NIO's own resolver asks for a new thread each
+/// time, and waits for ever where an app has used up what threads there may be.
+final class HostResolver: Resolver, Sendable {
+  private static let pool: NIOThreadPool = {
+    let pool = NIOThreadPool(numberOfThreads: 1)
+    pool.start()
+    return pool
+  }()
+
+  private let older: EventLoopPromise<[SocketAddress]>
+  private let newer: EventLoopPromise<[SocketAddress]>
+  private let isCancelled = Atomic(false)
+
+  init(loop: any EventLoop) {
+    (older, newer) = (loop.makePromise(), loop.makePromise())
+  }
+
+  func initiateAQuery(host: String, port: Int) -> EventLoopFuture<[SocketAddress]> {
+    older.futureResult
+  }
+
+  /// Both are found by the one look-up, which is begun here: NIO asks for these first.
+  func initiateAAAAQuery(host: String, port: Int) -> EventLoopFuture<[SocketAddress]> {
+    Self.pool.submit { state in
+      // Where looking up takes long, attempts that were given up must not wait in line.
+      guard state == .active, !self.isCancelled.load(ordering: .relaxed) else {
+        return self.finish(.failure(RedisError.closed))
+      }
+      self.finish(Result { try Self.addresses(host, port) })
+    }
+    return newer.futureResult
+  }
+
+  func cancelQueries() { isCancelled.store(true, ordering: .relaxed) }
+
+  private func finish(_ result: Result<[SocketAddress], any Error>) {
+    switch result {
+    case .success(let addresses):
+      newer.succeed(addresses.filter { $0.protocol == .inet6 })
+      older.succeed(addresses.filter { $0.protocol == .inet })
+    case .failure(let error):
+      newer.fail(error)
+      older.fail(error)
+    }
+  }
+
+  /// - Throws: ``RedisError`` where the name does not resolve.
+  private static func addresses(_ host: String, _ port: Int) throws -> [SocketAddress] {
+    var hints = addrinfo()
+    hints.ai_socktype = CInt(SOCK_STREAM.rawValue)
+    hints.ai_protocol = CInt(IPPROTO_TCP)
+    var first: UnsafeMutablePointer<addrinfo>?
+    guard getaddrinfo(host, String(port), &hints, &first) == 0 else {
+      throw RedisError.unresolved(host)
+    }
+    defer { freeaddrinfo(first) }
+    var addresses: [SocketAddress] = []
+    var next = first
+    while let entry = next?.pointee {
+      defer { next = entry.ai_next }
+      guard let address = entry.ai_addr else { continue }
+      switch entry.ai_family {
+      case AF_INET:
+        address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
+          addresses.append(SocketAddress($0.pointee, host: host))
+        }
+      case AF_INET6:
+        address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) {
+          addresses.append(SocketAddress($0.pointee, host: host))
+        }
+      default: continue
+      }
+    }
+    return addresses
+  }
+}
