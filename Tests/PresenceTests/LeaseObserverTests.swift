@@ -184,6 +184,11 @@ struct LeaseObserverTests {
           Issue.record("seed \(seed): \(lost) and not \(expected)")
           return
         }
+        // An observer that looked again at once would do nothing else.
+        guard observer.nextDue.map({ $0 > look.asked }) ?? true else {
+          Issue.record("seed \(seed): the next look is due before this one")
+          return
+        }
         found += lost.count
         falseDeaths += lost.count { world.members[$0]?.nextBeat != nil && !hasSteppedBack }
         for id in lost { world.remove(id) }

@@ -161,7 +161,8 @@ struct LeaseObserver: Sendable {
     return sightings.values.map { sighting in
       if let over = sighting.over { return over + Self.confirmationDelay }
       let (start, patience) = watch(sighting)
-      let left = Duration.milliseconds(max(0, sighting.end - now.last.time) + 1)
+      guard sighting.end >= now.last.time else { return start + patience }
+      let left = Duration.milliseconds(sighting.end - now.last.time + 1)
       return min(
         max(now.last.answered + left, start + patience), sighting.first + sighting.maxAhead)
     }.min()
