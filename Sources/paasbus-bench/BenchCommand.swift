@@ -91,8 +91,9 @@ struct Bench: Sendable {
     case .replay: [replay]
     case .list: [100, 10_000, 100_000].map { count in { try await list(count) } }
     case .fleet:
-      [1000, 10_000].map { count in { try await announcers(count) } }
-        + [{ try await freeze(10_000) }, { try await crowd(100_000) }]
+      [{ try await freeze(10_000) }]
+        + [1000, 10_000].map { count in { try await announcers(count) } }
+        + [{ try await crowd(100_000) }]
         + [1000, 10_000, 100_000].map { count in { try await beats(count) } }
     case .fanout: [1, 10, 100, 1000].map { count in { try await fanout(count) } }
     }

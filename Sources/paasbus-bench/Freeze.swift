@@ -14,12 +14,11 @@ extension Bench {
     let audience = Audience(count: 1, connector: link.connector)
     try await audience.begin()
     let fleet = try await startFleet(count)
+    let before = try await lookCost()
     server.freeze()
     try await Task.sleep(for: .seconds(20))
     server.thaw()
-    let begun = ContinuousClock.now
-    let before = try await lookCost()
-    try await Task.sleep(until: begun + .seconds(Self.aftermath))
+    try await Task.sleep(for: .seconds(Self.aftermath))
     let after = try await lookCost()
     let lost = audience.count(of: .lost)
     for member in fleet { member.announcer.stop(reason: "SIGTERM") }
@@ -38,7 +37,12 @@ extension Bench {
 
   /// What looks have cost so far: their commands, and how many questions they were beside the beats.
   private func lookCost() async throws -> (seconds: Double, questions: Int) {
-    let text = try await server.command("INFO", "commandstats").string ?? ""
+    var text = ""
+    // For a while after a freeze there is no room in the queue of connections.
+    try await eventually("there is room for a question", within: .seconds(60)) {
+      text = try await server.command("INFO", "commandstats").string ?? ""
+      return !text.isEmpty
+    }
     var (seconds, calls) = (0.0, [String: Int]())
     for line in text.split(whereSeparator: \.isNewline) where line.hasPrefix("cmdstat_") {
       let name = String(line.dropFirst(8).prefix { $0 != ":" })

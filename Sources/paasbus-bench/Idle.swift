@@ -20,25 +20,43 @@ extension Bench {
     for (name, words) in commands where words[0] == program || Child.isInstalled(words[0]) {
       let child = try Child(words, environment: environment)
       try await Task.sleep(for: .seconds(6))
-      let before = wakeUps(child.id)
+      let announcer = announcer(of: child.id)
+      let all = [child.id] + [announcer].compactMap(\.self)
+      let before = all.map(wakeUps)
       try await Task.sleep(for: .seconds(30))
-      let woken = Double(wakeUps(child.id) - before) * 2
-      let memory = try self.memory(child.id)
-      for (what, value, unit) in [
-        ("resident", memory["Rss"] ?? 0, "MB"), ("proportional", memory["Pss"] ?? 0, "MB"),
-        ("private", memory["Anonymous"] ?? 0, "MB"),
-      ] {
-        rows.append(Row(what: "idle `\(name)`: \(what)", own: Samples(unit, [value / 1024])))
+      let woken = zip(all, before).map { Double(wakeUps($0) - $1) * 2 }
+      let memories = try all.map(memory)
+      func add(_ what: String, _ unit: String, _ value: Double) {
+        rows.append(Row(what: "idle `\(name)`: \(what)", own: Samples(unit, [value])))
       }
-      rows.append(
-        Row(what: "idle `\(name)`: wake-ups a minute", own: Samples("", [woken])))
-      rows.append(
-        Row(what: "idle `\(name)`: threads", own: Samples("", [Double(threads(child.id).count)])))
+      func megabytes(_ key: String) -> Double {
+        memories.reduce(0) { $0 + ($1[key] ?? 0) } / 1024
+      }
+      add("resident", "MB", (memories[0]["Rss"] ?? 0) / 1024)
+      add("proportional", "MB", megabytes("Pss"))
+      // What a process and its fork share is counted once.
+      add("private", "MB", megabytes("Pss_Anon"))
+      if announcer != nil {
+        add("private, the supervisor alone", "MB", (memories[0]["Private_Dirty"] ?? 0) / 1024)
+        add("wake-ups a minute, the supervisor alone", "", woken[0])
+      }
+      add("wake-ups a minute", "", woken.reduce(0, +))
+      add("threads", "", Double(all.reduce(0) { $0 + threads($1).count }))
       // Not SIGKILL, at which tini leaves its command behind.
       child.signal(SIGTERM)
       child.end()
     }
     return rows
+  }
+
+  /// The second process of a wrapped command.
+  private func announcer(of supervisor: pid_t) -> pid_t? {
+    let text = try? String(
+      contentsOfFile: "/proc/\(supervisor)/task/\(supervisor)/children", encoding: .utf8)
+    let own = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(supervisor)/exe")
+    return text?.split(separator: " ").compactMap { pid_t($0) }.first {
+      (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\($0)/exe")) == own
+    }
   }
 
   private func threads(_ id: pid_t) -> [String] {
