@@ -2,6 +2,7 @@
 #include "CSupervisor.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,6 +38,21 @@ __attribute__((constructor)) static void keep_what_we_began_with(int count, char
 #endif
 }
 
+// The digits are written into the parent's memory, where nobody else looks at them.
+static void name_own_id(char *const *variables) {
+    if (variables == NULL) return;
+    for (; *variables != NULL; variables++) {
+        char digits[CSUPERVISOR_ID_DIGITS];
+        int count = 0;
+        for (pid_t rest = getpid(); rest > 0 && count < CSUPERVISOR_ID_DIGITS; rest /= 10)
+            digits[count++] = (char)('0' + rest % 10);
+        char *place = strchr(*variables, '=');
+        if (place == NULL) continue;
+        while (count > 0) *++place = digits[--count];
+        *++place = 0;
+    }
+}
+
 // In the child, which runs in the parent's memory until it executes the program.
 static void set_signals(const csupervisor_signals *signals) {
     struct sigaction action;
@@ -66,10 +82,11 @@ static void execute(const csupervisor_program *program) {
 #endif
 }
 
-pid_t csupervisor_spawn(const csupervisor_program *program) {
+pid_t csupervisor_spawn(const csupervisor_program *program, bool *tied) {
     const pid_t parent = getpid();
     // Shared with the child.
     volatile int failure = 0;
+    volatile bool is_tied = false;
 
     // No handler of ours may run in the child, where it would work on our memory.
     sigset_t all, before;
@@ -84,9 +101,12 @@ pid_t csupervisor_spawn(const csupervisor_program *program) {
         if (program->leads_group) lead_group();
         set_signals(&program->signals);
 #ifdef __linux__
+        // Where that is refused, the program runs all the same.
+        is_tied = prctl(PR_SET_PDEATHSIG, program->death_signal) == 0;
         // The parent may have died before we asked to be told: then nobody will tell us.
-        if (prctl(PR_SET_PDEATHSIG, program->death_signal) != 0 || getppid() != parent) _exit(127);
+        if (getppid() != parent) _exit(127);
 #endif
+        name_own_id(program->own_id_variables);
         sigprocmask(SIG_SETMASK, &program->signals.blocked, NULL);
         execute(program);
         failure = errno;
@@ -107,7 +127,54 @@ pid_t csupervisor_spawn(const csupervisor_program *program) {
         errno = failure;
         return -1;
     }
+    *tied = is_tied;
     return child;
+}
+
+pid_t csupervisor_fork(int death_signal) {
+    const pid_t parent = getpid();
+    const pid_t child = fork();
+#ifdef __linux__
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, death_signal);
+        if (getppid() != parent) _exit(0);
+    }
+#else
+    (void)death_signal;
+    (void)parent;
+#endif
+    return child;
+}
+
+int csupervisor_adopt_orphans(void) {
+#ifdef __linux__
+    return prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : errno;
+#else
+    return ENOSYS;
+#endif
+}
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void *wait_at_gate(void *nothing) {
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+    return nothing;
+}
+
+int csupervisor_try_threads(int count) {
+    pthread_t threads[CSUPERVISOR_MAX_TRIED];
+    int begun = 0, failure = 0;
+    if (count > CSUPERVISOR_MAX_TRIED) count = CSUPERVISOR_MAX_TRIED;
+    // All of them at a time.
+    pthread_mutex_lock(&gate);
+    while (begun < count && failure == 0) {
+        failure = pthread_create(&threads[begun], NULL, wait_at_gate, NULL);
+        if (failure == 0) begun++;
+    }
+    pthread_mutex_unlock(&gate);
+    while (begun > 0) pthread_join(threads[--begun], NULL);
+    return failure;
 }
 
 csupervisor_signals csupervisor_inherited_signals(void) { return inherited; }

@@ -87,7 +87,9 @@ extension Announcer {
     instance.started = outcome.started ?? instance.started
     try await tellDraining()
     try await listApp(clock, on: connection)
-    if isFirst { notify(.announced(channel: channel ?? "")) }
+    if isFirst {
+      notify(.announced(channel: channel ?? "", started: instance.started ?? outcome.now))
+    }
     // Whoever waits to stop needs not wait for what makes later stops quick. A server that knows the
     // one script has got the others too.
     settleFirstContact()
@@ -103,16 +105,20 @@ extension Announcer {
 
   /// A script that the server refuses has changed nothing, so there is nothing to take back either.
   private func start(on connection: RedisConnection) async throws -> Transitions.Outcome {
+    // Once only: of one whose answer was lost, it is not known whether it was told.
+    let tellsReturn = tellsReturn
+    self.tellsReturn = false
     do {
       let outcome = try await transitions.start(
         instance, elapsed: .now - began, channel: options.channel, lastChannel: channel,
-        history: options.history, on: connection)
+        history: options.history, tellsReturn: tellsReturn, on: connection)
       guard outcome.word != "channel" else {
         throw RedisError.otherChannel(outcome.channel ?? "?", ofBus: instance.app)
       }
       return outcome
     } catch let error as RedisError where !error.endsConnection {
-      hasSentStart = instance.started != nil
+      hasSentStart = instance.started != nil || options.succeeds
+      self.tellsReturn = tellsReturn
       throw error
     }
   }
@@ -174,7 +180,7 @@ extension Announcer {
     until due: ContinuousClock.Instant, _ clock: ServerClock, _ reaper: inout Reaper,
     on connection: RedisConnection
   ) async throws {
-    while let look = reaper.nextLook, look < due, !isEnding {
+    while let look = reaper.nextLook, max(look, .now) < due, !isEnding {
       try await connection.sleep(for: max(.zero, look - .now))
       guard !isEnding else { return }
       try await reaper.lookAgain(clock, on: connection)

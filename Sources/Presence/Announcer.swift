@@ -7,7 +7,8 @@ import Redis
 /// connection, so that no command that hangs can delay it and none can overtake it.
 public actor Announcer {
   public enum Notice: Sendable {
-    case announced(channel: String)
+    /// - Parameter started: when the instance began, in ms since 1970 by the server's clock.
+    case announced(channel: String, started: Int64)
     case connectionLost(RedisError)
     case connectionBack
   }
@@ -24,6 +25,10 @@ public actor Announcer {
     /// Whether a stop waits for the outcome of the first contact, so that the shortest run is told
     /// too; else nothing is announced of it.
     public var tellsShortRuns = false
+    /// Whether this goes on for an announcer of the same instance that died: the bus is told `back`.
+    public var succeeds = false
+    /// The channel that a predecessor has told of.
+    public var lastChannel: String?
 
     public init() {}
   }
@@ -81,7 +86,9 @@ public actor Announcer {
   private var drained: AsyncStream<Void>?
   var isEnding = false
   /// Whether a `start` has been written at all, whatever became of it.
-  var hasSentStart = false
+  var hasSentStart: Bool
+  /// Whether the next start says `back`, also of an instance that is up.
+  var tellsReturn: Bool
   /// Whether there was a connection on which it beat.
   var hasBeaten = false
   /// Whether the first contact has come to an outcome, whatever it was.
@@ -104,6 +111,10 @@ public actor Announcer {
     self.options = options
     self.began = began
     self.notify = notify
+    // Of what a predecessor did not tell, it may have sent a start.
+    hasSentStart = options.succeeds
+    tellsReturn = options.succeeds
+    channel = options.lastChannel
   }
 
   /// Publishes `stopping`, as soon as there is a connection; later calls change nothing.

@@ -49,10 +49,11 @@ public struct Transitions: Sendable {
   ///   - channel: the channel asked for; nil for the bus's own.
   ///   - lastChannel: the channel where the bus has none (any more).
   ///   - history: how many events to keep; nil for as many as the bus keeps.
+  ///   - tellsReturn: whether it is `back` also where it is up, since its announcer had gone.
   /// - Throws: `RedisError`.
   package func start(
     _ instance: Instance, elapsed: Duration, channel: String?, lastChannel: String? = nil,
-    history: Int?, on connection: RedisConnection
+    history: Int?, tellsReturn: Bool = false, on connection: RedisConnection
   ) async throws -> Outcome {
     let halves = instance.recordHalves
     return try await run(
@@ -61,7 +62,7 @@ public struct Transitions: Sendable {
         .text(instance.id), .bytes(halves.before), .bytes(halves.behind),
         .text(instance.started.map(String.init) ?? ""), .text("\(elapsed.milliseconds)"),
         .text("\(instance.lease)"), .text(channel ?? ""), .text(lastChannel ?? ""),
-        .text(history.map(String.init) ?? ""),
+        .text(history.map(String.init) ?? ""), .text(tellsReturn ? "back" : ""),
       ], on: connection)
   }
 
@@ -154,7 +155,7 @@ public struct Transitions: Sendable {
 /// compare with the server's.
 struct Scripts: Sendable {
   let start = Self.load(
-    PackageResources.start_lua, digest: "e287dbd6484c753181eb246b93e8be83f19002ff")
+    PackageResources.start_lua, digest: "60fd12ccff6e9fb3a371a18578a9a63beea50ea9")
   let stopping = Self.load(
     PackageResources.stopping_lua, digest: "d39e76d509aa3620b8a1ba2ebdef4cfd1176002f")
   let stop = Self.load(

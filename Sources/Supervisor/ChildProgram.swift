@@ -26,35 +26,56 @@ public struct ChildProgram {
     self.init(arguments: words.map { Array($0.utf8CString) })
   }
 
+  /// Variables by which systemd names the process that it started (sd_listen_fds(3),
+  /// sd_watchdog_enabled(3), systemd.exec(5)): where that was to be us, it is now the program.
+  private static let idVariables = ["LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"]
+
+  /// A program that was started.
+  public struct Process: Sendable {
+    public let id: pid_t
+    /// Whether it gets its death signal when we end, which a system may refuse.
+    public let isTied: Bool
+  }
+
   /// Starts it with the signals as they stood when this process began.
   ///
-  /// - Returns: its process id, or -1 with `errno` set.
-  public func spawn(deathSignal: CInt, leadsGroup: Bool = false) -> pid_t {
+  /// - Returns: nil with `errno` set where it could not be started.
+  public func spawn(deathSignal: CInt, leadsGroup: Bool = false) -> Process? {
+    let named = Self.idVariables.filter { getenv($0).map { atoi($0) == getpid() } ?? false }
+    let room = String(repeating: "0", count: Int(CSUPERVISOR_ID_DIGITS))
     let words = arguments.map { strdup($0) }
     let added = variables.map { strdup("\($0.name)=\($0.value)") }
-    defer { for copy in words + added { free(copy) } }
+    let ids = named.map { strdup("\($0)=\(room)") }
+    defer { for copy in words + added + ids { free(copy) } }
     let vector = words.map { UnsafePointer($0) } + [nil]
-    let environment = inheritedVariables + added.map { UnsafePointer($0) } + [nil]
-    return vector.withUnsafeBufferPointer { vector in
+    let replaced = variables.map(\.name) + named
+    let environment =
+      inheritedVariables(without: replaced) + (added + ids).map { UnsafePointer($0) } + [nil]
+    var isTied = false
+    let id = vector.withUnsafeBufferPointer { vector in
       environment.withUnsafeBufferPointer { environment in
-        var program = csupervisor_program()
-        program.arguments = vector.baseAddress
-        program.environment = environment.baseAddress
-        program.death_signal = deathSignal
-        program.signals = csupervisor_inherited_signals()
-        program.leads_group = leadsGroup
-        return csupervisor_spawn(&program)
+        (ids + [nil]).withUnsafeBufferPointer { ids in
+          var program = csupervisor_program()
+          program.arguments = vector.baseAddress
+          program.environment = environment.baseAddress
+          program.death_signal = deathSignal
+          program.signals = csupervisor_inherited_signals()
+          program.leads_group = leadsGroup
+          program.own_id_variables = ids.baseAddress
+          return csupervisor_spawn(&program, &isTied)
+        }
       }
     }
+    return id > 0 ? Process(id: id, isTied: isTied) : nil
   }
 
   /// Our environment to the byte, but for what is replaced.
-  private var inheritedVariables: [UnsafePointer<CChar>?] {
+  private func inheritedVariables(without names: [String]) -> [UnsafePointer<CChar>?] {
     var inherited: [UnsafePointer<CChar>?] = []
     var entry = environ
     while let variable = entry.pointee {
-      let isReplaced = variables.contains {
-        strncmp(variable, "\($0.name)=", $0.name.utf8.count + 1) == 0
+      let isReplaced = names.contains {
+        strncmp(variable, "\($0)=", $0.utf8.count + 1) == 0
       }
       if !isReplaced { inherited.append(UnsafePointer(variable)) }
       entry += 1

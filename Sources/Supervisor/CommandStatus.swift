@@ -9,6 +9,14 @@ public enum CommandStatus: Sendable, Hashable {
     self = signal == 0 ? .exited((status >> 8) & 0xFF) : .signalled(signal)
   }
 
+  /// As `waitpid` gives it.
+  var waitStatus: Int32 {
+    switch self {
+    case .exited(let status): status << 8
+    case .signalled(let number): number
+    }
+  }
+
   /// As a shell tells it: 128+n for a signal (POSIX, Shell Command Language, 2.8.2).
   public var shellStatus: Int32 {
     switch self {

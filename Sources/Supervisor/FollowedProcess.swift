@@ -1,5 +1,4 @@
 import CSupervisor
-@preconcurrency import Dispatch
 
 #if canImport(Glibc)
   import Glibc
@@ -49,23 +48,22 @@ public struct FollowedProcess: Sendable {
   /// Returns when it has ended, or when the task is cancelled. To be called once: it lets go of
   /// the process afterwards.
   public func waitForEnd() async {
-    guard let source = endSource() else { return await poll() }
     let (ends, continuation) = AsyncStream<Void>.makeStream()
-    source.setEventHandler { continuation.finish() }
-    source.setCancelHandler { [descriptor] in
-      if descriptor >= 0 { close(descriptor) }
-    }
-    source.resume()
+    guard waitOnThread({ continuation.finish() }) else { return await poll() }
     for await _ in ends {}
-    source.cancel()
   }
 
-  private func endSource() -> (any DispatchSourceProtocol)? {
-    #if canImport(Darwin)
-      return DispatchSource.makeProcessSource(identifier: id, eventMask: .exit)
-    #else
-      return descriptor >= 0 ? DispatchSource.makeReadSource(fileDescriptor: descriptor) : nil
-    #endif
+  /// Waits on a thread that does only that, since a pool of threads may not be had.
+  ///
+  /// - Returns: false where the system has no descriptors of processes, or no thread.
+  private func waitOnThread(_ end: @escaping @Sendable () -> Void) -> Bool {
+    guard descriptor >= 0 else { return false }
+    return WaitingThread.start { [descriptor] in
+      var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      while systemPoll(&state, 1, -1) < 0, errno == EINTR { continue }
+      close(descriptor)
+      end()
+    }
   }
 
   private func poll() async {
@@ -87,5 +85,49 @@ public struct FollowedProcess: Sendable {
     let fields = text[(text.lastIndex(of: ")") ?? text.startIndex)...].split(separator: " ")
     let isZombie = fields.dropFirst().first == "Z"
     return fields.count > 20 && !isZombie ? String(fields[20]) : nil
+  }
+}
+
+private func systemPoll(_ states: UnsafeMutablePointer<pollfd>, _ count: nfds_t, _ limit: CInt)
+  -> CInt
+{
+  poll(states, count, limit)
+}
+
+/// A thread that waits in the kernel for something.
+enum WaitingThread {
+  private final class Work {
+    let body: @Sendable () -> Void
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+  }
+
+  /// - Returns: whether it could be started.
+  static func start(_ body: @escaping @Sendable () -> Void) -> Bool {
+    let work = Unmanaged.passRetained(Work(body))
+    #if canImport(Darwin)
+      var thread: pthread_t?
+    #else
+      var thread = pthread_t()
+    #endif
+    let failure = pthread_create(
+      &thread, nil,
+      { work in
+        #if canImport(Darwin)
+          Unmanaged<Work>.fromOpaque(work).takeRetainedValue().body()
+        #else
+          if let work { Unmanaged<Work>.fromOpaque(work).takeRetainedValue().body() }
+        #endif
+        return nil
+      }, work.toOpaque())
+    guard failure == 0 else {
+      work.release()
+      return false
+    }
+    #if canImport(Darwin)
+      if let thread { pthread_detach(thread) }
+    #else
+      pthread_detach(thread)
+    #endif
+    return true
   }
 }

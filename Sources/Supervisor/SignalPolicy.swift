@@ -19,30 +19,39 @@ public struct SignalPolicy: Sendable {
     public var platformSignalsAll = false
     /// Whether the command gets what the terminal sends, too.
     public var sharesTerminal = true
+    /// Whether we lead the session: then a terminal that closes tells only us.
+    public var leadsSession = false
+    /// Whether the kernel ignores stop signals of the command's process group, as nobody could
+    /// continue it (an orphaned process group, POSIX 2.4.3); only SIGSTOP stops it then.
+    public var isOrphaned = false
+    /// What is sent instead of a signal that came; nil for nothing.
+    public var rewrites: [CInt: CInt?] = [:]
 
     public init() {}
   }
 
   public struct Response: Sendable, Hashable {
-    /// Whether to pass it on.
-    public var forwards: Bool
+    /// What to send to the command; nil for nothing.
+    public var forwards: CInt?
     /// The signal's name where from here on the command is draining.
     public var drainReason: String?
 
-    public init(forwards: Bool, drainReason: String? = nil) {
+    public init(forwards: CInt?, drainReason: String? = nil) {
       self.forwards = forwards
       self.drainReason = drainReason
     }
   }
 
-  /// The signals that are waited for: all but those that cannot be, that tell of a fault of our
-  /// own, and that stop, which keep their defaults so that job control works. SIGPIPE is left out
-  /// since a write of our own may raise it.
+  /// Those that a terminal sends, to all of a process group.
+  private static let terminals: Set<CInt> = [
+    SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH, SIGHUP, SIGCONT,
+  ]
+  private static let stops: Set<CInt> = [SIGTSTP, SIGTTIN, SIGTTOU]
+
+  /// The signals that are waited for: all but those that cannot be. SIGPIPE is left out since a write
+  /// of our own may raise it.
   public static let awaited: [CInt] = {
-    let others: [CInt] = [
-      SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, SIGPIPE,
-      SIGTSTP, SIGTTIN, SIGTTOU,
-    ]
+    let others: [CInt] = [SIGKILL, SIGSTOP, SIGPIPE]
     #if os(Linux)
       // 32 and 33 are the C library's own (nptl(7)).
       return (1...64).filter { !others.contains($0) && $0 != 32 && $0 != 33 }
@@ -61,17 +70,32 @@ public struct SignalPolicy: Sendable {
 
   /// What to do about a signal. SIGTERM is passed on once however often it comes, others each time.
   public mutating func respond(to signal: ReceivedSignal) -> Response {
-    if signal.sender == .terminal && options.sharesTerminal { return Response(forwards: false) }
+    if options.sharesTerminal, isFromTerminal(signal) { return Response(forwards: nil) }
     let isRepeated = signal.number == SIGTERM && hasTerminated
     hasTerminated = hasTerminated || signal.number == SIGTERM
+    let sent = sent(for: signal.number)
+    let isPassedOn = options.forwards && !options.platformSignalsAll && !isRepeated
+    // One that is swallowed asks the command for nothing.
+    let isSwallowed = sent == nil && options.forwards
     return Response(
-      forwards: options.forwards && !options.platformSignalsAll && !isRepeated,
-      drainReason: drainReason(signal))
+      forwards: isPassedOn ? sent : nil, drainReason: isSwallowed ? nil : drainReason(signal))
+  }
+
+  /// Whether all of the process group got it, and so the command as well.
+  private func isFromTerminal(_ signal: ReceivedSignal) -> Bool {
+    guard signal.sender == .kernel, Self.terminals.contains(signal.number) else { return false }
+    return !(options.leadsSession && (signal.number == SIGHUP || signal.number == SIGCONT))
+  }
+
+  private func sent(for number: CInt) -> CInt? {
+    let number = options.rewrites[number] ?? number
+    guard let number, options.isOrphaned, Self.stops.contains(number) else { return number }
+    return SIGSTOP
   }
 
   /// At a terminal, a program may well deal with SIGINT and go on.
   private mutating func drainReason(_ signal: ReceivedSignal) -> String? {
-    let isInterrupted = signal.number == SIGINT && signal.sender != .terminal
+    let isInterrupted = signal.number == SIGINT && signal.sender != .kernel
     guard !isDraining, signal.number == SIGTERM || isInterrupted else { return nil }
     isDraining = true
     return SignalName.of(signal.number)

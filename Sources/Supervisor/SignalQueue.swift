@@ -9,9 +9,8 @@
 /// A signal as it came.
 public struct ReceivedSignal: Sendable, Hashable {
   public enum Sender: Sendable, Hashable {
-    /// The kernel, which for these signals means a terminal: it sends them to all of its foreground
-    /// process group (`si_code` is `SI_KERNEL`, sigaction(2)).
-    case terminal
+    /// The kernel (`si_code` is `SI_KERNEL`, sigaction(2)), as for a terminal or a timer.
+    case kernel
     case process
   }
 
@@ -45,19 +44,40 @@ public struct SignalQueue: Sendable {
 
   /// Waits for the next one.
   public func next() -> ReceivedSignal {
+    while true {
+      if let signal = next(until: nil) { return signal }
+    }
+  }
+
+  /// Waits for the next one; nil when the deadline has come without.
+  ///
+  /// - Parameter deadline: nil for none.
+  public func next(until deadline: ContinuousClock.Instant?) -> ReceivedSignal? {
     var set = set
     while true {
+      let left = deadline.map { max(.zero, $0 - .now) }
       #if os(Linux)
         var details = siginfo_t()
-        let number = sigwaitinfo(&set, &details)
+        let number: CInt
+        if let left {
+          let (seconds, attoseconds) = left.components
+          var time = timespec(
+            tv_sec: Int(min(seconds, 1_000_000)), tv_nsec: Int(attoseconds / 1_000_000_000))
+          number = sigtimedwait(&set, &details, &time)
+        } else {
+          number = sigwaitinfo(&set, &details)
+        }
+        if number < 0, errno == EAGAIN { return nil }
         guard number > 0 else { continue }
-        let isTerminal = details.si_code == Self.sentByKernel
+        let isKernel = details.si_code == Self.sentByKernel
       #else
+        // Here a deadline is only as good as the next signal.
+        _ = left
         var number: CInt = 0
         guard sigwait(&set, &number) == 0 else { continue }
-        let isTerminal = false
+        let isKernel = false
       #endif
-      return ReceivedSignal(number: number, sender: isTerminal ? .terminal : .process)
+      return ReceivedSignal(number: number, sender: isKernel ? .kernel : .process)
     }
   }
 
@@ -80,6 +100,13 @@ public enum SignalName {
   /// nil for one that has no name here.
   public static func number(of name: String) -> CInt? {
     names.first { $0.value == name }?.key
+  }
+
+  /// Reads a name, with or without SIG and in any case, or a number; nil for what is no signal.
+  public static func parse(_ text: String) -> CInt? {
+    if let number = CInt(text) { return (1...64).contains(number) ? number : nil }
+    let name = text.uppercased()
+    return number(of: name.hasPrefix("SIG") ? name : "SIG\(name)")
   }
 
   /// As in `SIGTERM`; real-time signals and others without a name by their number.

@@ -1,5 +1,3 @@
-import CSupervisor
-
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -8,127 +6,94 @@ import CSupervisor
   import Darwin
 #endif
 
-/// A command that runs as our child, as an init runs it: signals are passed on, orphans are reaped,
-/// and its end is told.
-///
-/// All of it happens on the main thread: the system ends the child when the thread that started it
-/// ends, and that one never does.
-public struct SupervisedCommand {
-  public struct Options: Sendable {
-    /// Whether signals go to a process group of the command's own.
-    public var leadsGroup = false
-    public var forwards = true
-    public var platformSignalsAll = false
-
-    public init() {}
-  }
-
-  public enum StartFailure: Error, Hashable {
-    case notFound
-    case notExecutable
-    /// Another error number, as when there are too many processes.
-    case failed(CInt)
-
-    init(_ number: CInt) {
-      self =
-        switch number {
-        case ENOENT, ENOTDIR: .notFound
-        case EACCES, ENOEXEC, EISDIR, EPERM: .notExecutable
-        default: .failed(number)
-        }
-    }
-  }
-
-  private let process: pid_t
-  private let signals: SignalQueue
+/// The command that runs as our child: started, signalled, stopped and continued with us.
+struct SupervisedCommand {
+  let process: ChildProgram.Process
   private let leadsGroup: Bool
-  private var policy: SignalPolicy
 
   /// Starts a command.
   ///
   /// - Parameters:
   ///   - arguments: the program, which is searched for on the PATH, and its arguments, to the byte.
-  ///   - adding: variables that it gets beside ours.
   /// - Throws: ``StartFailure``.
-  public static func start(
-    _ arguments: [[CChar]], adding variables: [(name: String, value: String)],
-    options: Options = Options()
-  ) throws(StartFailure) -> SupervisedCommand {
-    let signals = SignalQueue.block(SignalPolicy.awaited)
-    let child = ChildProgram(arguments: arguments, variables: variables)
-      .spawn(deathSignal: SIGTERM, leadsGroup: options.leadsGroup)
-    guard child > 0 else { throw StartFailure(errno) }
-    var policy = SignalPolicy.Options()
-    policy.forwards = options.forwards
-    policy.platformSignalsAll = options.platformSignalsAll
-    // A terminal sends to one group only: what reaches ours does not reach another.
-    policy.sharesTerminal = !options.leadsGroup
-    return SupervisedCommand(
-      process: child, signals: signals, leadsGroup: options.leadsGroup,
-      policy: SignalPolicy(policy))
-  }
-
-  /// Passes signals on and reaps until the command has ended.
-  ///
-  /// - Parameter onDrain: is told once, with the signal's name, when it was asked to end.
-  public mutating func supervise(onDrain: (String) -> Void) -> CommandStatus {
-    while true {
-      let signal = signals.next()
-      if signal.number == SIGCHLD {
-        if let status = reap() { return status }
-        continue
-      }
-      let response = policy.respond(to: signal)
-      if response.forwards { kill(leadsGroup ? -process : process, signal.number) }
-      if let reason = response.drainReason { onDrain(reason) }
+  init(_ arguments: [[CChar]], _ plan: CommandPlan) throws(StartFailure) {
+    leadsGroup = plan.leadsGroup
+    let program = ChildProgram(
+      arguments: arguments, variables: plan.variables.map { ($0.name, $0.value) })
+    guard let process = program.spawn(deathSignal: SIGTERM, leadsGroup: leadsGroup) else {
+      throw StartFailure(errno)
     }
+    self.process = process
   }
 
-  /// Goes on reaping; for whoever still has something to do after the command's end.
-  public func reapForEver() -> Never {
-    while true {
-      if signals.next().number == SIGCHLD { _ = reap() }
+  /// Sends a signal to the command or, where it leads one, to its group.
+  func send(_ number: CInt) { kill(leadsGroup ? -process.id : process.id, number) }
+
+  /// Whether it has ended and is still to be reaped, so that its number is still its.
+  var hasEnded: Bool {
+    #if os(Linux)
+      var details = siginfo_t()
+      return waitid(P_PID, id_t(process.id), &details, WEXITED | WNOHANG | WNOWAIT) == 0
+        && details.si_signo == SIGCHLD
+    #else
+      return false
+    #endif
+  }
+
+  // MARK: Its group
+
+  /// Whether somebody is left in the group that it led.
+  var hasGroup: Bool { leadsGroup && kill(-process.id, 0) == 0 }
+
+  /// Asks what is left of its group to end.
+  func endGroup() {
+    if leadsGroup { kill(-process.id, SIGTERM) }
+  }
+
+  /// Gives the terminal back to our group, if the command's has it.
+  func returnTerminal() {
+    if leadsGroup, tcgetpgrp(STDIN_FILENO) == process.id { Self.giveTerminal(to: getpgrp()) }
+  }
+
+  /// It has stopped: we stop as well, so that the shell that waits for us sees that and may continue
+  /// both; goes on, and lets it go on, once we are continued. Process 1 cannot be stopped.
+  func stopToo() {
+    guard getpid() != 1, !isToContinue else { return }
+    let foreground = leadsGroup ? tcgetpgrp(STDIN_FILENO) : -1
+    if foreground == process.id { Self.giveTerminal(to: getpgrp()) }
+    // What the terminal did to the command's group is meant for the whole pipeline that we are in.
+    kill(foreground >= 0 ? 0 : getpid(), SIGSTOP)
+    if foreground >= 0, tcgetpgrp(STDIN_FILENO) == getpgrp() {
+      Self.giveTerminal(to: process.id)
     }
+    send(SIGCONT)
   }
 
-  /// Takes every child that has ended, orphans that became ours among them; returns how the command
-  /// ended if it was one of them.
-  private func reap() -> CommandStatus? {
-    var ended: CommandStatus?
-    while true {
-      var status: CInt = 0
-      let child = waitpid(-1, &status, WNOHANG | (leadsGroup ? WUNTRACED : 0))
-      guard child > 0 else { return ended }
-      guard child == process else { continue }
-      if status & 0xFF == 0x7F {
-        stopToo(by: (status >> 8) & 0xFF)
-      } else {
-        ended = CommandStatus(waitStatus: status)
-        if leadsGroup, tcgetpgrp(STDIN_FILENO) == process { giveTerminal(to: getpgrp()) }
-      }
-    }
+  /// Whether we were told to go on already, which a stop would make forgotten (signal(7)).
+  private var isToContinue: Bool {
+    var waiting = sigset_t()
+    return sigpending(&waiting) == 0 && sigismember(&waiting, SIGCONT) == 1
   }
 
-  /// The terminal stopped the command in its own group, by Ctrl-Z or because it is in the
-  /// background: the shell that waits for our group has to see that stopped as well, and may continue
-  /// both.
-  private func stopToo(by signal: CInt) {
-    let foreground = tcgetpgrp(STDIN_FILENO)
-    guard foreground >= 0, [SIGTSTP, SIGTTIN, SIGTTOU].contains(signal) else { return }
-    if foreground == process { giveTerminal(to: getpgrp()) }
-    kill(0, SIGSTOP)
-    if tcgetpgrp(STDIN_FILENO) == getpgrp() { giveTerminal(to: process) }
-    kill(-process, SIGCONT)
-  }
-
-  private func giveTerminal(to group: pid_t) {
-    // From the background this would stop us.
-    var set = sigset_t()
-    var before = sigset_t()
-    sigemptyset(&set)
-    sigaddset(&set, SIGTTOU)
-    pthread_sigmask(SIG_BLOCK, &set, &before)
+  private static func giveTerminal(to group: pid_t) {
+    // From the background this would stop us, were not SIGTTOU blocked.
     tcsetpgrp(STDIN_FILENO, group)
-    pthread_sigmask(SIG_SETMASK, &before, nil)
+  }
+}
+
+/// Why a command could not be started.
+public enum StartFailure: Error, Hashable {
+  case notFound
+  case notExecutable
+  /// Another error number, as when there are too many processes.
+  case failed(CInt)
+
+  init(_ number: CInt) {
+    self =
+      switch number {
+      case ENOENT, ENOTDIR: .notFound
+      case EACCES, ENOEXEC, EISDIR, EPERM: .notExecutable
+      default: .failed(number)
+      }
   }
 }

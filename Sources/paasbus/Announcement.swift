@@ -5,9 +5,9 @@ import Supervisor
 /// An instance that is announced, alone or for another process; what goes wrong is said on stderr.
 struct Announcement: Sendable {
   let setup: Setup
-  let instance: Instance
+  var instance: Instance
   var options: Announcer.Options
-  let began = ContinuousClock.now
+  var began = ContinuousClock.now
 
   /// Where all of it runs: a beat that changed threads would wake several, and a thread of the pool
   /// brings one with it that wakes every second.
@@ -15,17 +15,21 @@ struct Announcement: Sendable {
 
   /// An announcer that tells a person what happens to it.
   ///
+  /// - Parameter onStart: is told the channel and when the instance began, once it is announced.
   /// - Throws: ``Failure``, `RedisLocatorError` where no Redis is configured.
-  func announcer() async throws -> Announcer {
+  func announcer(
+    onStart: @escaping @Sendable (_ channel: String, _ started: Int64) -> Void = { _, _ in }
+  ) async throws -> Announcer {
     let connector = try await setup.connector()
-    return Announcer(instance, connector: connector, options: options, began: began) {
-      report($0, connector.endpoint)
+    return Announcer(instance, connector: connector, options: options, began: began) { notice in
+      if case .announced(let channel, let started) = notice { onStart(channel, started) }
+      report(notice, connector.endpoint)
     }
   }
 
   private func report(_ notice: Announcer.Notice, _ endpoint: RedisEndpoint) {
     switch notice {
-    case .announced(let channel):
+    case .announced(let channel, _):
       setup.diagnostics.note(
         "announced \(instance.name) (\(instance.id)) on the bus \(instance.app), "
           + "channel \(channel), at \(endpoint.redactedURL)")
@@ -38,7 +42,7 @@ struct Announcement: Sendable {
 
   /// Holds the instance until a signal ends it.
   func announce() -> Never {
-    Program.untilSignalled(on: Self.thread) { signals in
+    Program.untilSignalled(on: { Self.thread }) { signals in
       let announcer = try await announcer()
       Task(executorPreference: Self.thread) {
         for await name in signals { announcer.stop(reason: name) }
@@ -51,7 +55,7 @@ struct Announcement: Sendable {
 
   /// Holds the instance until the process ends; signals only say that it is draining.
   func follow(_ process: FollowedProcess) -> Never {
-    Program.untilSignalled(on: Self.thread) { signals in
+    Program.untilSignalled(on: { Self.thread }) { signals in
       let announcer = try await announcer()
       Task(executorPreference: Self.thread) {
         // Whoever asked for the end is its reason; else it went by itself.

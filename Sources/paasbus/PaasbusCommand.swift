@@ -42,6 +42,9 @@ enum Program {
     StandardStreams.ensureOpen()
     let arguments = ProcessTitle.takeArguments()
     signal(SIGPIPE, SIG_IGN)
+    if let command = ProcessTitle.wrappedCommand, let program = command.first, program != [0] {
+      exit(WrappedCommand.run(command, arguments))
+    }
     exit(run(arguments))
   }
 
@@ -51,8 +54,7 @@ enum Program {
         try StandardStreams.write(Array(FirstSteps.text.utf8))
         return ExitStatus.done.rawValue
       }
-      try checkCommand(arguments)
-      let command = try parse(arguments)
+      let command = try read(arguments)
       // To ask for a protocol is to search all that the program has; this one is in a hurry.
       if let command = command as? AnnounceCommand { return try command.runOnMainThread() }
       if var command = command as? any MainThreadCommand { return try command.runOnMainThread() }
@@ -67,7 +69,7 @@ enum Program {
       // What asks, reckons and prints in turn needs no other thread than the connection's. The
       // history is printed while more of it comes, and a person is asked while a connection is open.
       let isPatient = command is HistoryCommand || command is ForgetCommand
-      start(on: isPatient ? nil : RedisConnector.connectionThread) {
+      start(on: isPatient ? nil : { RedisConnector.connectionThread }) {
         var command = command
         try await command.run()
       }
@@ -75,6 +77,14 @@ enum Program {
     } catch {
       return report(error)
     }
+  }
+
+  /// Reads the command line.
+  ///
+  /// - Throws: what the parser does, ``Failure`` for a word that is no command.
+  static func read(_ arguments: [String]) throws -> any ParsableCommand {
+    try checkCommand(arguments)
+    return try parse(arguments)
   }
 
   /// A command that is named first is read by itself, as then the parser looks at no other, which
@@ -99,19 +109,29 @@ enum Program {
   ///   - executor: where it runs; nil for the pool of threads. No thread may be made before the
   ///     signals are blocked, or it would take them, so it is asked for afterwards.
   static func untilSignalled(
-    isDrawing: Bool = false, on executor: @autoclosure () -> (any TaskExecutor)? = nil,
+    isDrawing: Bool = false, on executor: (() -> any TaskExecutor)? = nil,
     _ body: sending @escaping (AsyncStream<String>) async throws -> Void
   ) -> Never {
     let termination = TerminationSignals.block(isDrawing: isDrawing)
     let (signals, continuation) = AsyncStream<String>.makeStream()
-    start(on: executor()) { try await body(signals) }
-    while true { continuation.yield(termination.next()) }
+    start(on: executor) { try await body(signals) }
+    while true {
+      continuation.yield(termination.next())
+      // Who does not read our output does not keep us from ending.
+      StandardStreams.giveUp()
+    }
   }
 
   static func start(
-    on executor: (any TaskExecutor)? = nil, _ body: sending @escaping () async throws -> Void
+    on executor: (() -> any TaskExecutor)? = nil,
+    _ body: sending @escaping () async throws -> Void
   ) {
-    Task(executorPreference: executor) {
+    do {
+      try Threads.check(usesPool: executor == nil)
+    } catch {
+      exit(report(error))
+    }
+    Task(executorPreference: executor?()) {
       do {
         try await body()
         exit(ExitStatus.done.rawValue)
@@ -122,7 +142,7 @@ enum Program {
   }
 
   /// Says what went wrong and returns the exit code. The one place where errors are printed.
-  private static func report(_ error: any Error) -> Int32 {
+  static func report(_ error: any Error) -> Int32 {
     // Asked to end before there was anything to do, or nobody reads any more.
     if error is CancellationError || error is OutputClosed { return ExitStatus.done.rawValue }
     let code = PaasbusCommand.exitCode(for: error)

@@ -16,6 +16,13 @@ enum ProcessTitle {
   /// Safe, since it is written once, by ``takeArguments()``, before there is another thread.
   nonisolated(unsafe) private(set) static var wrappedCommand: [[CChar]]?
 
+  /// The same as text.
+  static var wrappedWords: [String] { (wrappedCommand ?? []).map(text) }
+
+  private static func text(_ word: [CChar]) -> String {
+    String(decoding: word.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
   /// Copies the words that we were called with, without our own name, and overwrites the password
   /// of every URL among them, in the memory that `ps` reads. Of a command to run, which is kept
   /// apart, only the first word is among them: a parser has no business with the others.
@@ -29,9 +36,7 @@ enum ProcessTitle {
       wrappedCommand = Array(words[(place + 1)...])
       words = Array(words.prefix(place + 2))
     }
-    return words.map { word in
-      String(decoding: word.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
+    return words.map(text)
   }
 
   private static func hidePasswords() {

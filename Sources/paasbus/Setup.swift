@@ -26,17 +26,26 @@ struct Setup {
   let bootID: String
   let diagnostics: Diagnostics
 
-  init(_ connection: ConnectionOptions, processID: Int32 = Self.processID) {
+  init(
+    _ connection: ConnectionOptions, processID: Int32 = Self.processID, bootID: String? = nil
+  ) {
     self.init(
-      connection.server, timeout: connection.timeout.duration, processID: processID)
+      connection.server, timeout: connection.timeout.duration, processID: processID,
+      bootID: bootID)
   }
 
-  /// - Parameter processID: of the process that an instance is named after.
-  init(_ options: ServerOptions, timeout: Duration, processID: Int32 = Self.processID) {
+  /// - Parameters:
+  ///   - processID: of the process that an instance is named after.
+  ///   - bootID: of an instance that is there already; nil for a new one.
+  init(
+    _ options: ServerOptions, timeout: Duration, processID: Int32 = Self.processID,
+    bootID: String? = nil
+  ) {
     self.options = options
     self.timeout = timeout
     environment = ProcessInfo.processInfo.environment
-    bootID = InstanceID.make()
+    self.bootID = bootID ?? InstanceID.make()
+    let bootID = self.bootID
     identity = PlatformIdentity.detect(
       environment: environment, bootID: bootID, hostName: Self.hostName, processID: processID)
     diagnostics = options.diagnostics
@@ -56,8 +65,7 @@ struct Setup {
   ///
   /// - Throws: ``Failure``, `RedisLocatorError`.
   func connector() async throws -> RedisConnector {
-    RedisConnector(
-      endpoint: try await endpoint(), tls: tls, timeout: timeout)
+    RedisConnector(endpoint: try await endpoint(), tls: tls, timeout: timeout)
   }
 
   private func endpoint() async throws -> RedisEndpoint {
@@ -98,11 +106,18 @@ struct Setup {
 
   private var tls: RedisConnector.TLSOptions {
     var tls = RedisConnector.TLSOptions()
-    tls.authorityFile = options.tlsAuthority ?? variable("PAASBUS_TLS_CA")
-    tls.certificateFile = options.tlsCertificate
-    tls.keyFile = options.tlsKey
+    tls.authorityFile = (options.tlsAuthority ?? variable("PAASBUS_TLS_CA")).map(Self.absolute)
+    tls.certificateFile = options.tlsCertificate.map(Self.absolute)
+    tls.keyFile = options.tlsKey.map(Self.absolute)
     tls.skipsVerification = options.tlsInsecure || variable("PAASBUS_TLS_INSECURE") == "1"
     return tls
+  }
+
+  /// A path as it reads from any folder, since an announcer leaves the one that it was started in.
+  private static func absolute(_ path: String) -> String {
+    guard !path.hasPrefix("/"), let folder = getcwd(nil, 0) else { return path }
+    defer { free(folder) }
+    return String(cString: folder) + "/" + path
   }
 
   func variable(_ name: String) -> String? {

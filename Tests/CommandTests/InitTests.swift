@@ -10,9 +10,13 @@ struct InitTests {
   }()
 
   /// Runs `announce -- words` as process 1 of a namespace of its own.
-  private func runAsInit(_ words: [String], on server: RedisServer) throws -> ManagedProcess {
+  private func runAsInit(
+    _ words: [String], options: [String] = [], on server: RedisServer
+  ) throws -> ManagedProcess {
     try ManagedProcess(
-      "unshare", ["--pid", "--fork", "--mount-proc", Paasbus.path, "announce", "-q", "--"] + words,
+      "unshare",
+      ["--pid", "--fork", "--mount-proc", Paasbus.path, "announce", "-q"] + options + ["--"]
+        + words,
       environment: ManagedProcess.bareEnvironment.merging(["PAASBUS_URL": server.url]) { $1 })
   }
 
@@ -50,6 +54,42 @@ struct InitTests {
       let stop = try await watch.waitFor("stop").first
       #expect(stop?["reason"] == .string("SIGTERM") && stop?["exit"] == .number(6))
       #expect(stop?["pid"] == .number(1))
+    }
+  }
+}
+
+extension InitTests {
+  @Test(
+    "with --group the rest of the command's group gets time to end before process 1 does",
+    .enabled(if: canBePIDOne, "this machine does not let us make a PID namespace"))
+  func restOfTheGroup() async throws {
+    try await RedisServer.with { server in
+      let rest = "trap 'sleep 0.5; echo ended; exit' TERM; echo ready; while :; do sleep 0.01; done"
+      let process = try runAsInit(
+        ["sh", "-c", "(\(rest)) & sleep 0.5; exit 5"], options: ["--group"], on: server)
+      #expect(try await process.exitStatus() == 5)
+      #expect(process.output == "ready\nended\n")
+    }
+  }
+
+  @Test(
+    "a stop signal to process 1 stops the command and pauses the beats",
+    .enabled(if: canBePIDOne, "this machine does not let us make a PID namespace"))
+  func stopped() async throws {
+    try await RedisServer.with { server in
+      let watch = try await Paasbus.watch(on: server)
+      let process = try runAsInit(
+        ["sh", "-c", "while [ ! -e \(server.folder.path)/end ]; do sleep 0.01; done; echo ended"],
+        options: ["--lease", "2s"], on: server)
+      _ = try await watch.waitFor("start")
+      let namespace = try #require(try Processes.children(of: process.processID).first)
+      kill(namespace, SIGTSTP)
+      _ = try await watch.waitFor("lost")
+      kill(namespace, SIGCONT)
+      _ = try await watch.waitFor("back")
+      try Data().write(to: server.folder.appending(path: "end"))
+      #expect(try await process.exitStatus() == 0)
+      #expect(process.output == "ended\n")
     }
   }
 }

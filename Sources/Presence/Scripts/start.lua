@@ -4,11 +4,12 @@
 --       4 `started` in ms where it is known from an earlier answer, else empty,
 --       5 ms since the instance really began, 6 lease in ms,
 --       7 channel wanted ('' for the bus's own), 8 channel where the bus has none yet,
---       9 how many events to keep ('' for the bus's own)
+--       9 how many events to keep ('' for the bus's own),
+--       10 `back` where that is to be told of an instance that is up, else empty
 -- Returns {word, epoch, seq, now, started, channel}; the word is `start`, `back`, `silent` (it was
 --       up already), `refused` (it had stopped: a late command of a dead connection raises no
 --       ghost) or `channel` (the bus uses another one).
--- Events  `start`; `back` where it was lost or Redis had forgotten it.
+-- Events  `start`; `back` where it was lost, Redis had forgotten it, or its announcer had gone.
 
 local id, started = ARGV[1], ARGV[4]
 local failure = check()
@@ -38,6 +39,14 @@ if word == 'up' or word == 'stopping' then
     end
   end
   renew()
+  if word == 'up' and ARGV[10] == 'back' then
+    failure = too_large(record, '')
+    if failure then return failure end
+    emit('back', record, '')
+    store(id, 'up', record)
+    keep_keys()
+    return answer('back', started_of(record))
+  end
   if not had_bus then store_bus() end
   keep_keys()
   return answer('silent', started_of(record))

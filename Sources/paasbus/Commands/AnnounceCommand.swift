@@ -58,6 +58,21 @@ struct AnnounceCommand: MainThreadCommand {
   @Flag(help: "Pass no signals on to the command.")
   var noForward = false
 
+  @Option(
+    help: ArgumentHelp(
+      "Send the command another signal than the one that came, as TERM=QUIT, or none, as TERM=; repeatable.",
+      valueName: "signal=signal"))
+  var signal: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "Exit with 0 where the command exits with this status, as 143 for SIGTERM; repeatable.",
+      valueName: "status"))
+  var okExit: [String] = []
+
+  @Flag(help: "Reap the orphans of the command also where this is not process 1.")
+  var subreaper = false
+
   @Argument(
     parsing: .postTerminator,
     help: ArgumentHelp("What to run, behind '--'.", valueName: "command"))
@@ -83,9 +98,14 @@ struct AnnounceCommand: MainThreadCommand {
     if pid != nil, !command.isEmpty {
       throw ValidationError("--pid and a command do not go together")
     }
-    if command.isEmpty, group || noForward {
-      throw ValidationError("--group and --no-forward need a command behind '--'")
+    if command.isEmpty, group || noForward || subreaper || !signal.isEmpty || !okExit.isEmpty {
+      throw ValidationError(
+        "--group, --no-forward, --signal, --ok-exit and --subreaper need a command behind '--'")
     }
+    if let status = okExit.first(where: { !(0...255).contains(Int32($0) ?? -1) }) {
+      throw ValidationError("--ok-exit \(status.prefix(60)) is no exit status from 0 to 255")
+    }
+    _ = try rewrites()
     if let pid, pid < 1 || Int32(exactly: pid) == nil {
       throw ValidationError("--pid must be the id of a process")
     }
@@ -99,33 +119,69 @@ struct AnnounceCommand: MainThreadCommand {
     _ = try metaValues()
   }
 
-  /// The process of `--pid`, which is an Int as `--history` is: each kind of option costs a start time.
+  /// The process of `--pid`, which is an Int as `--history` is, as statuses are texts: each kind of option
+  /// costs a start time.
   private var followedID: Int32? { pid.flatMap(Int32.init(exactly:)) }
 
+  /// Announces alone, or for a process that runs already. A command is run by ``WrappedCommand``, which
+  /// lets another process read this.
   func runOnMainThread() throws -> Int32 {
-    let setup = Setup(connection, processID: followedID ?? Setup.processID)
-    let instance = try instance(setup)
-    var options = Announcer.Options()
-    options.channel = setup.channel
-    options.history = history
-    options.stopTimeout = stopTimeout.duration
-    let announcement = Announcement(setup: setup, instance: instance, options: options)
-    if !command.isEmpty { return try WrappedCommand(self, announcement).run() }
+    let (setup, instance) = try subject(processID: followedID ?? Setup.processID)
+    let announcement = announcement(setup, instance)
     if let followedID {
       try announcement.follow(FollowedProcess.found(followedID, setup.diagnostics))
     }
     announcement.announce()
   }
 
+  /// Who is announced, from where.
+  ///
+  /// - Parameters:
+  ///   - processID: of the process that an instance is named after.
+  ///   - bootID: its id, where it has one already.
+  /// - Throws: ``Failure``.
+  func subject(
+    processID: Int32 = Setup.processID, bootID: String? = nil
+  ) throws -> (Setup, Instance) {
+    let setup = Setup(connection, processID: processID, bootID: bootID)
+    return (setup, try instance(setup, processID))
+  }
+
+  func announcement(_ setup: Setup, _ instance: Instance) -> Announcement {
+    var options = Announcer.Options()
+    options.channel = setup.channel
+    options.history = history
+    options.stopTimeout = stopTimeout.duration
+    return Announcement(setup: setup, instance: instance, options: options)
+  }
+
+  /// How a command is to be run.
+  func plan(_ setup: Setup, _ instance: Instance) -> CommandPlan {
+    var plan = CommandPlan()
+    plan.leadsGroup = group
+    plan.forwards = !noForward
+    plan.platformSignalsAll = setup.identity.signalsEveryProcess
+    plan.adoptsOrphans = subreaper
+    plan.rewrites = (try? rewrites()) ?? [:]
+    plan.acceptedExits = Set(okExit.compactMap { Int32($0) })
+    plan.stopTimeout = stopTimeout.duration
+    plan.isQuiet = setup.diagnostics.isQuiet
+    plan.variables = [
+      .init(name: "PAASBUS_INSTANCE_ID", value: instance.id),
+      .init(name: "PAASBUS_INSTANCE_NAME", value: instance.name),
+    ]
+    return plan
+  }
+
   /// Who is announced: what was said, else what the platform says.
-  private func instance(_ setup: Setup) throws -> Instance {
+  private func instance(_ setup: Setup, _ processID: Int32) throws -> Instance {
     let identity = setup.identity
     var instance = Instance(
       app: setup.app ?? "default", id: setup.bootID, name: name ?? identity.name,
       lease: lease.duration)
     instance.process = process ?? identity.process
     instance.host = Setup.hostName
-    instance.pid = pid ?? Int(Setup.processID)
+    instance.pid = Int(processID)
     instance.platform = identity.platform
     instance.release = release ?? identity.release
     instance.commit = commit ?? identity.commit
@@ -138,6 +194,26 @@ struct AnnounceCommand: MainThreadCommand {
         remedy: "shorten the name or leave out some --meta")
     }
     return instance
+  }
+
+  /// What is sent instead of a signal; nil for nothing.
+  private func rewrites() throws -> [CInt: CInt?] {
+    var rewrites: [CInt: CInt?] = [:]
+    for item in signal {
+      let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      guard parts.count == 2, let from = parts.first.flatMap({ SignalName.parse(String($0)) }),
+        let to = parts.last, let sent = to.isEmpty ? 0 : SignalName.parse(String(to))
+      else {
+        throw ValidationError("--signal \(item.prefix(60)) is no SIGNAL=SIGNAL, as TERM=QUIT")
+      }
+      guard SignalPolicy.awaited.contains(from) else {
+        throw ValidationError("--signal \(item.prefix(60)): that signal cannot be caught")
+      }
+      guard rewrites.updateValue(sent == 0 ? nil : sent, forKey: from) == nil else {
+        throw ValidationError("--signal \(parts[0]) is given twice")
+      }
+    }
+    return rewrites
   }
 
   private func metaValues() throws -> [String: String] {

@@ -87,7 +87,7 @@ struct LocalBusKeeper {
       "redis-server", "--port", "0", "--unixsocket", bus.socketPath, "--unixsocketperm", "700",
       "--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", bus.directory,
       "--logfile", bus.directory + "/redis.log",
-    ]).spawn(deathSignal: SIGKILL)
+    ]).spawn(deathSignal: SIGKILL)?.id ?? -1
   }
 
   /// Returns once nobody else has been connected for `idle`.

@@ -1,3 +1,5 @@
+import Synchronization
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -20,30 +22,76 @@ enum StandardStreams {
     }
   }
 
-  /// Half of what a pipe holds (pipe(7)): a reader that keeps pace is never waited for.
-  private static let pieceSize = 32_768
-
   static func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }
 
-  /// Writes all of it.
+  private static let output = Outlet(STDOUT_FILENO)
+  private static let errors = Outlet(STDERR_FILENO)
+
+  private static func outlet(_ descriptor: CInt) -> Outlet {
+    switch descriptor {
+    case STDOUT_FILENO: output
+    case STDERR_FILENO: errors
+    default: Outlet(descriptor)
+    }
+  }
+
+  /// Writes all of it, and waits for a reader that is slow, until ``giveUp()``.
   ///
-  /// - Throws: ``OutputClosed`` when the reader has gone, ``Failure`` when writing fails.
+  /// - Throws: ``OutputClosed`` when the reader has gone or we wait no longer, ``Failure`` when writing
+  ///   fails.
   static func write(_ bytes: [UInt8], to descriptor: CInt = 1) throws {
+    let outlet = outlet(descriptor)
     var rest = bytes[...]
     while !rest.isEmpty {
-      let count = rest.prefix(pieceSize).withUnsafeBytes { Self.write(descriptor, $0) }
+      let count = outlet.write(rest)
       if count > 0 {
         rest = rest.dropFirst(count)
       } else if errno == EPIPE {
         throw OutputClosed()
       } else if errno == EAGAIN {
-        var wait = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-        _ = poll(&wait, 1, -1)
+        while !outlet.hasRoom(within: patience) {
+          if hasGivenUp.load(ordering: .relaxed) { throw OutputClosed() }
+        }
       } else if errno != EINTR {
         throw Failure(
           .failed, "cannot write to standard output (\(String(cString: strerror(errno))))",
           remedy: "redirect it to something that can be written")
       }
+    }
+  }
+
+  /// Between two looks at whether to wait for a reader any longer; what one that is slow gets for a
+  /// remark.
+  private static let patience = Duration.milliseconds(100)
+  private static let hasGivenUp = Atomic(false)
+
+  /// From here on a reader that stalls is not waited for: we are about to end.
+  static func giveUp() { hasGivenUp.store(true, ordering: .relaxed) }
+
+  // MARK: Remarks
+
+  /// How many could not be written since the last one that was.
+  private static let droppedRemarks = Atomic(0)
+
+  /// Writes a remark to standard error, where it can be written in a moment; else it is counted, and the
+  /// next one tells that some are missing. Nothing else waits for those who read our remarks.
+  static func writeError(_ text: String) {
+    let dropped = droppedRemarks.exchange(0, ordering: .relaxed)
+    let note = dropped == 0 ? "" : "paasbus: \(dropped) remarks were dropped: nobody read them\n"
+    var rest = Array((note + text).utf8)[...]
+    let isWhole = rest.count
+    while !rest.isEmpty {
+      let count = errors.write(rest)
+      if count > 0 {
+        rest = rest.dropFirst(count)
+      } else if errno == EAGAIN {
+        guard errors.hasRoom(within: patience) else { break }
+      } else if errno != EINTR {
+        return
+      }
+    }
+    if rest.count == isWhole, !rest.isEmpty {
+      droppedRemarks.add(dropped + 1, ordering: .relaxed)
     }
   }
 
@@ -89,20 +137,5 @@ enum StandardStreams {
           remedy: "give the message as an argument")
       }
     }
-  }
-
-  static func writeError(_ text: String) {
-    let bytes = Array(text.utf8)
-    _ = bytes.withUnsafeBytes { Self.write(2, $0) }
-  }
-
-  private static func write(_ descriptor: CInt, _ bytes: UnsafeRawBufferPointer) -> Int {
-    #if canImport(Glibc)
-      Glibc.write(descriptor, bytes.baseAddress, bytes.count)
-    #elseif canImport(Musl)
-      Musl.write(descriptor, bytes.baseAddress, bytes.count)
-    #else
-      Darwin.write(descriptor, bytes.baseAddress, bytes.count)
-    #endif
   }
 }

@@ -1,5 +1,13 @@
 import Synchronization
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// What is drawn on the terminal and changes in place. Whoever else wants to write there asks for it
 /// to be put aside.
 protocol Drawing: Sendable {
@@ -39,5 +47,16 @@ enum CurrentDrawing {
   /// Puts away whatever is drawn.
   static func close() {
     current.withLock { $0.take() }?.close()
+  }
+}
+
+extension Mutex {
+  /// Runs `body` once the lock is free. Whoever writes to a terminal that has stalled may hold it for
+  /// long, and is not waited for: then nothing is done.
+  func withLockSoon(_ body: (inout sending Value) -> Void) where Value: Sendable {
+    let deadline = ContinuousClock.now + .milliseconds(500)
+    while withLockIfAvailable({ body(&$0) }) == nil, ContinuousClock.now < deadline {
+      _ = poll(nil, 0, 5)
+    }
   }
 }

@@ -11,7 +11,7 @@ import Synchronization
 /// The whole terminal, in its alternate screen (xterm's private mode 1049), so that what stood there
 /// before is there again afterwards.
 final class Screen: Drawing {
-  private struct State {
+  private struct State: Sendable {
     var isOpen = false
     var mode: TerminalMode?
     /// The rows as they stand there.
@@ -51,11 +51,11 @@ final class Screen: Drawing {
   // MARK: Drawing
 
   func say(_ text: String) {
-    state.withLock { $0.said.append(text) }
+    state.withLockSoon { $0.said.append(text) }
   }
 
   func suspend() {
-    state.withLock { state in
+    state.withLockSoon { state in
       guard state.isOpen else { return }
       try? StandardStreams.write(Array(Self.leave.utf8))
       state.mode?.restore()
@@ -64,7 +64,7 @@ final class Screen: Drawing {
   }
 
   func resume() {
-    state.withLock { state in
+    state.withLockSoon { state in
       guard !state.isOpen, TerminalMode.isOurs(STDIN_FILENO) else { return }
       CrashGuard.arm(leaving: Self.leave)
       state.mode = TerminalMode.raw(STDIN_FILENO)
@@ -75,7 +75,7 @@ final class Screen: Drawing {
   }
 
   func resize() {
-    state.withLock { state in
+    state.withLockSoon { state in
       if state.isOpen { try? StandardStreams.write(Array("\u{1b}[2J".utf8)) }
       state.shown = []
     }

@@ -14,7 +14,7 @@ import Synchronization
 /// terminal makes of it when its size changes, all of it is behind the cursor and can be erased.
 /// While somebody else has the terminal, as after Ctrl-Z and `bg`, it is not shown.
 final class StatusLine: Drawing {
-  private struct State {
+  private struct State: Sendable {
     /// The text for a number of columns.
     var text: (@Sendable (Int) -> String)?
     /// What stands there now; nil for nothing.
@@ -46,10 +46,13 @@ final class StatusLine: Drawing {
   func show(
     behind lines: [UInt8] = [], _ text: @escaping @Sendable (_ columns: Int) -> String
   ) throws {
-    try state.withLock { state in
+    func show(_ state: inout State) throws {
       state.text = text
       try draw(behind: lines, &state)
     }
+    // Where somebody is just writing, what that tells is as good.
+    guard !lines.isEmpty else { return try state.withLockIfAvailable { try show(&$0) } ?? () }
+    try state.withLock { try show(&$0) }
   }
 
   /// Writes the lines and, where it has changed or was erased for them, the text.
@@ -69,7 +72,7 @@ final class StatusLine: Drawing {
   // MARK: Drawing
 
   func say(_ text: String) {
-    state.withLock { state in
+    state.withLockSoon { state in
       if StandardStreams.isTerminal(STDERR_FILENO) { eraseShown(&state) }
       StandardStreams.writeError(text)
       try? draw(behind: [], &state)
@@ -77,7 +80,7 @@ final class StatusLine: Drawing {
   }
 
   func suspend() {
-    state.withLock { state in
+    state.withLockSoon { state in
       eraseShown(&state)
       state.isAway = true
       state.mode?.restore()
@@ -86,14 +89,14 @@ final class StatusLine: Drawing {
   }
 
   func resume() {
-    state.withLock { state in
+    state.withLockSoon { state in
       state.isAway = false
       try? draw(behind: [], &state)
     }
   }
 
   func resize() {
-    state.withLock { state in
+    state.withLockSoon { state in
       eraseShown(&state)
       try? draw(behind: [], &state)
     }

@@ -35,13 +35,14 @@ struct TerminalMode {
     guard isOurs(descriptor), tcgetattr(descriptor, &mode) == 0 else { return nil }
     let before = mode
     change(&mode)
-    guard tcsetattr(descriptor, TCSADRAIN, &mode) == 0 else { return nil }
+    // Not once all is written, which a terminal that has stalled never has.
+    guard tcsetattr(descriptor, TCSANOW, &mode) == 0 else { return nil }
     return TerminalMode(descriptor: descriptor, before: before)
   }
 
   func restore() {
     guard Self.isOurs(descriptor) else { return }
     var mode = before
-    tcsetattr(descriptor, TCSADRAIN, &mode)
+    tcsetattr(descriptor, TCSANOW, &mode)
   }
 }

@@ -1,0 +1,160 @@
+import Presence
+import Supervisor
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// The announcer of a wrapped command, in a process of its own: it tells the bus what it hears of the
+/// command through its link. It may fail in any way, and is then started again.
+struct WrappedAnnouncer {
+  private let announcement: Announcement
+  private let task: AnnouncerTask
+  private var diagnostics: Diagnostics { announcement.setup.diagnostics }
+
+  /// Reads the command line, says how the command is to be run, and announces it.
+  static func run(_ arguments: [String], _ link: AnnouncerLink) -> Never {
+    do {
+      var read = try Program.read(arguments)
+      guard let command = read as? AnnounceCommand else {
+        // Help was asked for.
+        try read.run()
+        exit(ExitStatus.done.rawValue)
+      }
+      let task = link.task
+      let (setup, instance) = try command.subject(
+        processID: task.supervisor, bootID: task.facts["id"])
+      if task.command == nil, task.predecessors == 0 {
+        link.tell(command.plan(setup, instance))
+        link.leave("id", instance.id)
+        if let shell = ShellWithoutExec(ProcessTitle.wrappedWords) {
+          setup.diagnostics.detail(
+            "\(shell.name) may not pass signals on to what it runs: write exec in front of that")
+        }
+      }
+      try WrappedAnnouncer(command.announcement(setup, instance), task).run(link)
+    } catch {
+      exit(Program.report(error))
+    }
+  }
+
+  private init(_ announcement: Announcement, _ task: AnnouncerTask) {
+    self.task = task
+    var announcement = announcement
+    announcement.began = task.began
+    announcement.options.failsWhenRefused = false
+    announcement.options.tellsShortRuns = true
+    // A little less than the supervisor stays, so that the outcome can still be said.
+    announcement.options.stopTimeout -= min(
+      .milliseconds(500), announcement.options.stopTimeout * 0.2)
+    if task.predecessors > 0 {
+      announcement.options.succeeds = true
+      announcement.options.lastChannel = task.facts["channel"]
+      announcement.instance.started = task.facts["started"].flatMap(Int64.init)
+    }
+    self.announcement = announcement
+  }
+
+  /// Announces until all has been told, or the supervisor has ended.
+  private func run(_ link: AnnouncerLink) throws -> Never {
+    do {
+      try Threads.check(usesPool: false)
+    } catch {
+      let failure = Failure(error)
+      if !task.hasComplained {
+        diagnostics.note(
+          "not announced yet: \(failure.problem): \(failure.remedy); trying again")
+      }
+      exit(AnnouncerLink.Exit.unable)
+    }
+    let (news, teller) = AsyncStream<AnnouncerLink.News>.makeStream()
+    if let command = task.command { teller.yield(.started(command)) }
+    if let reason = task.drainReason { teller.yield(.draining(reason: reason)) }
+    if let status = task.status { teller.yield(.ended(status)) }
+    Task(executorPreference: Announcement.thread) {
+      await announce(news) { link.leave($0, $1) }
+      exit(AnnouncerLink.Exit.done)
+    }
+    var link = link
+    var command = task.command
+    while let item = link.next() {
+      if case .started(let process) = item { command = process }
+      teller.yield(item)
+    }
+    // The supervisor was killed. Where the system does not tell the command, we do.
+    if let command, !command.isTied { kill(command.id, SIGTERM) }
+    _exit(ExitStatus.failed.rawValue)
+  }
+
+  private func announce(
+    _ news: AsyncStream<AnnouncerLink.News>, leave: @escaping @Sendable (String, String) -> Void
+  ) async {
+    // Nothing is announced of a command that cannot be executed.
+    var first = news.makeAsyncIterator()
+    guard case .started? = await first.next() else { return }
+    let announcer: Announcer
+    do {
+      announcer = try await announcement.announcer { channel, started in
+        leave("channel", channel)
+        leave("started", "\(started)")
+      }
+    } catch {
+      let failure = Failure(error)
+      return Diagnostics.error("not announced: \(failure.problem): \(failure.remedy)")
+    }
+    // We keep no folder busy; whatever names a file was made absolute before.
+    _ = chdir("/")
+    async let telling: Void = tell(announcer, news)
+    switch try? await announcer.run() {
+    case .undelivered(let error):
+      diagnostics.note(
+        "the stop could not be delivered (\(error.problem)): the lease tells the others")
+    case .unanswered: diagnostics.note("not announced: Redis did not answer in time")
+    case .stopped, .neverAnnounced, nil: break
+    }
+    await telling
+  }
+
+  /// Tells what becomes of the command, until it has ended.
+  private func tell(
+    _ announcer: Announcer, _ news: AsyncStream<AnnouncerLink.News>
+  ) async {
+    var reason: String?
+    for await item in news {
+      switch item {
+      case .draining(let signal):
+        reason = signal
+        announcer.drain(reason: signal)
+      case .ended(let status):
+        return announcer.stop(
+          Announcer.Stop(
+            reason: reason ?? status.reason, exit: status.shellStatus, signal: status.signalName))
+      case .started, .failed: continue
+      }
+    }
+  }
+}
+
+extension CommandStatus {
+  /// How a command went that nobody had asked to.
+  fileprivate var reason: String { signalName == nil ? "exit" : "signal" }
+}
+
+/// A shell that runs a script from its command line in which nothing is executed in its place.
+private struct ShellWithoutExec {
+  let name: String
+
+  init?(_ command: [String]) {
+    let name = command.first?.split(separator: "/").last.map(String.init) ?? ""
+    guard ["sh", "ash", "bash", "dash", "ksh", "zsh"].contains(name),
+      let flag = command.firstIndex(where: { $0.hasPrefix("-") && $0.hasSuffix("c") }),
+      let script = command.dropFirst(flag + 1).first,
+      !script.split(whereSeparator: \.isWhitespace).contains("exec")
+    else { return nil }
+    self.name = name
+  }
+}
