@@ -283,7 +283,7 @@ struct StalledOutputTests {
       try await pass(.milliseconds(300))
       server.kill()
       try await eventually("it says how many: \(process.output)") {
-        process.output.contains("remarks were dropped")
+        process.output.contains("dropped: the output was not read")
       }
       try await server.start()
       for child in try Processes.children(of: process.processID) { kill(child, SIGTERM) }

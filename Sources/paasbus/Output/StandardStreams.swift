@@ -73,11 +73,16 @@ enum StandardStreams {
   /// How many could not be written since the last one that was.
   private static let droppedRemarks = Atomic(0)
 
+  private static func text(_ dropped: Int) -> String {
+    dropped == 1 ? "1 remark was" : "\(dropped) remarks were"
+  }
+
   /// Writes a remark to standard error, where it can be written in a moment; else it is counted, and the
   /// next one tells that some are missing. Nothing else waits for those who read our remarks.
   static func writeError(_ text: String) {
     let dropped = droppedRemarks.exchange(0, ordering: .relaxed)
-    let note = dropped == 0 ? "" : "paasbus: \(dropped) remarks were dropped: nobody read them\n"
+    let note =
+      dropped == 0 ? "" : "paasbus: \(Self.text(dropped)) dropped: the output was not read\n"
     var rest = Array((note + text).utf8)[...]
     let isWhole = rest.count
     while !rest.isEmpty {
