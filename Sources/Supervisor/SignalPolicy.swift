@@ -48,10 +48,9 @@ public struct SignalPolicy: Sendable {
   ]
   private static let stops: Set<CInt> = [SIGTSTP, SIGTTIN, SIGTTOU]
 
-  /// The signals that are waited for: all but those that cannot be. SIGPIPE is left out since a write
-  /// of our own may raise it.
+  /// The signals that are waited for: all but those that cannot be.
   public static let awaited: [CInt] = {
-    let others: [CInt] = [SIGKILL, SIGSTOP, SIGPIPE]
+    let others: [CInt] = [SIGKILL, SIGSTOP]
     #if os(Linux)
       // 32 and 33 are the C library's own (nptl(7)).
       return (1...64).filter { !others.contains($0) && $0 != 32 && $0 != 33 }

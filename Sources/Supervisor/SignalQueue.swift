@@ -69,6 +69,8 @@ public struct SignalQueue: Sendable {
         }
         if number < 0, errno == EAGAIN { return nil }
         guard number > 0 else { continue }
+        // A write of our own raises it where the reader has gone; nobody sent that one.
+        if number == SIGPIPE, details._sifields._kill.si_pid == getpid() { continue }
         let isKernel = details.si_code == Self.sentByKernel
       #else
         // Here a deadline is only as good as the next signal.

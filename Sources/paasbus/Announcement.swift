@@ -11,7 +11,7 @@ struct Announcement: Sendable {
 
   /// Where all of it runs: a beat that changed threads would wake several, and a thread of the pool
   /// brings one with it that wakes every second.
-  static var thread: any TaskExecutor { RedisConnector.connectionThread }
+  static func thread() -> any TaskExecutor { RedisConnector.connectionThread }
 
   /// An announcer that tells a person what happens to it.
   ///
@@ -42,9 +42,9 @@ struct Announcement: Sendable {
 
   /// Holds the instance until a signal ends it.
   func announce() -> Never {
-    Program.untilSignalled(on: { Self.thread }) { signals in
+    Program.untilSignalled(on: Self.thread) { signals in
       let announcer = try await announcer()
-      Task(executorPreference: Self.thread) {
+      Task(executorPreference: Self.thread()) {
         for await name in signals { announcer.stop(reason: name) }
       }
       try check(try await announcer.run())
@@ -55,9 +55,9 @@ struct Announcement: Sendable {
 
   /// Holds the instance until the process ends; signals only say that it is draining.
   func follow(_ process: FollowedProcess) -> Never {
-    Program.untilSignalled(on: { Self.thread }) { signals in
+    Program.untilSignalled(on: Self.thread) { signals in
       let announcer = try await announcer()
-      Task(executorPreference: Self.thread) {
+      Task(executorPreference: Self.thread()) {
         // Whoever asked for the end is its reason; else it went by itself.
         var reason: String?
         await withTaskGroup(of: String?.self) { group in

@@ -69,7 +69,9 @@ enum Program {
       // What asks, reckons and prints in turn needs no other thread than the connection's. The
       // history is printed while more of it comes, and a person is asked while a connection is open.
       let isPatient = command is HistoryCommand || command is ForgetCommand
-      start(on: isPatient ? nil : { RedisConnector.connectionThread }) {
+      var thread: (() -> any TaskExecutor)?
+      if !isPatient { thread = { RedisConnector.connectionThread } }
+      start(on: thread) {
         var command = command
         try await command.run()
       }

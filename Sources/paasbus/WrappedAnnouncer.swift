@@ -75,7 +75,7 @@ struct WrappedAnnouncer {
     if let command = task.command { teller.yield(.started(command)) }
     if let reason = task.drainReason { teller.yield(.draining(reason: reason)) }
     if let status = task.status { teller.yield(.ended(status)) }
-    Task(executorPreference: Announcement.thread) {
+    Task(executorPreference: Announcement.thread()) {
       await announce(news) { link.leave($0, $1) }
       exit(AnnouncerLink.Exit.done)
     }
