@@ -93,6 +93,8 @@ struct AnnouncerProcessTests {
       #expect(try String(contentsOfFile: told, encoding: .utf8) == "TERM\n")
       #expect(watch.objects(ofType: "stop").isEmpty)
       try Data().write(to: URL(filePath: told + ".end"))
+      let command = try process.wrappedID
+      try await eventually("the command has ended") { kill(command, 0) != 0 }
     }
   }
 

@@ -180,7 +180,7 @@ struct InitSignalTests {
     try await RedisServer.with { server in
       for isReaper in [true, false] {
         let process = try await wrap(
-          ["sh", "-c", "sh -c 'sleep 1000 & echo $!'; sleep 1000"],
+          ["sh", "-c", "sh -c 'sleep 1000 & echo $!'; exec sleep 1000"],
           options: isReaper ? ["--subreaper"] : [], on: server)
         try await eventually("it is an orphan") { !process.lines.isEmpty }
         let orphan = try #require(process.lines.first.flatMap { Int32($0) })

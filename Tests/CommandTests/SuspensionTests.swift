@@ -151,7 +151,7 @@ struct SuspensionTests {
         "sh",
         [
           "-c",
-          "mkfifo \(fifo) && { sleep 1000 <\(fifo) & } && exec \(Paasbus.path) watch --json >\(fifo)",
+          "mkfifo \(fifo) && { sleep 1000 <\(fifo) & echo $! >\(fifo).reader; } && exec \(Paasbus.path) watch --json >\(fifo)",
         ], environment: ManagedProcess.bareEnvironment.merging(["PAASBUS_URL": server.url]) { $1 })
       try await eventually("it watches") { watch.errorOutput.contains("waiting") }
       try await bus.publish(3000)
@@ -170,6 +170,8 @@ struct SuspensionTests {
         try await bus.history.count { $0.contains(#""type":"lost""#) } == 3
       }
       kill(watch.processID, SIGKILL)
+      let reader = try String(contentsOfFile: fifo + ".reader", encoding: .utf8)
+      kill(try #require(pid_t(reader.filter(\.isNumber))), SIGKILL)
     }
   }
 }
