@@ -4,21 +4,11 @@ import Testing
 
 @Suite("The announcer of a command, in a process of its own")
 struct AnnouncerProcessTests {
-  private func wrap(
-    _ words: [String], options: [String] = [], on server: RedisServer
-  ) async throws -> ManagedProcess {
-    let process = try Paasbus.start(["announce"] + options + ["--"] + words, on: server)
-    try await eventually("it is announced: \(process.errorOutput)") {
-      process.errorOutput.contains("announced ")
-    }
-    return process
-  }
-
   @Test("one that is killed is started again, and the command does not notice")
   func killed() async throws {
     try await RedisServer.with { server in
       let watch = try await Paasbus.watch(on: server)
-      let process = try await wrap(
+      let process = try await Paasbus.wrap(
         ["sh", "-c", "echo $$; trap 'exit 7' TERM; while :; do sleep 0.01; done"], on: server)
       for round in 1...3 {
         try await process.killAnnouncer()
@@ -42,7 +32,7 @@ struct AnnouncerProcessTests {
     try await RedisServer.with { server in
       let watch = try await Paasbus.watch(on: server)
       for round in 1...10 {
-        let process = try await wrap(
+        let process = try await Paasbus.wrap(
           ["sh", "-c", "echo $$; while :; do sleep 0.01; done"], on: server)
         let announcer = try #require(try process.announcerID)
         if round % 2 == 0 {
@@ -63,7 +53,7 @@ struct AnnouncerProcessTests {
   @Test("one that stands still delays the end by the time for the stop, and nothing else")
   func frozen() async throws {
     try await RedisServer.with { server in
-      let process = try await wrap(
+      let process = try await Paasbus.wrap(
         ["sh", "-c", "trap 'echo TERM; exit 3' TERM; while :; do sleep 0.01; done"],
         options: ["--stop-timeout", "1s"], on: server)
       kill(try #require(try process.announcerID), SIGSTOP)
@@ -78,7 +68,7 @@ struct AnnouncerProcessTests {
     try await RedisServer.with { server in
       let watch = try await Paasbus.watch(on: server)
       let told = server.folder.appending(path: "told").path
-      let process = try await wrap(
+      let process = try await Paasbus.wrap(
         [
           "sh", "-c",
           "trap 'echo TERM >> \(told)' TERM; echo $$; while [ ! -e \(told).end ]; do sleep 0.01; done",

@@ -2,6 +2,21 @@ import Foundation
 import TestSupport
 import Testing
 
+extension Paasbus {
+  /// Starts `announce … -- words` and waits until it is announced.
+  static func wrap(
+    _ words: [String], options: [String] = [], on server: RedisServer,
+    environment: [String: String] = [:]
+  ) async throws -> ManagedProcess {
+    let process = try start(
+      ["announce"] + options + ["--"] + words, on: server, environment: environment)
+    try await eventually("it is announced: \(process.errorOutput)") {
+      process.errorOutput.contains("announced ")
+    }
+    return process
+  }
+}
+
 /// The two processes of a wrapped command, as seen from outside.
 extension ManagedProcess {
   /// The announcer's process: the child that runs the same program.

@@ -5,16 +5,6 @@ import Testing
 /// What tini and dumb-init do with signals, process groups and exits is expected of us as well.
 @Suite("As an init: signals, groups and exits")
 struct InitSignalTests {
-  private func wrap(
-    _ words: [String], options: [String] = [], on server: RedisServer
-  ) async throws -> ManagedProcess {
-    let process = try Paasbus.start(["announce"] + options + ["--"] + words, on: server)
-    try await eventually("it is announced: \(process.errorOutput)") {
-      process.errorOutput.contains("announced ")
-    }
-    return process
-  }
-
   /// A program that says which signals it gets, and ends at SIGUSR2 with 9.
   private static let listener = """
     import os, signal, sys
@@ -31,7 +21,8 @@ struct InitSignalTests {
   private func listen(
     _ options: [String] = [], on server: RedisServer
   ) async throws -> ManagedProcess {
-    let process = try await wrap(["python3", "-c", Self.listener], options: options, on: server)
+    let process = try await Paasbus.wrap(
+      ["python3", "-c", Self.listener], options: options, on: server)
     try await eventually("it listens") { !process.lines.isEmpty }
     return process
   }
@@ -100,12 +91,12 @@ struct InitSignalTests {
     try await RedisServer.with { server in
       let watch = try await Paasbus.watch(on: server)
       let options = ["--ok-exit", "143", "--ok-exit", "3"]
-      let killed = try await wrap(["sleep", "100"], options: options, on: server)
+      let killed = try await Paasbus.wrap(["sleep", "100"], options: options, on: server)
       killed.signal(SIGTERM)
       #expect(try await killed.exitStatus() == 0)
       #expect(try await watch.waitFor("stop").first?["exit"] == .number(143))
       for (status, expected) in [(3, 0), (4, 4)] as [(Int, Int32)] {
-        let process = try await wrap(
+        let process = try await Paasbus.wrap(
           ["sh", "-c", "sleep 0.3; exit \(status)"], options: options, on: server)
         #expect(try await process.exitStatus() == expected)
       }
@@ -117,7 +108,7 @@ struct InitSignalTests {
     try await RedisServer.with { server in
       let watch = try await Paasbus.watch(on: server)
       for (round, number) in [SIGTSTP, SIGTTIN, SIGTTOU].enumerated() {
-        let process = try await wrap(
+        let process = try await Paasbus.wrap(
           ["sh", "-c", "echo $$; while :; do sleep 0.01; done"], options: ["--lease", "2s"],
           on: server)
         let announcer = try #require(try process.announcerID)
@@ -166,7 +157,7 @@ struct InitSignalTests {
   @Test("with --group what is left of the command's group is asked to end when the command has")
   func restOfTheGroup() async throws {
     try await RedisServer.with { server in
-      let process = try await wrap(
+      let process = try await Paasbus.wrap(
         ["sh", "-c", "(trap 'echo TERM' TERM; sleep 1000) & echo $!; sleep 0.5; exit 5"],
         options: ["--group"], on: server)
       #expect(try await process.exitStatus() == 5)
@@ -179,7 +170,7 @@ struct InitSignalTests {
   func subreaper() async throws {
     try await RedisServer.with { server in
       for isReaper in [true, false] {
-        let process = try await wrap(
+        let process = try await Paasbus.wrap(
           ["sh", "-c", "sh -c 'sleep 1000 & echo $!'; exec sleep 1000"],
           options: isReaper ? ["--subreaper"] : [], on: server)
         try await eventually("it is an orphan") { !process.lines.isEmpty }

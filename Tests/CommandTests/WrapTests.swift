@@ -4,19 +4,6 @@ import Testing
 
 @Suite("announce in front of a command")
 struct WrapTests {
-  /// Starts `announce … -- words` and waits until it is announced.
-  private func wrap(
-    _ words: [String], options: [String] = [], on server: RedisServer,
-    environment: [String: String] = [:]
-  ) async throws -> ManagedProcess {
-    let process = try Paasbus.start(
-      ["announce"] + options + ["--"] + words, on: server, environment: environment)
-    try await eventually("it is announced: \(process.errorOutput)") {
-      process.errorOutput.contains("announced ")
-    }
-    return process
-  }
-
   /// Runs a shell script with a program that shows what it inherited, directly and through us.
   private func inherited(_ script: String) async throws -> (direct: String, wrapped: String) {
     let probe = """
@@ -60,7 +47,7 @@ struct WrapTests {
   func words() async throws {
     try await RedisServer.with { server in
       let url = "postgres://u:topsecret@db/x"
-      let process = try await wrap(
+      let process = try await Paasbus.wrap(
         ["sh", "-c", "echo \"$1\"; sleep 100", "sh", url], on: server)
       try await eventually("it has said so") { process.output == url + "\n" }
       let title = try String(
@@ -119,7 +106,7 @@ struct WrapTests {
   private func listen(
     _ options: [String] = [], on server: RedisServer, environment: [String: String] = [:]
   ) async throws -> ManagedProcess {
-    let process = try await wrap(
+    let process = try await Paasbus.wrap(
       Self.listener, options: options, on: server, environment: environment)
     try await eventually("it listens") { !process.lines.isEmpty }
     return process
@@ -173,7 +160,7 @@ struct WrapTests {
   func ignoresTermination() async throws {
     try await RedisServer.with { server in
       let watch = try await Paasbus.watch(on: server)
-      let process = try await wrap(
+      let process = try await Paasbus.wrap(
         ["sh", "-c", "trap '' TERM; echo $$; while :; do sleep 0.05; done"],
         options: ["--lease", "2s"], on: server)
       try await eventually("it is there") { !process.lines.isEmpty }
@@ -196,7 +183,7 @@ struct WrapTests {
     try await RedisServer.with { server in
       let watch = try await Paasbus.watch(on: server)
       let folder = server.folder.appending(path: "told").path
-      let process = try await wrap(
+      let process = try await Paasbus.wrap(
         [
           "sh", "-c",
           "trap 'echo TERM > \(folder); exit' TERM; echo ready; while :; do sleep 0.05; done",
@@ -215,7 +202,7 @@ struct WrapTests {
   func group() async throws {
     try await RedisServer.with { server in
       for options in [["--group"], []] {
-        let process = try await wrap(
+        let process = try await Paasbus.wrap(
           ["sh", "-c", "sleep 1000 & echo $!; trap 'exit 5' TERM; while :; do sleep 0.01; done"],
           options: options, on: server)
         try await eventually("it is there") { !process.lines.isEmpty }
@@ -244,7 +231,7 @@ struct WrapTests {
   @Test("a program that closes all its descriptors is none of our business")
   func closesAll() async throws {
     try await RedisServer.with { server in
-      let process = try await wrap(
+      let process = try await Paasbus.wrap(
         ["python3", "-c", "import os; os.closerange(0, 1000); import time; time.sleep(0.3)"],
         on: server)
       #expect(try await process.exitStatus() == 0)
