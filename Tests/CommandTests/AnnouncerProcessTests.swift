@@ -238,6 +238,18 @@ struct StalledOutputTests {
     }
   }
 
+  @Test(
+    "what draws on a terminal that nobody reads ends at a signal",
+    arguments: ["top", "watch"], [SIGTERM, SIGINT, SIGHUP])
+  func drawing(command: String, signal: Int32) async throws {
+    try await RedisServer.with { server in
+      try await Bus(on: server).publish(100)
+      let words = ["\(signal)", Paasbus.path, command, "--app", "default"]
+      let process = try Odd.start(Odd.unreadTerminal, words, on: server)
+      #expect(try await process.exitStatus(within: .seconds(90)) == 0, "\(process.errorOutput)")
+    }
+  }
+
   @Test("remarks that were dropped are counted by the next one that is read")
   func counted() async throws {
     try await RedisServer.with { server in

@@ -74,6 +74,35 @@ enum Odd {
     os.execv(sys.argv[2], sys.argv[2:])
     """
 
+  /// A terminal that is read no more once the program has drawn on it, and is resized until it takes
+  /// nothing further; then a signal comes. Ends with 0 if the program ended within two seconds.
+  static let unreadTerminal = """
+    import fcntl, os, pty, struct, sys, termios, time
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ["TERM"] = "xterm"
+        os.execv(sys.argv[2], sys.argv[2:])
+    def waiting():
+        return struct.unpack("i", fcntl.ioctl(terminal, termios.FIONREAD, bytes(4)))[0]
+    def resize(rows):
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", rows, 200, 0, 0))
+    deadline = time.monotonic() + 60
+    while waiting() == 0 and time.monotonic() < deadline: time.sleep(0.01)
+    seen, unchanged = 0, 0
+    while unchanged < 100 and time.monotonic() < deadline:
+        resize(40 + unchanged % 2)
+        time.sleep(0.02)
+        unchanged = unchanged + 1 if waiting() == seen else 0
+        seen = waiting()
+    os.kill(child, int(sys.argv[1]))
+    asked = time.monotonic()
+    while os.waitpid(child, os.WNOHANG)[0] == 0:
+        if time.monotonic() - asked > 2:
+            os.kill(child, 9)
+            sys.exit("still there")
+        time.sleep(0.01)
+    """
+
   /// A system that refuses prctl (seccomp(2)).
   static let withoutPrctl = """
     import ctypes, os, platform, struct, sys

@@ -68,6 +68,27 @@ enum StandardStreams {
   /// From here on a reader that stalls is not waited for: we are about to end.
   static func giveUp() { hasGivenUp.store(true, ordering: .relaxed) }
 
+  /// Writes what the reader takes, as long as it takes something now and then: for what may be lost,
+  /// and for those who must not wait for a reader.
+  ///
+  /// - Returns: how many bytes were not written.
+  @discardableResult
+  static func writeSoon(_ bytes: [UInt8], to descriptor: CInt = 1) -> Int {
+    let outlet = outlet(descriptor)
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let count = outlet.write(rest)
+      if count > 0 {
+        rest = rest.dropFirst(count)
+      } else if errno == EAGAIN {
+        guard outlet.hasRoom(within: patience) else { break }
+      } else if errno != EINTR {
+        break
+      }
+    }
+    return rest.count
+  }
+
   // MARK: Remarks
 
   /// How many could not be written since the last one that was.
@@ -83,19 +104,8 @@ enum StandardStreams {
     let dropped = droppedRemarks.exchange(0, ordering: .relaxed)
     let note =
       dropped == 0 ? "" : "paasbus: \(Self.text(dropped)) dropped: the output was not read\n"
-    var rest = Array((note + text).utf8)[...]
-    let isWhole = rest.count
-    while !rest.isEmpty {
-      let count = errors.write(rest)
-      if count > 0 {
-        rest = rest.dropFirst(count)
-      } else if errno == EAGAIN {
-        guard errors.hasRoom(within: patience) else { break }
-      } else if errno != EINTR {
-        return
-      }
-    }
-    if rest.count == isWhole, !rest.isEmpty {
+    let bytes = Array((note + text).utf8)
+    if writeSoon(bytes, to: STDERR_FILENO) == bytes.count {
       droppedRemarks.add(dropped + 1, ordering: .relaxed)
     }
   }

@@ -14,13 +14,16 @@ final class Screen: Drawing {
   private struct State: Sendable {
     var isOpen = false
     var mode: TerminalMode?
+    /// Whether something else may stand there than what is known.
+    var isUnknown = false
     /// The rows as they stand there.
     var shown: [String] = []
     /// What was said meanwhile.
     var said: [String] = []
   }
 
-  private static let enter = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[2J"
+  private static let enter = "\u{1b}[?1049h\u{1b}[?25l"
+  private static let clear = "\u{1b}[2J"
   private static let leave = "\u{1b}[?25h\u{1b}[?1049l"
 
   private let onResize: @Sendable () -> Void
@@ -37,13 +40,13 @@ final class Screen: Drawing {
   func draw(_ rows: [String]) throws {
     try state.withLock { state in
       guard state.isOpen else { return }
-      var text = ""
+      var text = state.isUnknown ? Self.clear : ""
       for (number, row) in rows.enumerated()
       where number >= state.shown.count || state.shown[number] != row {
         text += "\u{1b}[\(number + 1);1H\(row)\u{1b}[K"
       }
       if rows.count < state.shown.count { text += "\u{1b}[\(rows.count + 1);1H\u{1b}[J" }
-      state.shown = rows
+      (state.shown, state.isUnknown) = (rows, false)
       if !text.isEmpty { try StandardStreams.write(Array(text.utf8)) }
     }
   }
@@ -57,7 +60,7 @@ final class Screen: Drawing {
   func suspend() {
     state.withLockSoon { state in
       guard state.isOpen else { return }
-      try? StandardStreams.write(Array(Self.leave.utf8))
+      StandardStreams.writeSoon(Array(Self.leave.utf8))
       state.mode?.restore()
       (state.isOpen, state.mode, state.shown) = (false, nil, [])
     }
@@ -68,16 +71,15 @@ final class Screen: Drawing {
       guard !state.isOpen, TerminalMode.isOurs(STDIN_FILENO) else { return }
       CrashGuard.arm(leaving: Self.leave)
       state.mode = TerminalMode.raw(STDIN_FILENO)
-      try? StandardStreams.write(Array(Self.enter.utf8))
-      (state.isOpen, state.shown) = (true, [])
+      StandardStreams.writeSoon(Array(Self.enter.utf8))
+      (state.isOpen, state.shown, state.isUnknown) = (true, [], true)
     }
     onResize()
   }
 
   func resize() {
     state.withLockSoon { state in
-      if state.isOpen { try? StandardStreams.write(Array("\u{1b}[2J".utf8)) }
-      state.shown = []
+      (state.shown, state.isUnknown) = ([], true)
     }
     onResize()
   }

@@ -64,8 +64,12 @@ final class StatusLine: Drawing {
     let status = isVisible ? state.text.map { "\($0(columns))\r" } : nil
     guard !lines.isEmpty || status != state.shown else { return }
     let erase = state.shown == nil ? "" : Self.erase
-    try StandardStreams.write(
-      Array(erase.utf8) + lines + Array((status ?? "").utf8), to: descriptor)
+    let bytes = Array(erase.utf8) + lines + Array((status ?? "").utf8)
+    if lines.isEmpty {
+      StandardStreams.writeSoon(bytes, to: descriptor)
+    } else {
+      try StandardStreams.write(bytes, to: descriptor)
+    }
     state.shown = status
   }
 
@@ -105,7 +109,7 @@ final class StatusLine: Drawing {
   func close() { suspend() }
 
   private func eraseShown(_ state: inout State) {
-    if state.shown != nil { try? StandardStreams.write(Array(Self.erase.utf8), to: descriptor) }
+    if state.shown != nil { StandardStreams.writeSoon(Array(Self.erase.utf8), to: descriptor) }
     state.shown = nil
   }
 }
