@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +16,23 @@
 
 #ifndef __linux__
 extern char **environ;
+#endif
+
+#ifdef __GLIBC__
+#include <sys/random.h>
+
+// Swift's runtime asks for random numbers by this function, which glibc has only since 2.36. With one of
+// our own the program also starts where glibc is older (Ubuntu 22.04).
+uint32_t arc4random(void) {
+    uint32_t number = 0;
+    size_t count = 0;
+    while (count < sizeof number) {
+        ssize_t more = getrandom((char *)&number + count, sizeof number - count, 0);
+        if (more > 0) count += (size_t)more;
+        else if (errno != EINTR) abort();
+    }
+    return number;
+}
 #endif
 
 static csupervisor_signals inherited;

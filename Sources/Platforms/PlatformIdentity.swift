@@ -21,7 +21,7 @@ public struct PlatformIdentity: Sendable, Equatable {
     environment: [String: String], bootID: String, hostName: String, processID: Int32
   ) -> PlatformIdentity {
     let facts = PlatformFacts(
-      environment: environment.filter { !$0.value.isEmpty }, bootID: bootID, hostName: hostName)
+      environment: environment.settled, bootID: bootID, hostName: hostName)
     let row = PlatformTable.rows.first { $0.isDetected(facts) }
     guard let row else {
       return PlatformIdentity(name: "\(facts.shortHostName).\(processID)")

@@ -7,6 +7,8 @@ public struct RedisLocation: Sendable, Equatable {
   public var source: String
   /// What a user should know, without any password.
   public var notes: [String]
+  /// The options and variables at whose end blanks were taken off.
+  public var trimmed: [String] = []
 }
 
 /// Why the variable that counts cannot be used; without its content.
@@ -30,17 +32,25 @@ public enum RedisLocator {
   public static func locate(
     url: String?, environment: [String: String]
   ) throws(RedisLocatorError) -> RedisLocation? {
-    let environment = environment.filter { !$0.value.isEmpty }
+    let settled = environment.settled
     if let url { return try explicit(url, source: "--url") }
-    if let url = environment["PAASBUS_URL"] { return try explicit(url, source: "PAASBUS_URL") }
-    return try provided(environment)
+    if settled["PAASBUS_URL"] != nil, let url = environment["PAASBUS_URL"] {
+      return try explicit(url, source: "PAASBUS_URL")
+    }
+    var location = try provided(settled)
+    let provider = RedisProviders.all.first { $0.name == location?.source }
+    location?.trimmed = provider?.variables.filter { environment[$0] != settled[$0] } ?? []
+    return location
   }
 
   private static func explicit(
-    _ url: String, source: String
+    _ given: String, source: String
   ) throws(RedisLocatorError) -> RedisLocation {
+    let url = given.withoutTrailingBlanks
     do {
-      return RedisLocation(endpoint: try RedisEndpoint(url: url), source: source, notes: [])
+      return RedisLocation(
+        endpoint: try RedisEndpoint(url: url), source: source, notes: [],
+        trimmed: url == given ? [] : [source])
     } catch {
       throw RedisLocatorError(problem: "\(source): \(error.problem)", remedy: error.remedy)
     }

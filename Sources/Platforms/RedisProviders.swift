@@ -12,7 +12,11 @@ struct RedisProvider: Sendable {
   var name: String
   /// Whether it describes all services of an app, so that it may be set without any Redis.
   var isDescription = false
+  /// What is set beside it.
+  var companions: [String] = []
   var read: @Sendable ([String: String]) throws(RedisURLError) -> Reading
+
+  var variables: [String] { [name] + companions }
 
   /// A variable that holds a URL.
   static func url(_ name: String) -> RedisProvider {
@@ -26,7 +30,9 @@ struct RedisProvider: Sendable {
   static func parts(
     host name: String, port: String, user: String? = nil, password: String
   ) -> RedisProvider {
-    RedisProvider(name: name) { environment throws(RedisURLError) in
+    let companions = [port, user, password].compactMap(\.self)
+    return RedisProvider(name: name, companions: companions) {
+      environment throws(RedisURLError) in
       guard let host = environment[name] else { return .absent }
       guard host.contains("://") else {
         var parts = RedisParts(host: host)

@@ -97,10 +97,23 @@ public final class RedisConnection: Sendable {
       login: login)
   }
 
-  /// Waits, unless the connection ends first.
+  /// The longest that nothing goes over a connection. Proxies cut those that are idle for longer, some
+  /// of them after 30 s (HAProxy's and Envoy's usual configurations).
+  private static let maxIdle = Duration.seconds(15)
+
+  /// Waits, unless the connection ends first, and keeps it from being idle meanwhile.
   ///
   /// - Throws: ``RedisError`` when it does, `CancellationError` when the task is cancelled.
   public func sleep(for duration: Duration) async throws {
+    let end = ContinuousClock.now + duration
+    while end - .now > Self.maxIdle {
+      try await wait(for: Self.maxIdle)
+      _ = try await pipeline([RedisCommand("PING")])
+    }
+    try await wait(for: max(.zero, end - .now))
+  }
+
+  private func wait(for duration: Duration) async throws {
     let promise = channel.eventLoop.makePromise(of: Void.self)
     channel.eventLoop.execute {
       self.handler.value.sleep(for: TimeAmount(duration), promise: promise)

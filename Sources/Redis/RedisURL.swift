@@ -24,6 +24,15 @@ extension RedisEndpoint {
     guard url.utf8.count <= 8192 else {
       throw RedisURLError("the URL is longer than 8 KiB", remedy: RedisURLError.shape)
     }
+    guard
+      url.ranges(of: "://").count < 2
+        || !url.contains(where: { ",;|".contains($0) || $0.isWhitespace })
+    else {
+      throw RedisURLError(
+        "there are several URLs where one is expected",
+        remedy: "keep one; a cluster tells its other nodes, and sentinels stand in one URL "
+          + "(redis+sentinel://HOST:26379,HOST:26379/MASTER)")
+    }
     guard !url.unicodeScalars.contains(where: { $0.isSpace || $0.isControl }) else {
       throw RedisURLError(
         "the URL holds spaces or control characters", remedy: "percent-encode or remove them")

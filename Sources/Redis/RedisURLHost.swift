@@ -3,6 +3,10 @@ extension RedisURLParts {
   static func host(
     _ text: Substring, defaultPort: Int
   ) throws(RedisURLError) -> RedisEndpoint.Host {
+    guard !text.contains(",") else {
+      throw RedisURLError(
+        "the URL names several hosts", remedy: "keep one; a cluster tells its other nodes")
+    }
     let (name, port) = try text.hasPrefix("[") ? splitBracketed(text) : splitPlain(text)
     guard !name.isEmpty else {
       throw RedisURLError("the URL names no host", remedy: RedisURLError.shape)

@@ -94,6 +94,12 @@ struct ReplyBuilder {
   }
 
   private var push: RedisBatch.Entry? {
+    // Garnet and Dragonfly answer a PING so on every connection.
+    if elements.count == 1, case .status(let place)? = elements.first,
+      texts.holds("PONG", at: place)
+    {
+      return .pong
+    }
     switch elements.count {
     case 3 where beginsWith("pong"): return .pong
     case 4 where beginsWith("message"):

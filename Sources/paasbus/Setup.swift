@@ -73,6 +73,7 @@ struct Setup {
       return try await localEndpoint()
     }
     for note in location.notes { diagnostics.note(note) }
+    for name in location.trimmed { diagnostics.detail("\(name): blanks at its end are taken off") }
     for item in location.endpoint.ignoredQueryItems {
       diagnostics.detail("\(location.source): the query item \(item) is ignored")
     }
@@ -120,9 +121,7 @@ struct Setup {
     return String(cString: folder) + "/" + path
   }
 
-  func variable(_ name: String) -> String? {
-    environment[name].flatMap { $0.isEmpty ? nil : $0 }
-  }
+  func variable(_ name: String) -> String? { environment.settled[name] }
 
   // MARK: Bus
 

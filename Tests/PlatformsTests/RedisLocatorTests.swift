@@ -1,5 +1,6 @@
 import Foundation
 import Platforms
+import Redis
 import Testing
 
 @Suite("Where Redis is")
@@ -29,6 +30,23 @@ struct RedisLocatorTests {
   func nothing() throws {
     #expect(try locate([:]) == nil)
     #expect(try locate(["REDIS_URL": ""]) == nil)
+  }
+
+  @Test("blanks and newlines at the end, as files of secrets leave them, are taken off and told")
+  func blanks() throws {
+    for name in ["PAASBUS_URL", "REDISCLOUD_URL"] {
+      let found = try #require(try locate([name: "redis://:pw@h:1/2 \r\n\n"]))
+      #expect(found.endpoint.redactedURL == "redis://:***@h:1/2")
+      #expect(found.trimmed == [name])
+    }
+    #expect(try locate([:], url: "redis://h\n")?.trimmed == ["--url"])
+    #expect(try locate(["REDIS_URL": " \n"]) == nil)
+    let parts = ["REDIS_HOST": "h\n", "REDIS_PORT": "7 ", "REDIS_PASSWORD": "p w\n"]
+    let found = try #require(try locate(parts))
+    #expect(found.endpoint.address == .tcp(.init(name: "h", port: 7)))
+    #expect(found.endpoint.password == "p w")
+    #expect(found.trimmed == ["REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD"])
+    #expect(throws: RedisLocatorError.self) { try locate(["REDIS_URL": " redis://h"]) }
   }
 
   @Test("the option wins over PAASBUS_URL, which wins over the providers")

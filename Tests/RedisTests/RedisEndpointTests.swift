@@ -120,6 +120,20 @@ struct RedisEndpointTests {
     }
   }
 
+  @Test(
+    "several URLs, or hosts, in one are told as that",
+    arguments: [
+      "redis://:topsecret@a:1,redis://:topsecret@b:1", "redis://a redis://:topsecret@b",
+      "redis://:topsecret@a\nrediss://b", "redis://:topsecret@a:1,b:2",
+      "redis://:topsecret@a;redis://b",
+    ])
+  func several(url: String) {
+    let error = #expect(throws: RedisURLError.self) { try RedisEndpoint(url: url) }
+    #expect(error?.problem.contains("several") == true)
+    #expect(error?.remedy.contains("keep one") == true)
+    #expect(error?.description.contains("topsecret") == false)
+  }
+
   @Test("a URL without a scheme is told how to begin, and keeps its secrets")
   func missingScheme() {
     let error = #expect(throws: RedisURLError.self) {

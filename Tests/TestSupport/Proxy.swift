@@ -10,11 +10,20 @@ public final class Proxy: Sendable {
   private let target = URL(filePath: "/tmp/paasbus-test-target-\(UUID().uuidString.prefix(12))")
 
   /// Starts one; in Python, so that a bug of ours in networking code cannot hide in it.
-  public init(to server: RedisServer) async throws {
+  ///
+  /// - Parameters:
+  ///   - idleLimit: a connection over which nothing goes for longer is cut.
+  ///   - rewriting: what of a server's answers is replaced by something else.
+  public init(
+    to server: RedisServer, idleLimit: Duration? = nil,
+    rewriting: (answer: String, to: String)? = nil
+  ) async throws {
     port = try RedisServer.freePort()
     try Data(server.socketPath.utf8).write(to: target)
     let program = """
-      import socket, sys, threading, signal
+      import socket, sys, threading, signal, time
+      limit = float(sys.argv[3])
+      old, new = sys.argv[4].encode(), sys.argv[5].encode()
       silent, cut = threading.Event(), threading.Event()
       signal.signal(signal.SIGUSR1, lambda *_: silent.set())
       signal.signal(signal.SIGUSR2, lambda *_: silent.clear())
@@ -23,12 +32,16 @@ public final class Proxy: Sendable {
           for one in pair:
               try: one.shutdown(socket.SHUT_RDWR)
               except OSError: pass
-      def pump(one, two, dead):
+      heard = {}
+      def pump(one, two, dead, pair):
           try:
               while data := one.recv(65536):
+                  heard[pair] = time.monotonic()
+                  if one is pair[1] and old: data = data.replace(old, new)
                   if silent.is_set(): dead.append(1)
                   if not dead: two.sendall(data)
           except OSError: pass
+          heard.pop(pair, None)
           if not dead: end((one, two))
       listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
       listener.settimeout(0.05)
@@ -38,11 +51,16 @@ public final class Proxy: Sendable {
               cut.clear()
               for pair in keep: end(pair)
               keep.clear()
+          for pair in [p for p in keep if limit and time.monotonic() > heard.get(p, 1e99) + limit]:
+              print("cut", flush=True)
+              end(pair)
+              keep.remove(pair)
           try: client, _ = listener.accept()
           except TimeoutError: continue
           client.settimeout(None)
           server = socket.socket(socket.AF_UNIX)
           keep.append((client, server))
+          heard[client, server] = time.monotonic()
           if silent.is_set(): continue
           try: server.connect(open(sys.argv[2]).read())
           except OSError:
@@ -50,9 +68,16 @@ public final class Proxy: Sendable {
               continue
           dead = []
           for pair in ((client, server), (server, client)):
-              threading.Thread(target=pump, args=(*pair, dead), daemon=True).start()
+              whole = (*pair, dead, (client, server))
+              threading.Thread(target=pump, args=whole, daemon=True).start()
       """
-    process = try ManagedProcess("python3", ["-c", program, "\(port)", target.path])
+    let limit = idleLimit.map { $0 / .seconds(1) } ?? 0
+    process = try ManagedProcess(
+      "python3",
+      [
+        "-c", program, "\(port)", target.path, "\(limit)", rewriting?.answer ?? "",
+        rewriting?.to ?? "",
+      ])
     try await eventually("the proxy passes on") { [connector] in
       try await connector.withConnection { _ in true }
     }
@@ -68,6 +93,9 @@ public final class Proxy: Sendable {
     let host = RedisEndpoint.Host(name: "127.0.0.1", port: port)
     return RedisConnector(endpoint: RedisEndpoint(address: .tcp(host)))
   }
+
+  /// How many connections were cut for being idle.
+  public var cuts: Int { process.lines.count { $0 == "cut" } }
 
   /// From here on nothing passes; connections that were open now stay dead for ever.
   public func fallSilent() { process.signal(SIGUSR1) }
