@@ -28,7 +28,8 @@ final class RedisChannelHandler: ChannelInboundHandler {
 
   private let codec: RedisCodec
   private let answers: AnswerTimes
-  private let expectsTLS: Bool
+  /// nil where the connection is not encrypted.
+  private let records: TLSRecords?
   private var requests = CircularBuffer<Request>()
   private var mailbox: RedisMailbox?
   private var context: ChannelHandlerContext?
@@ -36,10 +37,10 @@ final class RedisChannelHandler: ChannelInboundHandler {
   private var hasReceived = false
   private var sleeper: EventLoopPromise<Void>?
 
-  init(sizeLimit: Int, expectsTLS: Bool, answers: AnswerTimes) {
+  init(sizeLimit: Int, records: TLSRecords?, answers: AnswerTimes) {
     codec = RedisCodec(sizeLimit: sizeLimit)
     self.answers = answers
-    self.expectsTLS = expectsTLS
+    self.records = records
   }
 
   // MARK: Requests
@@ -76,7 +77,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
   }
 
   private func requestTimedOut(after timeout: Duration) {
-    if expectsTLS && !hasReceived {
+    if records != nil && !hasReceived {
       return fail(
         RedisError(
           .tls, "the TLS handshake got no answer",
@@ -128,7 +129,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
     // A peer that ends without a TLS goodbye just ends.
     if let error = error as? NIOSSLError, case .uncleanShutdown = error { return fail(.closed) }
     let isReset = (error as? IOError)?.errnoCode == ECONNRESET
-    fail(isReset && !hasReceived ? .closedUnheard : RedisError(connecting: error))
+    fail(isReset && !hasReceived ? .closedUnheard : RedisError(connecting: error, records))
   }
 
   // MARK: Replies

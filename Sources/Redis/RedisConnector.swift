@@ -1,6 +1,5 @@
 import NIOCore
 import NIOPosix
-import NIOSSL
 import Synchronization
 
 #if canImport(Glibc)
@@ -13,19 +12,9 @@ import Synchronization
 
 /// Makes connections to one endpoint, ready for use: encrypted, authenticated, named.
 public struct RedisConnector: Sendable {
-  /// How TLS is set up where the endpoint asks for it.
-  public struct TLSOptions: Sendable, Hashable {
-    /// A PEM file with authorities to trust beside the system's.
-    public var authorityFile: String?
-    public var certificateFile: String?
-    public var keyFile: String?
-    public var skipsVerification = false
-
-    public init() {}
-  }
-
   public var endpoint: RedisEndpoint
-  public var tls: TLSOptions
+  /// nil for what this machine trusts.
+  public var tls: RedisTLS?
   /// How long connecting, and a reply, may take.
   public var timeout: Duration
   /// What the connection is called in `CLIENT LIST`; not set where the server refuses.
@@ -37,7 +26,7 @@ public struct RedisConnector: Sendable {
   public var replySizeLimit = 256 * 1024 * 1024
 
   public init(
-    endpoint: RedisEndpoint, tls: TLSOptions = TLSOptions(), timeout: Duration = .seconds(5),
+    endpoint: RedisEndpoint, tls: RedisTLS? = nil, timeout: Duration = .seconds(5),
     name: String? = nil
   ) {
     self.endpoint = endpoint
@@ -73,6 +62,17 @@ public struct RedisConnector: Sendable {
     with questions: [RedisCommand]
   ) async throws -> (connection: RedisConnection, answers: [RedisValue]) {
     do {
+      return try await attempt(with: questions)
+    } catch let error as RedisError where error.kind == .tls {
+      guard tls?.renew() == true else { throw await explained(error) }
+      return try await attempt(with: questions)
+    }
+  }
+
+  private func attempt(
+    with questions: [RedisCommand]
+  ) async throws -> (connection: RedisConnection, answers: [RedisValue]) {
+    do {
       let connection = try await open()
       do {
         let (login, answers) = try await RedisLogin(
@@ -85,24 +85,8 @@ public struct RedisConnector: Sendable {
       }
     } catch {
       if error is CancellationError { throw error }
-      let error = error as? RedisError ?? RedisError(connecting: error)
-      throw error == .untrusted ? await distrust() : error
+      throw error as? RedisError ?? RedisError(connecting: error)
     }
-  }
-
-  /// Why a certificate is not trusted, which the handshake does not tell: so it is looked at without
-  /// trusting it, and without saying anything that is secret.
-  private func distrust() async -> RedisError {
-    var blind = self
-    blind.tls.skipsVerification = true
-    guard let connection = try? await blind.open() else { return .untrusted }
-    _ = try? await connection.pipeline([RedisCommand("PING")])
-    let found = try? await connection.channel.nioSSL_peerCertificate().get()
-    await connection.close()
-    guard let certificate = found, certificate.notValidAfter < time(nil) else { return .untrusted }
-    return RedisError(
-      .tls, "the server's certificate has expired",
-      remedy: "renew it, or skip the check with --tls-insecure")
   }
 
   /// Runs `body` with a connection, which is closed afterwards.
@@ -140,9 +124,8 @@ public struct RedisConnector: Sendable {
     }
   }
 
-  private func open() async throws -> RedisConnection {
-    let context = try endpoint.usesTLS ? tlsContext() : nil
-    let serverName = endpoint.hostName
+  func open() async throws -> RedisConnection {
+    let handshake = try endpoint.usesTLS ? TLSHandshake(self) : nil
     let (sizeLimit, limit) = (replySizeLimit, TimeAmount(timeout))
     // Kept from the start, since the pipeline of a channel that was closed at once is empty; by
     // channel, since a name with several addresses has several tried.
@@ -154,12 +137,9 @@ public struct RedisConnector: Sendable {
       .channelOption(.tcpOption(.tcp_nodelay), value: 1)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          if let context {
-            try channel.pipeline.syncOperations.addHandler(
-              Self.tlsHandler(context: context, serverName: serverName))
-          }
+          let records = try handshake?.begin(on: channel)
           let handler = RedisChannelHandler(
-            sizeLimit: sizeLimit, expectsTLS: context != nil, answers: answers)
+            sizeLimit: sizeLimit, records: records, answers: answers)
           let bound = NIOLoopBound(handler, eventLoop: channel.eventLoop)
           handlers.withLock { $0[ObjectIdentifier(channel)] = bound }
           try channel.pipeline.syncOperations.addHandler(handler)
@@ -192,46 +172,6 @@ public struct RedisConnector: Sendable {
       // Whoever waits no longer has no use for a connection that comes later.
       attempt.whenSuccess { $0.close(promise: nil) }
       throw error
-    }
-  }
-}
-
-extension RedisConnector {
-  private func tlsContext() throws -> NIOSSLContext {
-    var configuration = TLSConfiguration.makeClientConfiguration()
-    if tls.skipsVerification || endpoint.skipsTLSVerification {
-      configuration.certificateVerification = .none
-    }
-    do {
-      if let file = tls.authorityFile {
-        // Read here, so that a bad file is told apart from a bad server.
-        let authorities = try NIOSSLCertificate.fromPEMFile(file)
-        configuration.additionalTrustRoots = [.certificates(authorities)]
-      }
-      if let file = tls.certificateFile {
-        configuration.certificateChain = try NIOSSLCertificate.fromPEMFile(file)
-          .map { .certificate($0) }
-      }
-      if let file = tls.keyFile {
-        configuration.privateKey = .privateKey(try NIOSSLPrivateKey(file: file, format: .pem))
-      }
-      return try NIOSSLContext(configuration: configuration)
-    } catch {
-      let files = [tls.authorityFile, tls.certificateFile, tls.keyFile].compactMap { $0 }
-      throw RedisError(
-        .configuration, "the TLS files cannot be used (\(files.joined(separator: ", ")))",
-        remedy: "give readable PEM files with --tls-ca, --tls-cert and --tls-key")
-    }
-  }
-
-  private static func tlsHandler(
-    context: NIOSSLContext, serverName: String?
-  ) throws -> NIOSSLClientHandler {
-    do {
-      return try NIOSSLClientHandler(context: context, serverHostname: serverName)
-    } catch {
-      // An IP address is no name for SNI; the certificate is checked against the address.
-      return try NIOSSLClientHandler(context: context, serverHostname: nil)
     }
   }
 }

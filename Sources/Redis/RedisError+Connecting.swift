@@ -12,16 +12,19 @@ import NIOSSL
 
 extension RedisError {
   /// Names the cause of a failed connection in a person's words.
-  init(connecting error: any Error) {
+  ///
+  /// - Parameter records: what was heard of a TLS handshake.
+  init(connecting error: any Error, _ records: TLSRecords? = nil) {
+    let hasBegun = records?.hasBegun ?? true
     switch error {
     case let error as RedisError: self = error
     case let error as NIOConnectionError: self = Self.connection(error)
     case let error as IOError: self = Self.unreachable(error.cause)
     case ChannelError.connectTimeout:
       self = Self.unreachable("no answer within the time-out")
-    case let error as NIOSSLError: self = Self.tls("\(error)")
-    case let error as NIOSSLExtraError: self = Self.tls("\(error)")
-    case let error as BoringSSLError: self = Self.tls("\(error)")
+    case let error as NIOSSLError: self = .tls("\(error)", hasBegun: hasBegun)
+    case let error as NIOSSLExtraError: self = .tls("\(error)", hasBegun: hasBegun)
+    case let error as BoringSSLError: self = .tls("\(error)", hasBegun: hasBegun)
     default: self = Self.unreachable("\(error)")
     }
   }
@@ -63,39 +66,6 @@ extension RedisError {
 
   static func unresolved(_ host: String) -> RedisError {
     unreachable("the name \(host) does not resolve")
-  }
-
-  static let untrusted = RedisError(
-    .tls, "the server's certificate is not trusted",
-    remedy: "add its authority with --tls-ca FILE, or skip the check with --tls-insecure")
-
-  private static func tls(_ detail: String) -> RedisError {
-    if detail.contains("WRONG_VERSION_NUMBER") || detail.contains("HTTP_REQUEST") {
-      return RedisError(
-        .tls, "the server does not speak TLS here", remedy: "use redis:// instead of rediss://")
-    }
-    if detail.contains("failedToValidateHostname") || detail.contains("HostnameImpossible") {
-      return RedisError(
-        .tls, "the server's certificate is for another name",
-        remedy: "use the name that it is for, or skip the check with --tls-insecure")
-    }
-    if detail.contains("CERTIFICATE_VERIFY_FAILED") || detail.contains("unableToValidate") {
-      return .untrusted
-    }
-    if detail.contains("CERTIFICATE_REQUIRED") || detail.contains("HANDSHAKE_FAILURE")
-      || detail.contains("BAD_CERTIFICATE") || detail.contains("UNKNOWN_CA")
-    {
-      return RedisError(
-        .tls, "the server takes no client without a certificate that it trusts",
-        remedy: "present one with --tls-cert FILE and --tls-key FILE")
-    }
-    if detail.contains("PROTOCOL_VERSION") {
-      return RedisError(
-        .tls, "the server speaks another version of TLS", remedy: "let it speak TLS 1.2 or 1.3")
-    }
-    return RedisError(
-      .tls, "the TLS handshake failed (\(detail.prefix(200)))",
-      remedy: "check the scheme of the URL and the server's TLS settings")
   }
 }
 

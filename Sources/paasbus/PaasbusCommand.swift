@@ -161,8 +161,11 @@ enum Program {
         return report(error)
       }
     } else if !(error is ExitCode) {
-      let message = oneLine(PaasbusCommand.message(for: error))
-      Diagnostics.error("\(message)\(hint(for: message)): see \(help(for: error))")
+      let message = PaasbusCommand.message(for: error)
+      let problem =
+        Echo.problem(in: message, of: ProcessTitle.arguments) ?? oneLine(message)
+        + hint(for: message)
+      Diagnostics.error("\(problem): see \(help(for: error))")
     }
     return code.rawValue
   }
@@ -176,13 +179,13 @@ enum Program {
     let names = names(of: PaasbusCommand.self)
     if word == "announce", let next = words.dropFirst().first, !next.hasPrefix("-") {
       throw Failure(
-        .usage, "announce takes no word like '\(next)'",
+        .usage, "announce takes no word like \(Echo.of(next))",
         remedy: "put '--' before a command that it is to run")
     }
     guard !names.contains(word), word != "help" else { return }
     let suggestion = Suggestion.nearest(to: word, among: names)
     throw Failure(
-      .usage, "there is no command '\(word)'",
+      .usage, "there is no command \(Echo.of(word))",
       remedy: suggestion.map { "did you mean '\($0)'?" } ?? "see 'paasbus --help'")
   }
 

@@ -16,15 +16,20 @@ enum ProcessTitle {
   /// Safe, since it is written once, by ``takeArguments()``, before there is another thread.
   nonisolated(unsafe) private(set) static var wrappedCommand: [[CChar]]?
 
-  /// The same as text.
+  /// What we were called with, but for a command to run.
+  ///
+  /// Safe for the same reason.
+  nonisolated(unsafe) private(set) static var arguments: [String] = []
+
+  /// The command's words as text.
   static var wrappedWords: [String] { (wrappedCommand ?? []).map(text) }
 
   private static func text(_ word: [CChar]) -> String {
     String(decoding: word.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
-  /// Copies the words that we were called with, without our own name, and overwrites the password
-  /// of every URL among them, in the memory that `ps` reads. Of a command to run, which is kept
+  /// Copies the words that we were called with, without our own name, and overwrites the passwords
+  /// of URLs and the private keys among them, in the memory that `ps` reads. Of a command to run, which is kept
   /// apart, only the first word is among them: a parser has no business with the others.
   ///
   /// To be called once, at the beginning.
@@ -36,13 +41,15 @@ enum ProcessTitle {
       wrappedCommand = Array(words[(place + 1)...])
       words = Array(words.prefix(place + 2))
     }
-    return words.map(text)
+    arguments = words.map(text)
+    return arguments
   }
 
   private static func hidePasswords() {
     for bytes in memory.dropFirst() {
       let word = bytes.map { UInt8(bitPattern: $0) }
-      for range in [passwordRange(word), sentinelPasswordRange(word)].compactMap(\.self) {
+      let ranges = [passwordRange(word), sentinelPasswordRange(word), keyRange(word)]
+      for range in ranges.compactMap(\.self) {
         for place in range { bytes[place] = CChar(UInt8(ascii: "*")) }
       }
     }
@@ -69,6 +76,13 @@ enum ProcessTitle {
     let user = start + marker.count
     let colon = bytes[user..<at].firstIndex(of: UInt8(ascii: ":"))
     return (colon.map { $0 + 1 } ?? user)..<at
+  }
+
+  /// Where the text of a private key stands (PEM, RFC 7468).
+  private static func keyRange(_ bytes: [UInt8]) -> Range<Int>? {
+    guard bytes.firstRange(of: Array("PRIVATE KEY".utf8)) != nil else { return nil }
+    let start = bytes.firstRange(of: Array("-----BEGIN".utf8))?.lowerBound ?? 0
+    return start..<bytes.count
   }
 
   /// Where the query of a URL has the sentinels' password.

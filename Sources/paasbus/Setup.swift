@@ -65,7 +65,8 @@ struct Setup {
   ///
   /// - Throws: ``Failure``, `RedisLocatorError`.
   func connector() async throws -> RedisConnector {
-    RedisConnector(endpoint: try await endpoint(), tls: tls, timeout: timeout)
+    let endpoint = try await endpoint()
+    return RedisConnector(endpoint: endpoint, tls: try tls(for: endpoint), timeout: timeout)
   }
 
   private func endpoint() async throws -> RedisEndpoint {
@@ -105,13 +106,32 @@ struct Setup {
     return bus.endpoint
   }
 
-  private var tls: RedisConnector.TLSOptions {
-    var tls = RedisConnector.TLSOptions()
+  /// The certificates and keys, read; nil where nothing is encrypted.
+  private func tls(for endpoint: RedisEndpoint) throws -> RedisTLS? {
+    var tls = RedisTLS.Options()
     tls.authorityFile = (options.tlsAuthority ?? variable("PAASBUS_TLS_CA")).map(Self.absolute)
     tls.certificateFile = options.tlsCertificate.map(Self.absolute)
     tls.keyFile = options.tlsKey.map(Self.absolute)
-    tls.skipsVerification = options.tlsInsecure || variable("PAASBUS_TLS_INSECURE") == "1"
-    return tls
+    tls.skipsVerification =
+      options.tlsInsecure || endpoint.skipsTLSVerification || isOn("PAASBUS_TLS_INSECURE")
+    tls.environment = environment.settled
+    guard endpoint.usesTLS else {
+      if options.tlsAuthority ?? options.tlsCertificate ?? options.tlsKey != nil
+        || options.tlsInsecure
+      {
+        diagnostics.note("the TLS options have no effect: the URL is not a rediss:// one")
+      }
+      return nil
+    }
+    do {
+      return try RedisTLS(tls)
+    } catch {
+      throw Failure(error, authority: options.tlsAuthority == nil ? "PAASBUS_TLS_CA" : "--tls-ca")
+    }
+  }
+
+  private func isOn(_ name: String) -> Bool {
+    ["1", "true", "yes"].contains(variable(name)?.lowercased())
   }
 
   /// A path as it reads from any folder, since an announcer leaves the one that it was started in.

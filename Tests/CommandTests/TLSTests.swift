@@ -4,51 +4,6 @@ import Testing
 
 @Suite("TLS as providers have it")
 struct TLSTests {
-  /// An authority with one below it, and certificates: of the authority below for localhost, for
-  /// another name, expired, for a client, and one that is signed by itself.
-  private static func makeCertificates(_ folder: URL) async throws {
-    let script = """
-      set -e
-      openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=root -keyout root.key -out root.pem
-      sign() {  # NAME SUBJECT SIGNER DAYS EXTENSIONS
-        openssl req -newkey rsa:2048 -nodes -subj "/CN=$2" -keyout $1.key -out $1.csr
-        printf "$5" > $1.names
-        openssl x509 -req -in $1.csr -CA $3.pem -CAkey $3.key -CAcreateserial -days $4 \
-          -extfile $1.names -out $1.pem
-      }
-      sign middle middle root 2 'basicConstraints=critical,CA:TRUE'
-      sign good localhost middle 2 'subjectAltName=DNS:localhost,IP:127.0.0.1'
-      sign other other.example middle 2 'subjectAltName=DNS:other.example'
-      sign client client root 2 'extendedKeyUsage=clientAuth'
-      (export LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 FAKETIME=-30d
-       sign expired localhost middle 5 'subjectAltName=DNS:localhost')
-      for name in good other expired; do cat $name.pem middle.pem > $name.chain; done
-      openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost \
-        -addext subjectAltName=DNS:localhost -keyout own.key -out own.chain
-      """
-    let process = try ManagedProcess("/bin/bash", ["-c", "cd \(folder.path) && \(script)"])
-    #expect(try await process.exitStatus() == 0, "\(process.errorOutput)")
-  }
-
-  /// Runs `body` with a server that shows a certificate; its URL and a file of the folder.
-  private func withServer(
-    _ certificate: String, options: [String] = [],
-    _ body: (RedisServer, String, (String) -> String) async throws -> Void
-  ) async throws {
-    let port = try RedisServer.freePort()
-    let tls = [
-      "--tls-port", "\(port)", "--tls-cert-file", "FOLDER/\(certificate).chain", "--tls-key-file",
-      "FOLDER/\(certificate).key", "--tls-ca-cert-file", "FOLDER/root.pem",
-    ]
-    let all = tls + (options.isEmpty ? ["--tls-auth-clients", "no"] : options)
-    try await RedisServer.with(usesTCP: true, options: all, prepare: Self.makeCertificates) {
-      server in
-      try await body(server, "rediss://localhost:\(port)") {
-        server.folder.appending(path: $0).path
-      }
-    }
-  }
-
   private func expectRefusal(_ words: [String], _ status: Int32, says text: String) async throws {
     for command in ["watch", "list"] {
       let process = try Paasbus.start([command, "--timeout", "3s"] + words)
@@ -63,7 +18,7 @@ struct TLSTests {
 
   @Test("a chain is trusted with --tls-ca, by name and by address; nothing else is")
   func chain() async throws {
-    try await withServer("good") { server, url, file in
+    try await Certificates.withServer("good") { server, url, file in
       try await TransportTests.expectMainJob(["--url", url, "--tls-ca", file("root.pem")])
       try await server.command("FLUSHALL")
       let address = url.replacing("localhost", with: "127.0.0.1")
@@ -74,7 +29,8 @@ struct TLSTests {
         try await server.command("FLUSHALL")
       }
       try await expectRefusal(["--url", url], 78, says: "--tls-ca FILE, or skip")
-      try await expectRefusal(["--url", url, "--tls-ca", "/none"], 78, says: "TLS files")
+      try await expectRefusal(
+        ["--url", url, "--tls-ca", "/none"], 78, says: "there is no such file")
       let plain = server.port ?? 0
       try await expectRefusal(
         ["--url", "rediss://localhost:\(plain)"], 78, says: "use redis://")
@@ -90,7 +46,7 @@ struct TLSTests {
     "what is wrong with a certificate is named, and the remedy works",
     arguments: [("own", "--tls-insecure"), ("other", "another name"), ("expired", "has expired")])
   func bad(certificate: String, says text: String) async throws {
-    try await withServer(certificate) { server, url, file in
+    try await Certificates.withServer(certificate) { server, url, file in
       try await expectRefusal(["--url", url, "--tls-ca", file("root.pem")], 78, says: text)
       try await TransportTests.expectMainJob(["--url", url, "--tls-insecure"])
       guard certificate == "own" else { return }
@@ -101,7 +57,8 @@ struct TLSTests {
 
   @Test("a server that asks for a client's certificate gets it")
   func clientCertificate() async throws {
-    try await withServer("good", options: ["--tls-auth-clients", "yes"]) { _, url, file in
+    try await Certificates.withServer("good", options: ["--tls-auth-clients", "yes"]) {
+      _, url, file in
       let words = ["--url", url, "--tls-ca", file("root.pem")]
       try await expectRefusal(words, 78, says: "--tls-cert FILE")
       try await TransportTests.expectMainJob(
@@ -109,10 +66,43 @@ struct TLSTests {
     }
   }
 
+  @Test("a client's certificate that the server does not trust is told as that")
+  func refusedCertificate() async throws {
+    for version in ["TLSv1.2", "TLSv1.3"] {
+      let options = ["--tls-auth-clients", "yes", "--tls-protocols", version]
+      try await Certificates.withServer("good", options: options) { _, url, file in
+        let own = ["--tls-cert", file("own.chain"), "--tls-key", file("own.key")]
+        try await expectRefusal(
+          ["--url", url, "--tls-ca", file("root.pem")] + own, 78, says: "does not accept")
+      }
+    }
+  }
+
+  @Test(
+    "Ed25519 and P-521 keys", arguments: ["ed25519", "p521"], ["TLSv1.2", "TLSv1.3"])
+  func keys(certificate: String, version: String) async throws {
+    let options = ["--tls-auth-clients", "no", "--tls-protocols", version]
+    try await Certificates.withServer(certificate, options: options) { _, url, file in
+      try await TransportTests.expectMainJob(["--url", url, "--tls-ca", file("root.pem")])
+    }
+  }
+
+  @Test("a server that has no algorithm in common with us is told as that, and which there are")
+  func algorithms() async throws {
+    let options = [
+      "--tls-auth-clients", "no", "--tls-protocols", "TLSv1.2", "--tls-ciphers",
+      "DHE-RSA-AES256-GCM-SHA384", "--tls-dh-params-file", "FOLDER/dh.pem",
+    ]
+    try await Certificates.withServer("good", options: options) { _, url, file in
+      try await expectRefusal(
+        ["--url", url, "--tls-ca", file("root.pem")], 78, says: "let it offer ECDHE")
+    }
+  }
+
   @Test("TLS 1.2 and TLS 1.3", arguments: ["TLSv1.2", "TLSv1.3"])
   func versions(version: String) async throws {
     let options = ["--tls-auth-clients", "no", "--tls-protocols", version]
-    try await withServer("good", options: options) { _, url, file in
+    try await Certificates.withServer("good", options: options) { _, url, file in
       try await TransportTests.expectMainJob(["--url", url, "--tls-ca", file("root.pem")])
     }
   }
@@ -122,7 +112,7 @@ struct TLSTests {
     let folder = URL(filePath: "/tmp/paasbus-test-\(UUID().uuidString.prefix(12))")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
-    try await Self.makeCertificates(folder)
+    try await Certificates.make(folder)
     let port = try RedisServer.freePort()
     let program = """
       import socket, ssl

@@ -119,9 +119,8 @@ struct Examination {
 
   private func login(_ connection: RedisConnection, _ connector: RedisConnector) throws {
     if connector.endpoint.usesTLS {
-      let isChecked = !connector.tls.skipsVerification && !connector.endpoint.skipsTLSVerification
       try tell(
-        isChecked
+        connector.verifiesServer
           ? .ok("tls", "encrypted, the certificate is trusted")
           : .warn(
             "tls",

@@ -1,0 +1,28 @@
+/// What a value looks like that may hold a secret, and is thus named by its kind instead of shown.
+public enum SecretKind: String, Sendable, Hashable {
+  case privateKey = "a private key"
+  case certificate = "a certificate"
+  case url = "a URL"
+  case login = "a login"
+  case longText = "a long text"
+
+  /// The kind of a value; nil for one that may be shown.
+  public init?(of value: String) {
+    if value.contains("PRIVATE KEY") {
+      self = .privateKey
+    } else if value.contains("-----BEGIN") {
+      self = .certificate
+    } else if value.contains("://") {
+      self = .url
+    } else if value.contains("@") {
+      self = .login
+    } else if value.utf8.count > Self.maxShown || value.contains(where: \.isNewline) {
+      self = .longText
+    } else {
+      return nil
+    }
+  }
+
+  /// Longer than a name, and shorter than a key in base64.
+  private static let maxShown = 100
+}

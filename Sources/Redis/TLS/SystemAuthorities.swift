@@ -1,0 +1,81 @@
+import NIOSSL
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// The authorities that this machine trusts, and where they stand. `SSL_CERT_FILE` and `SSL_CERT_DIR` name
+/// others, as for OpenSSL (SSL_CTX_load_verify_locations(3)); of a folder, every file is read.
+struct SystemAuthorities: Sendable {
+  /// Debian, Ubuntu, Arch, Alpine; Fedora; openSUSE; Alpine and the BSDs.
+  private static let bundles = [
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+  ]
+  private static let folder = "/etc/ssl/certs"
+
+  /// What was named, as it was read.
+  private var named: [NIOSSLCertificate] = []
+  /// What stands at the usual place and is looked up there.
+  private var path: String?
+
+  var isEmpty: Bool { named.isEmpty && path == nil }
+
+  /// - Throws: ``TLSFileError``.
+  init(_ environment: [String: String]) throws(TLSFileError) {
+    let file = environment["SSL_CERT_FILE"]
+    let folders = environment["SSL_CERT_DIR"]
+    if let file {
+      named += try TLSFile(file, as: .system(variable: "SSL_CERT_FILE")).certificates
+    }
+    for folder in folders?.split(separator: ":") ?? [] {
+      named += try Self.certificates(in: String(folder))
+    }
+    if file == nil, let bundle = Self.bundles.first(where: Self.isFilled) {
+      path = bundle
+    } else if folders == nil, !Self.names(in: Self.folder).isEmpty {
+      path = Self.folder
+    }
+  }
+
+  /// A folder holds much that is no certificate.
+  private static func certificates(in folder: String) throws(TLSFileError) -> [NIOSSLCertificate] {
+    let role = TLSFileError.Role.system(variable: "SSL_CERT_DIR")
+    guard access(folder, R_OK) == 0 else {
+      let fault = errno == ENOENT ? TLSFileError.Fault.missing : .unreadable(errno)
+      throw TLSFileError(role: role, fault: fault, path: errno == ENOENT ? nil : folder)
+    }
+    return names(in: folder).flatMap { name in
+      (try? TLSFile("\(folder)/\(name)", as: role).certificates) ?? []
+    }
+  }
+
+  private static func names(in folder: String) -> [String] {
+    guard let stream = opendir(folder) else { return [] }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while let entry = readdir(stream) {
+      let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if !name.hasPrefix(".") { names.append(name) }
+    }
+    return names.sorted()
+  }
+
+  private static func isFilled(_ path: String) -> Bool {
+    var status = stat()
+    return stat(path, &status) == 0 && status.st_size > 0 && access(path, R_OK) == 0
+  }
+
+  /// Has a client trust these and some more.
+  func apply(with others: [NIOSSLCertificate], to configuration: inout TLSConfiguration) {
+    configuration.trustRoots = path.map { .file($0) } ?? .certificates([])
+    configuration.additionalTrustRoots = [.certificates(named + others)]
+  }
+}

@@ -1,0 +1,48 @@
+/// Why a file that TLS needs cannot be used. Holds nothing of what stands in it, nor of a value that is no
+/// file's name.
+public struct TLSFileError: Error, Hashable, Sendable {
+  /// What the file is for.
+  public enum Role: Hashable, Sendable {
+    /// Authorities to trust beside the system's.
+    case authority
+    /// The certificate to present to the server.
+    case certificate
+    /// The private key of that certificate.
+    case key
+    /// The system's authorities, named by `SSL_CERT_FILE` or `SSL_CERT_DIR`.
+    case system(variable: String)
+  }
+
+  public enum Fault: Hashable, Sendable {
+    /// The value is no file's name but looks like something else.
+    case noFileName(SecretKind)
+    case missing
+    /// It cannot be read, for this `errno`.
+    case unreadable(Int32)
+    /// It is a pipe into which nothing was written.
+    case silent
+    case empty
+    case tooLarge
+    /// It begins with the mark that some editors put in front (U+FEFF).
+    case byteOrderMark
+    /// It is binary (DER or PKCS #12) instead of PEM.
+    case binary
+    /// It is no PEM at all.
+    case noPEM
+    /// It is PEM and holds no certificate, or no key.
+    case otherContent
+    /// What it holds cannot be read as what it says to be.
+    case malformed
+    /// The key is encrypted by a passphrase.
+    case protected
+    /// The key is not that of the certificate.
+    case doesNotFit
+    /// There is a certificate to present and no key, or a key and no certificate.
+    case alone
+  }
+
+  public var role: Role
+  public var fault: Fault
+  /// The file; nil where there is none of that name.
+  public var path: String?
+}

@@ -1,0 +1,95 @@
+import NIOCore
+import NIOSSL
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// What a connection needs to become an encrypted one.
+struct TLSHandshake: Sendable {
+  private let context: NIOSSLContext
+  private let serverName: String?
+
+  init(_ connector: RedisConnector) throws {
+    guard let tls = connector.tls ?? RedisTLS.usual else {
+      throw NIOSSLError.noSuchFilesystemObject
+    }
+    context = try tls.context(verifying: connector.verifiesServer)
+    serverName = connector.endpoint.hostName
+  }
+
+  /// Adds to a new channel what encrypts it. To be called on its event loop.
+  ///
+  /// - Returns: what hears how far the server gets.
+  func begin(on channel: any Channel) throws -> TLSRecords {
+    let records = TLSRecords()
+    let pipeline = channel.pipeline.syncOperations
+    try pipeline.addHandler(records)
+    do {
+      try pipeline.addHandler(NIOSSLClientHandler(context: context, serverHostname: serverName))
+    } catch {
+      // An IP address is no name for SNI; the certificate is checked against the address.
+      try pipeline.addHandler(NIOSSLClientHandler(context: context, serverHostname: nil))
+    }
+    return records
+  }
+}
+
+/// Hears whether a server takes part in a handshake at all, which the library does not tell: one that ends
+/// it at once has nothing in common with us, one that ends it later may want a certificate of ours.
+///
+/// Lives on the event loop; everything here runs there.
+final class TLSRecords: ChannelInboundHandler {
+  typealias InboundIn = ByteBuffer
+  typealias InboundOut = ByteBuffer
+
+  /// The type of a record with a part of the handshake (RFC 8446, 5.1).
+  private static let handshake: UInt8 = 22
+
+  private(set) var hasBegun = false
+  private var isFirst = true
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    if isFirst {
+      let buffer = unwrapInboundIn(data)
+      hasBegun = buffer.getInteger(at: buffer.readerIndex, as: UInt8.self) == Self.handshake
+      isFirst = false
+    }
+    context.fireChannelRead(data)
+  }
+}
+
+extension RedisConnector {
+  /// Whether the server's certificate is checked.
+  public var verifiesServer: Bool {
+    !endpoint.skipsTLSVerification && tls?.options.skipsVerification != true
+  }
+
+  /// The same error, with what can be found out about its cause.
+  func explained(_ error: RedisError) async -> RedisError {
+    switch error {
+    case .untrusted: await distrust()
+    case .certificateWanted where tls?.presentsCertificate == true: .certificateRefused
+    default: error
+    }
+  }
+
+  /// Why a certificate is not trusted, which the handshake does not tell: so it is looked at without
+  /// trusting it, and without saying anything that is secret.
+  private func distrust() async -> RedisError {
+    var blind = self
+    blind.endpoint.skipsTLSVerification = true
+    let known = (tls ?? RedisTLS.usual)?.hasSystemAuthorities == true
+    let untrusted = known ? RedisError.untrusted : .withoutAuthorities
+    guard let connection = try? await blind.open() else { return untrusted }
+    _ = try? await connection.pipeline([RedisCommand("PING")])
+    let found = try? await connection.channel.nioSSL_peerCertificate().get()
+    await connection.close()
+    guard let certificate = found, certificate.notValidAfter < time(nil) else { return untrusted }
+    return .expired
+  }
+}

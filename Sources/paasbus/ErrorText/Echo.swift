@@ -1,0 +1,50 @@
+import Redis
+
+/// What of the command line an error may repeat. A value that looks like a secret is named by its kind,
+/// wherever it stands: a key where a file's name belongs, a URL without its option.
+enum Echo {
+  /// One argument, in quotes, or its kind.
+  static func of(_ argument: String) -> String {
+    SecretKind(of: argument)?.rawValue ?? "'\(argument)'"
+  }
+
+  /// A parser's message without any secret that is among the arguments; nil where it holds none.
+  ///
+  /// The parser shows an argument, or what it takes for a part of it, in words of its own. So it counts
+  /// which pieces of it come up there.
+  static func problem(in message: String, of arguments: [String]) -> String? {
+    var before: String?
+    for argument in arguments {
+      defer { before = argument }
+      let (option, value) = split(argument)
+      guard let kind = SecretKind(of: value), pieces(value).contains(where: message.contains) else {
+        continue
+      }
+      let name = option ?? before.flatMap { isOption($0) ? $0 : nil }
+      return name.map { "\(kind.rawValue) is no value for \($0)" }
+        ?? "\(kind.rawValue) stands where none belongs"
+    }
+    return nil
+  }
+
+  /// Shorter ones are found anywhere.
+  private static let minPiece = 4
+
+  private static func pieces(_ value: String) -> [Substring] {
+    value.split { !$0.isLetter && !$0.isNumber }.filter { $0.count >= minPiece }
+  }
+
+  /// `--option=value` in its parts.
+  private static func split(_ argument: String) -> (option: String?, value: String) {
+    guard let equals = argument.firstIndex(of: "="), isOption(String(argument[..<equals])) else {
+      return (nil, argument)
+    }
+    return (String(argument[..<equals]), String(argument[argument.index(after: equals)...]))
+  }
+
+  private static func isOption(_ text: String) -> Bool {
+    text.hasPrefix("-") && text.count <= 20
+      && text.drop { $0 == "-" }.allSatisfy { $0.isASCII && ($0.isLetter || $0 == "-") }
+      && text.contains(where: \.isLetter)
+  }
+}

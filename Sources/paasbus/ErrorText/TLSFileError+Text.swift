@@ -1,0 +1,77 @@
+import Redis
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+extension Failure {
+  /// - Parameter authority: the option or variable that names the file with authorities.
+  init(_ error: TLSFileError, authority: String) {
+    let path = error.path.map { " \($0)" } ?? ""
+    self.init(
+      .configuration, "\(error.name(authority: authority))\(path): \(error.what)",
+      remedy: error.remedy)
+  }
+}
+
+extension TLSFileError {
+  /// The option or variable that names the file.
+  fileprivate func name(authority: String) -> String {
+    switch role {
+    case .authority: authority
+    case .certificate: "--tls-cert"
+    case .key: "--tls-key"
+    case .system(let variable): variable
+    }
+  }
+
+  private var content: String {
+    role == .key ? "private key" : "certificate"
+  }
+
+  fileprivate var what: String {
+    switch fault {
+    case .noFileName(let kind): "this is \(kind.rawValue), not a file name"
+    case .missing: "there is no such file"
+    case .unreadable(let number): "cannot be read (\(String(cString: strerror(number))))"
+    case .silent: "nothing comes out of this pipe"
+    case .empty: "the file is empty"
+    case .tooLarge: "the file is larger than 16 MiB"
+    case .byteOrderMark: "the file begins with a byte order mark (BOM)"
+    case .binary: "the file is binary (DER or PKCS #12), not PEM"
+    case .noPEM: "the file is not PEM"
+    case .otherContent: "the file holds no \(content)"
+    case .malformed: "the \(content) in this file cannot be read"
+    case .protected: "the private key is protected by a passphrase"
+    case .doesNotFit: "the private key does not fit the certificate"
+    case .alone:
+      role == .key ? "there is no certificate to this key" : "there is no key to this certificate"
+    }
+  }
+
+  /// What to do about it.
+  fileprivate var remedy: String {
+    switch fault {
+    case .noFileName: "write it into a file, and give the file's name"
+    case .missing: "correct the name"
+    case .unreadable: "check its permissions and that it is a file"
+    case .silent, .empty, .tooLarge, .noPEM, .malformed: "give a PEM file with a \(content)"
+    case .byteOrderMark: "save it as ASCII or as UTF-8 without the mark"
+    case .binary: conversion
+    case .otherContent: "give a PEM file with a \(content) (-----BEGIN …-----)"
+    case .protected: "remove it with 'openssl pkey -in FILE -out NEWFILE'"
+    case .doesNotFit: "give the key that the certificate was made with"
+    case .alone: role == .key ? "give it with --tls-cert" : "give it with --tls-key"
+    }
+  }
+
+  private var conversion: String {
+    role == .key
+      ? "convert it with 'openssl pkey -inform DER -in FILE -out NEWFILE'"
+      : "convert it with 'openssl x509 -inform DER -in FILE -out NEWFILE'"
+  }
+}
