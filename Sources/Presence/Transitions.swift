@@ -155,15 +155,15 @@ public struct Transitions: Sendable {
 /// compare with the server's.
 struct Scripts: Sendable {
   let start = Self.load(
-    PackageResources.start_lua, digest: "60fd12ccff6e9fb3a371a18578a9a63beea50ea9")
+    PackageResources.start_lua, digest: "550b30ddf90933802d33e9968235901f26a23cce")
   let stopping = Self.load(
-    PackageResources.stopping_lua, digest: "d39e76d509aa3620b8a1ba2ebdef4cfd1176002f")
+    PackageResources.stopping_lua, digest: "e5d3b57e9326fda072cf1262669f9db378018bbc")
   let stop = Self.load(
-    PackageResources.stop_lua, digest: "6f658cf12e96bb63c641b0d97271fc5e3c3c96e0")
+    PackageResources.stop_lua, digest: "e405b950874a25a042f12fbebcc0da97e7054abd")
   let reap = Self.load(
-    PackageResources.reap_lua, digest: "d7012f549872c1d85fc557bb52ca2192aca1d894")
+    PackageResources.reap_lua, digest: "40cda6f353a8a139b2e88803596493c5d3f6a56b")
   let forget = Self.load(
-    PackageResources.forget_lua, digest: "5c78ca22ddbb01bdec5e0e6d23c49cf098599f31")
+    PackageResources.forget_lua, digest: "35043a7acf9d26495c800777013085c27b8ba0c0")
 
   var all: [RedisScript] { [start, stopping, stop, reap, forget] }
 

@@ -17,6 +17,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
 
   /// Commands that were written together, waiting for as many replies.
   private struct Request {
+    let commands: [RedisCommand]
     var missing: Int
     var replies: [RedisValue] = []
     let promise: EventLoopPromise<[RedisValue]>
@@ -35,6 +36,8 @@ final class RedisChannelHandler: ChannelInboundHandler {
   private var context: ChannelHandlerContext?
   private var failure: RedisError?
   private var hasReceived = false
+  /// Whether the first request, which logs in, has been answered.
+  private var isLoggedIn = false
   private var sleeper: EventLoopPromise<Void>?
 
   init(sizeLimit: Int, records: TLSRecords?, answers: AnswerTimes) {
@@ -57,7 +60,8 @@ final class RedisChannelHandler: ChannelInboundHandler {
     let timer = context.eventLoop.scheduleTask(in: timeout) {
       bound.value.requestTimedOut(after: .nanoseconds(seconds))
     }
-    requests.append(Request(missing: commands.count, promise: promise, timer: timer))
+    requests.append(
+      Request(commands: commands, missing: commands.count, promise: promise, timer: timer))
     context.writeAndFlush(NIOAny(buffer), promise: nil)
   }
 
@@ -122,14 +126,27 @@ final class RedisChannelHandler: ChannelInboundHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) {
-    fail(hasReceived ? .closed : .closedUnheard)
+    fail(closing)
+  }
+
+  /// What it means that the other side has ended the connection.
+  private var closing: RedisError {
+    guard isLoggedIn, let request = requests.first else {
+      return hasReceived ? .closed : .closedUnheard
+    }
+    var names: [String] = []
+    for command in request.commands.suffix(request.missing) where !names.contains(command.name) {
+      names.append(command.name)
+    }
+    return .closed(asked: names)
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
     // A peer that ends without a TLS goodbye just ends.
-    if let error = error as? NIOSSLError, case .uncleanShutdown = error { return fail(.closed) }
+    if let error = error as? NIOSSLError, case .uncleanShutdown = error { return fail(closing) }
     let isReset = (error as? IOError)?.errnoCode == ECONNRESET
-    fail(isReset && !hasReceived ? .closedUnheard : RedisError(connecting: error, records))
+    fail(
+      isReset && (isLoggedIn || !hasReceived) ? closing : RedisError(connecting: error, records))
   }
 
   // MARK: Replies
@@ -147,6 +164,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
       return
     }
     requests.removeFirst()
+    isLoggedIn = true
     request.timer.cancel()
     answers.note(.now() - request.sent)
     request.promise.succeed(request.replies)

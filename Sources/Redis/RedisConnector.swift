@@ -22,6 +22,7 @@ public struct RedisConnector: Sendable {
   /// A key that is used: in a cluster, the connection leads to whoever holds its slot.
   public var key: String?
   let nodes = RedisNodes()
+  private let habits = ServerHabits()
   /// The most bytes that one reply may have.
   public var replySizeLimit = 256 * 1024 * 1024
 
@@ -63,30 +64,48 @@ public struct RedisConnector: Sendable {
   ) async throws -> (connection: RedisConnection, answers: [RedisValue]) {
     do {
       return try await attempt(with: questions)
-    } catch let error as RedisError where error.kind == .tls {
+    } catch {
+      if error is CancellationError { throw error }
+      let error = error as? RedisError ?? RedisError(connecting: error)
+      guard error.kind == .tls else { throw error }
       guard tls?.renew() == true else { throw await explained(error) }
       return try await attempt(with: questions)
     }
   }
 
+  /// Connects and logs in; where the server closes the connection meanwhile, once more without what is a
+  /// help and no need: proxies and others that speak a part of the protocol close it at a command that they
+  /// do not know (twemproxy at CLIENT and CLUSTER).
   private func attempt(
     with questions: [RedisCommand]
   ) async throws -> (connection: RedisConnection, answers: [RedisValue]) {
+    let connection = try await open()
+    let full = RedisLogin(endpoint: endpoint, name: name, questions: questions)
     do {
-      let connection = try await open()
-      do {
-        let (login, answers) = try await RedisLogin(
-          endpoint: endpoint, name: name, questions: questions
-        ).perform(on: connection)
-        return (connection.loggedIn(login), answers)
-      } catch {
-        await connection.close()
-        throw await refusal(behind: error) ?? error
-      }
+      return try await perform(habits.takesExtras ? full : full.bare, on: connection)
     } catch {
-      if error is CancellationError { throw error }
-      throw error as? RedisError ?? RedisError(connecting: error)
+      await connection.close()
+      if let refusal = await refusal(behind: error) { throw refusal }
+      guard habits.takesExtras, full.hasExtras, (error as? RedisError)?.isClosing == true else {
+        throw error
+      }
     }
+    let second = try await open()
+    do {
+      let result = try await perform(full.bare, on: second)
+      habits.refusesExtras()
+      return result
+    } catch {
+      await second.close()
+      throw error
+    }
+  }
+
+  private func perform(
+    _ login: RedisLogin, on connection: RedisConnection
+  ) async throws -> (connection: RedisConnection, answers: [RedisValue]) {
+    let (taken, answers) = try await login.perform(on: connection)
+    return (connection.loggedIn(taken), answers)
   }
 
   /// Runs `body` with a connection, which is closed afterwards.
@@ -174,6 +193,16 @@ public struct RedisConnector: Sendable {
       throw error
     }
   }
+}
+
+/// What is known of how a server behaves; shared by all copies of a connector.
+private final class ServerHabits: Sendable {
+  private let refuses = Atomic(false)
+
+  /// Whether a login may ask for more than it needs.
+  var takesExtras: Bool { !refuses.load(ordering: .relaxed) }
+
+  func refusesExtras() { refuses.store(true, ordering: .relaxed) }
 }
 
 extension TimeAmount {

@@ -57,6 +57,11 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
         .passing, "Redis has no connection left: \(reply)",
         remedy: "close other clients or take a larger plan")
     }
+    if let command = missingCommand(reply) {
+      return RedisError(
+        .configuration, "the server has no command \(command)",
+        remedy: "allow it in the server's configuration (rename-command), or take another server")
+    }
     switch code {
     case "NOAUTH":
       return RedisError(
@@ -95,6 +100,16 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
     return rest.count > 2 ? String(rest) : reply
   }
 
+  /// The command that an error reply says to be unknown; our scripts say so with a code of their own.
+  static func missingCommand(_ reply: String) -> String? {
+    if let own = reply.firstRange(of: "NOCOMMAND ") {
+      return String(reply[own.upperBound...].prefix { $0.isLetter })
+    }
+    // ERR unknown command 'XADD', with args beginning with: …; before Redis 7 in backquotes.
+    guard reply.hasPrefix("ERR unknown command") else { return nil }
+    return reply.split { "'`".contains($0) }.at(1)?.uppercased()
+  }
+
   private static func refused(_ reply: Substring) -> RedisError {
     // A command is named in quotes: the 'get' command.
     let name = reply.split(separator: "'").at(1).map { " (ACL SETUSER USER +\($0))" } ?? ""
@@ -123,6 +138,18 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
   static let closedUnheard = RedisError(
     .unreachable, "the server closed the connection without a word",
     remedy: "use rediss:// if its port is a TLS one, and check that it is a Redis")
+
+  /// The server closed the connection instead of answering to one of these commands.
+  static func closed(asked commands: [String]) -> RedisError {
+    let names = commands.prefix(3).joined(separator: ", ")
+    let (which, known) = commands.count == 1 ? (names, "it") : ("one of \(names)", "them")
+    return RedisError(
+      .unreachable, "the server closed the connection when it was asked for \(which)",
+      remedy: "check that it runs, and that it and any proxy in front of it know \(known)")
+  }
+
+  /// Whether the other side ended the connection without saying why.
+  var isClosing: Bool { self == .closed || self == .closedUnheard }
 
   static func timedOut(after timeout: Duration) -> RedisError {
     RedisError(

@@ -9,6 +9,12 @@ struct RedisLogin {
   /// What else to ask at once, which saves the time of another question.
   var questions: [RedisCommand] = []
 
+  /// Whether there is anything in it that is a help and no need.
+  var hasExtras: Bool { name != nil || !questions.isEmpty }
+
+  /// The same without.
+  var bare: RedisLogin { RedisLogin(endpoint: endpoint) }
+
   /// - Returns: what the server took, and its replies to the questions, errors among them.
   /// - Throws: ``RedisError``.
   func perform(

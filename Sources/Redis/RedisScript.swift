@@ -37,17 +37,25 @@ public struct RedisScript: Sendable {
     if let reply = try Self.known(first.last) { return (reply, true) }
     let second = try await connection.pipeline([loadCommand, byDigest])
     if let reply = try Self.known(second.last) { return (reply, false) }
-    // It may not be loaded. What EVAL has run is known too; where that is refused as well, the user
-    // lacks the other.
+    // It may not be loaded. What EVAL has run is known too; where that is missing as well, the other is what
+    // the server or the user lacks.
     let byText = RedisCommand(arguments: [Array("EVAL".utf8), source] + tail)
     let third = try await connection.pipeline([byText]).first ?? .null
-    if case .error(let text) = third, text.hasPrefix("NOPERM") { try second.first?.get() }
+    if case .error(let text) = third, text.hasPrefix("NOPERM") || Self.isUnknown("EVAL", text) {
+      try second.first?.get()
+    }
     return (try third.get(), false)
   }
 
-  /// What a script replied; nil where the server does not know it.
+  /// What a script replied; nil where it has to be tried in another way.
   private static func known(_ reply: RedisValue?) throws -> RedisValue? {
-    if case .error(let text)? = reply, text.hasPrefix("NOSCRIPT") { return nil }
+    if case .error(let text)? = reply, text.hasPrefix("NOSCRIPT") || isUnknown("EVALSHA", text) {
+      return nil
+    }
     return try (reply ?? .null).get()
+  }
+
+  private static func isUnknown(_ command: String, _ text: String) -> Bool {
+    RedisError.missingCommand(text) == command
   }
 }

@@ -39,4 +39,84 @@ struct ProxyTests {
       }
     }
   }
+
+  @Test(
+    "a server that lacks a command is told so before anything is written",
+    arguments: [
+      "XADD", "EXPIRE", "HSET", "ZADD", "ZREM", "HDEL", "PUBLISH", "ZSCORE", "ZRANGEBYSCORE",
+      "HMGET", "HGET", "TYPE", "TIME",
+    ])
+  func renamed(command: String) async throws {
+    try await RedisServer.with(options: ["--rename-command", command, ""]) { server in
+      let listener = try Paasbus.start("subscribe", "instances", on: server)
+      try await Bus(on: server).awaitWatchers(1)
+      let announce = try Paasbus.start("announce", on: server)
+      #expect(try await announce.exitStatus() == 78, "\(announce.errorOutput)")
+      #expect(
+        announce.errorOutput.contains("the server has no command \(command)"),
+        "\(announce.errorOutput)")
+      let wrapped = try Paasbus.start("announce", "--", "sh", "-c", "exit 3", on: server)
+      #expect(try await wrapped.exitStatus() == 3)
+      #expect(wrapped.errorOutput.contains("no command \(command)"), "\(wrapped.errorOutput)")
+      #expect(listener.output.isEmpty, "\(listener.output)")
+      #expect(try await server.cli("KEYS", "*") == "\n")
+      let doctor = try Paasbus.start("doctor", on: server)
+      #expect(try await doctor.exitStatus() == 1)
+      let line = doctor.lines.first { $0.contains(command) } ?? ""
+      #expect(
+        line.hasPrefix("fail  commands") && line.contains("rename-command"), "\(doctor.output)")
+      #expect(!doctor.output.contains("ACL"), "\(doctor.output)")
+    }
+  }
+
+  @Test("without SCRIPT, or without EVALSHA too, everything works, and doctor says so")
+  func withoutScript() async throws {
+    for commands in [["SCRIPT"], ["SCRIPT", "EVALSHA"], ["EVAL"], ["CLIENT", "CLUSTER", "INFO"]] {
+      let options = commands.flatMap { ["--rename-command", $0, ""] }
+      try await RedisServer.with(options: options) { server in
+        try await TransportTests.expectMainJob(["--url", server.url])
+        let doctor = try Paasbus.start("doctor", on: server)
+        #expect(try await doctor.exitStatus() == 0, "\(commands) \(doctor.output)")
+      }
+    }
+  }
+
+  /// A server that ends the connection at commands that it does not know, as twemproxy and others do.
+  private func withStrict(
+    _ unknown: [String], _ body: (RedisServer, String) async throws -> Void
+  ) async throws {
+    try await RedisServer.with { server in
+      let proxy = try await Proxy(to: server, closingAt: unknown)
+      try await body(server, proxy.url)
+    }
+  }
+
+  @Test("a server that ends the connection at CLIENT and CLUSTER is asked without them")
+  func closingAtHelp() async throws {
+    try await withStrict(["CLIENT", "CLUSTER"]) { _, url in
+      try await TransportTests.expectMainJob(["--url", url])
+    }
+  }
+
+  @Test(
+    "a server that ends the connection at what we need is told with the command",
+    arguments: ["TIME", "SUBSCRIBE", "PUBLISH", "ZRANGE", "EVALSHA", "MULTI"])
+  func closingAtNeed(command: String) async throws {
+    try await withStrict(["CLIENT", command]) { _, url in
+      let words = [
+        "TIME": ["announce", "--lease", "2s", "--", "sleep", "2"], "SUBSCRIBE": ["watch"],
+        "PUBLISH": ["publish", "c", "m"], "ZRANGE": ["list"],
+        "EVALSHA": ["announce", "--", "true"],
+        "MULTI": ["list", "--app", "a"],
+      ]
+      let options = ["--url", url]
+      let all = words[command] ?? []
+      let front = Array(all.prefix { $0 != "--" }) + options + Array(all.drop { $0 != "--" })
+      let reader = try Paasbus.start(front)
+      _ = try await reader.exitStatus()
+      #expect(reader.errorOutput.contains("was asked for"), "\(reader.errorOutput)")
+      #expect(reader.errorOutput.contains(command), "\(reader.errorOutput)")
+      #expect(!reader.errorOutput.contains("rediss://"))
+    }
+  }
 }

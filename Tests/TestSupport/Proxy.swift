@@ -14,9 +14,10 @@ public final class Proxy: Sendable {
   /// - Parameters:
   ///   - idleLimit: a connection over which nothing goes for longer is cut.
   ///   - rewriting: what of a server's answers is replaced by something else.
+  ///   - commands: a connection on which one of these is asked for ends without an answer.
   public init(
     to server: RedisServer, idleLimit: Duration? = nil,
-    rewriting: (answer: String, to: String)? = nil
+    rewriting: (answer: String, to: String)? = nil, closingAt commands: [String] = []
   ) async throws {
     port = try RedisServer.freePort()
     try Data(server.socketPath.utf8).write(to: target)
@@ -24,6 +25,7 @@ public final class Proxy: Sendable {
       import socket, sys, threading, signal, time
       limit = float(sys.argv[3])
       old, new = sys.argv[4].encode(), sys.argv[5].encode()
+      closing = [b"\\r\\n" + word.encode() + b"\\r\\n" for word in sys.argv[6:]]
       silent, cut = threading.Event(), threading.Event()
       signal.signal(signal.SIGUSR1, lambda *_: silent.set())
       signal.signal(signal.SIGUSR2, lambda *_: silent.clear())
@@ -38,6 +40,7 @@ public final class Proxy: Sendable {
               while data := one.recv(65536):
                   heard[pair] = time.monotonic()
                   if one is pair[1] and old: data = data.replace(old, new)
+                  if one is pair[0] and any(word in data for word in closing): break
                   if silent.is_set(): dead.append(1)
                   if not dead: two.sendall(data)
           except OSError: pass
@@ -77,7 +80,7 @@ public final class Proxy: Sendable {
       [
         "-c", program, "\(port)", target.path, "\(limit)", rewriting?.answer ?? "",
         rewriting?.to ?? "",
-      ])
+      ] + commands)
     try await eventually("the proxy passes on") { [connector] in
       try await connector.withConnection { _ in true }
     }

@@ -4,7 +4,8 @@
 --       5 events (stream)
 --
 -- A script does not roll back, so `check` runs first: it returns an error before anything is
--- written where a key holds another type, a permission is missing, or the server takes no writes.
+-- written where a key holds another type, a permission or a command is missing, or the server takes no
+-- writes.
 -- `emit` publishes before it writes, because a refused PUBLISH is the last thing that can fail.
 -- Nothing here decodes JSON: records are spliced, so what an announcer wrote stays to the byte.
 
@@ -14,10 +15,13 @@ local KEEP_ENDED = 3600000      -- ms; how long those that ended can be listed
 local MOST_BYTES = 8192         -- of one event
 local PLAIN_WORDS = { start = 'start', back = 'start', stop = 'stop', lost = 'stop' }
 
--- What is refused for want of permission, which Redis and Valkey say in different words, Redis
--- without naming the command.
+-- What is refused for want of permission or since the server has no such command (rename-command), which
+-- Redis and Valkey say in different words, Redis without naming the command.
 local function named(message, command)
   local words = string.lower(message)
+  if string.find(words, 'unknown') and string.find(words, 'command') then
+    return 'NOCOMMAND ' .. command
+  end
   local refused = string.find(words, 'noperm') or string.find(words, 'no permissions')
     or string.find(words, "executing the script can't")
   if not refused then return message end
@@ -68,7 +72,10 @@ local function check()
     or refusal('ZADD', leases, 'XX', '0', '')
     or refusal('ZREM', leases, '')
     or refusal('HDEL', instances, '')
+    or refusal('ZSCORE', leases, '')
+    or refusal('ZRANGEBYSCORE', ended, '1', '0')
     or refusal('EXPIRE', bus, KEEP_KEYS)
+    or refusal('PUBLISH')
 end
 
 local state = call('HMGET', bus, 'epoch', 'seq', 'channel', 'history')

@@ -20,20 +20,21 @@ struct Examination {
 
   /// - Throws: what `tell` throws.
   func run() async throws {
-    guard let connector = try await source(), try resolves(connector.endpoint) else { return }
+    guard let found = try await source(), try resolves(found.endpoint) else { return }
     let app = setup.app ?? "default"
+    // In a cluster, whoever holds the bus is the server that matters.
+    let connector = found.routed(to: Keys(app: app).bus)
     let connection: RedisConnection
     do {
       let begun = ContinuousClock.now
-      // In a cluster, whoever holds the bus is the server that matters.
-      connection = try await connector.routed(to: Keys(app: app).bus).connect()
+      connection = try await connector.connect()
       try tell(.ok("connection", "there in \(Self.milliseconds(.now - begun))"))
     } catch {
       return try tell(Self.refusal(error, connector))
     }
     do {
       try login(connection, connector)
-      try await ServerChecks(connection: connection).run(tell)
+      try await ServerChecks(connection: connection, connector: connector).run(tell)
       try await PermissionChecks(connection: connection, app: app, setup: setup).run(tell)
       try await BusChecks(connection: connection, connector: connector, setup: setup).run(tell)
     } catch let error as RedisError {

@@ -12,11 +12,15 @@ import Redis
 /// What the server is, and whether it is fit for use.
 struct ServerChecks {
   let connection: RedisConnection
+  let connector: RedisConnector
 
   /// - Throws: `RedisError` where the connection fails, what `tell` throws.
   func run(_ tell: (Finding) throws -> Void) async throws {
-    let reply = try await connection.pipeline([RedisCommand("INFO")]).first ?? .null
-    if let text = reply.string {
+    // On a connection of its own, which a server that does not know it may end.
+    let reply = try? await connector.withConnection { connection in
+      try await connection.send(RedisCommand("INFO"))
+    }
+    if let text = reply?.string {
       let facts = ServerFacts(text)
       try tell(server(facts))
       try tell(clients(facts))
