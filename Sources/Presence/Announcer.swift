@@ -217,7 +217,10 @@ public actor Announcer {
         await connection.close()
         return .stopped
       } catch {
-        failure = error as? RedisError ?? failure
+        // How long each attempt had is of no interest, but how long all of them.
+        let error = error as? RedisError ?? failure
+        if !error.isTimeout { failure = error }
+        if error.isTimeout, failure == .noTime { failure = .unanswered }
         await connection?.close()
         connection = nil
         // Whoever may not stop was not let start either.
@@ -246,6 +249,11 @@ extension RedisError {
 
   /// Trying the same again cannot help.
   var isFinal: Bool { !isTransient && kind != .server }
+
+  fileprivate static var unanswered: RedisError {
+    RedisError(
+      .unreachable, "Redis did not answer in time", remedy: "allow more with --stop-timeout")
+  }
 
   fileprivate static var noTime: RedisError {
     RedisError(.unreachable, "no time was left", remedy: "allow more with --stop-timeout")

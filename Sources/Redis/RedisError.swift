@@ -27,6 +27,8 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
   public var problem: String
   /// What to do about it.
   public var remedy: String
+  /// Whether the answer did not come in the time that it was waited for.
+  public private(set) var isTimeout = false
 
   public init(_ kind: Kind, _ problem: String, remedy: String) {
     self.kind = kind
@@ -152,9 +154,11 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
   var isClosing: Bool { self == .closed || self == .closedUnheard }
 
   static func timedOut(after timeout: Duration) -> RedisError {
-    RedisError(
+    var error = RedisError(
       .unreachable, "Redis did not answer within \(text(timeout))",
       remedy: "check the server, or allow more with --timeout")
+    error.isTimeout = true
+    return error
   }
 
   private static func text(_ duration: Duration) -> String {

@@ -119,4 +119,40 @@ struct ProxyTests {
       #expect(!reader.errorOutput.contains("rediss://"))
     }
   }
+
+  @Test("a host whose name resolves only later, or no more for a while, is reached once it does")
+  func resolution() async throws {
+    try await RedisServer.with(usesTCP: true) { server in
+      let hosts = server.folder.appending(path: "hosts")
+      func name(_ line: String) throws {
+        // Written in place: what is mounted is the file, not its name.
+        let handle = try FileHandle(forWritingTo: hosts)
+        try handle.truncate(atOffset: 0)
+        try handle.write(contentsOf: Data("127.0.0.1 localhost\n\(line)\n".utf8))
+        try handle.close()
+      }
+      try Data().write(to: hosts)
+      try name("")
+      let script = """
+        mount --bind \(hosts.path) /etc/hosts && exec \(Paasbus.path) announce --lease 2s \
+          --url redis://redis.test:\(server.port ?? 0)
+        """
+      let announce = try ManagedProcess(
+        "unshare", ["--mount", "sh", "-c", script], environment: ManagedProcess.bareEnvironment)
+      try await eventually("it says so") {
+        announce.errorOutput.contains("redis.test does not resolve")
+      }
+      try name("127.0.0.1 redis.test")
+      try await eventually("it is announced") { announce.errorOutput.contains("announced ") }
+      try name("")
+      try await server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+      try await eventually("it says that it lost the connection") {
+        announce.errorLines.count { $0.contains("trying again") } == 2
+      }
+      try name("127.0.0.1 redis.test")
+      try await eventually("it is back") { announce.errorLines.last?.contains("again") == true }
+      announce.signal(SIGTERM)
+      #expect(try await announce.exitStatus() == 0)
+    }
+  }
 }

@@ -46,6 +46,27 @@ struct PubSubTests {
     }
   }
 
+  @Test("a message is read from an input that does not wait by itself")
+  func nonBlocking() async throws {
+    try await RedisServer.with { server in
+      let subscriber = try await subscribe("c", on: server)
+      let program = """
+        import fcntl, os, subprocess, sys, time
+        reading, writing = os.pipe()
+        fcntl.fcntl(reading, fcntl.F_SETFL, os.O_NONBLOCK)
+        child = subprocess.Popen(sys.argv[1:], stdin=reading)
+        for part in (b"late ", b"message"):
+            time.sleep(0.3)
+            os.write(writing, part)
+        os.close(writing)
+        sys.exit(child.wait())
+        """
+      let publisher = try Odd.start(program, [Paasbus.path, "publish", "c", "-"], on: server)
+      #expect(try await publisher.exitStatus() == 0, "\(publisher.errorOutput)")
+      try await eventually("it is told") { subscriber.output == "c\tlate message\n" }
+    }
+  }
+
   @Test("too few subscribers are a failure where some are expected")
   func expected() async throws {
     try await RedisServer.with { server in

@@ -151,6 +151,24 @@ struct StopTests {
     }
   }
 
+  @Test("a stop that no answer comes to is said without how long the last attempt had")
+  func unanswered() async throws {
+    try await RedisServer.with { server in
+      let announce = try await Paasbus.announce("--stop-timeout", "2s", on: server)
+      let wrapped = try await Paasbus.wrap(
+        ["sleep", "100"], options: ["--stop-timeout", "2s"], on: server)
+      server.freeze()
+      for process in [announce, wrapped] { process.signal(SIGTERM) }
+      for process in [announce, wrapped] {
+        _ = try await process.exitStatus()
+        let line = process.errorLines.last ?? ""
+        #expect(line.contains("did not answer in time"), "\(line)")
+        #expect(!process.errorOutput.contains(" ms"), "\(process.errorOutput)")
+      }
+      server.thaw()
+    }
+  }
+
   @Test("while it connects again, the stop is delivered as soon as Redis is back")
   func whileReconnecting() async throws {
     try await RedisServer.with(options: ["--appendonly", "yes", "--appendfsync", "always"]) {

@@ -5,8 +5,8 @@ import Redis
 /// Announcers name their connection after their id. An instance that was seen by that name on this
 /// connection of ours, is missing from the server's list for 1.5 s of observed time, and has not
 /// moved its lease meanwhile, is gone: a live one would have reconnected and beaten by then. Behind a
-/// break, and where very many are missing at once, they get longer. Names that were never seen, as
-/// behind a proxy, say nothing. A value without I/O.
+/// break, and where very many are missing at once, they get longer. Names that were never seen say
+/// nothing. A value without I/O.
 struct ConnectionProbe: Sendable {
   /// How announcers call their connection.
   static let namePrefix = "paasbus:"
@@ -32,7 +32,7 @@ struct ConnectionProbe: Sendable {
   private var seen: Set<String> = []
   private var absences: [String: Absence] = [:]
   /// Found to be gone once. Should one of them come back, its connection says little of it, as
-  /// behind a proxy that changes its own; then its lease alone tells.
+  /// behind a proxy that makes new ones; then its lease alone tells.
   private var doubted: Set<String> = []
   private(set) var nextLook = ContinuousClock.now
   /// Off where the server refuses to list its clients.

@@ -142,15 +142,28 @@ enum StandardStreams {
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 65_536)
     while true {
-      let count = read(0, &buffer, buffer.count)
+      let count = readInput(&buffer)
       if count == 0 { return bytes }
       if count > 0 {
         bytes += buffer[..<count]
-      } else if errno != EINTR {
+      } else {
         throw Failure(
           .failed, "cannot read standard input (\(String(cString: strerror(errno))))",
           remedy: "give the message as an argument")
       }
+    }
+  }
+
+  /// Reads what standard input has, and waits for it; another program may have left it in a mode in which it
+  /// does not wait by itself (O_NONBLOCK, open(2)).
+  ///
+  /// - Returns: how many bytes that was; 0 at the end, -1 with `errno` set where it cannot be read.
+  static func readInput(_ buffer: inout [UInt8]) -> Int {
+    while true {
+      let count = read(STDIN_FILENO, &buffer, buffer.count)
+      guard count < 0, errno == EINTR || errno == EAGAIN else { return count }
+      var state = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
+      if errno == EAGAIN { _ = poll(&state, 1, -1) }
     }
   }
 }

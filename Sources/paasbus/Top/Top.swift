@@ -145,13 +145,10 @@ final class Top: Sendable {
     DispatchQueue(label: "keys").async {
       var buffer = [UInt8](repeating: 0, count: 1024)
       while true {
-        let count = read(STDIN_FILENO, &buffer, buffer.count)
-        if count > 0 {
-          typed.yield(Array(buffer[..<count]))
-        } else if count == 0 || errno != EINTR {
-          // Nobody can type any more.
-          return typed.finish()
-        }
+        let count = StandardStreams.readInput(&buffer)
+        // Nobody can type any more.
+        guard count > 0 else { return typed.finish() }
+        typed.yield(Array(buffer[..<count]))
       }
     }
     return stream
