@@ -124,11 +124,12 @@ struct TLSFileTests {
       let bash = """
         exec \(Paasbus.path) "$0" --url \(url) --lease 2s --tls-ca <(cat \(file("root.pem")))
         """
-      let announce = try ManagedProcess(
-        "bash", ["-c", bash, "announce"], environment: ManagedProcess.bareEnvironment)
       let watch = try ManagedProcess(
         "bash", ["-c", bash.replacing("--lease 2s", with: "--json"), "watch"],
         environment: ManagedProcess.bareEnvironment)
+      try await Bus(on: server).awaitWatchers(1)
+      let announce = try ManagedProcess(
+        "bash", ["-c", bash, "announce"], environment: ManagedProcess.bareEnvironment)
       _ = try await watch.waitFor("start")
       try await server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
       try await server.command("CLIENT", "KILL", "TYPE", "pubsub")

@@ -22,7 +22,9 @@ struct WrapOutageTests {
       (["PAASBUS_URL": "redis://127.0.0.1:70000"], "port"),
       (["REDIS_URL": "nonsense"], "no scheme"), (["DYNO": "web.1"], "no Redis is configured"),
       (["PAASBUS_URL": "redis://127.0.0.1:1", "PAASBUS_TLS_CA": "/none"], "connection refused"),
-      (["PAASBUS_URL": "rediss://127.0.0.1:1", "PAASBUS_TLS_CA": "/none"], "TLS files"),
+      (
+        ["PAASBUS_URL": "rediss://127.0.0.1:1", "PAASBUS_TLS_CA": "/none"], "there is no such file"
+      ),
     ])
   func misconfigured(environment: [String: String], says text: String) async throws {
     let (process, _) = try await run(environment)
