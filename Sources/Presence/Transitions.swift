@@ -155,15 +155,15 @@ public struct Transitions: Sendable {
 /// compare with the server's.
 struct Scripts: Sendable {
   let start = Self.load(
-    PackageResources.start_lua, digest: "550b30ddf90933802d33e9968235901f26a23cce")
+    PackageResources.start_lua, digest: "adac12320559a546c275760476fbb8f97fedbc26")
   let stopping = Self.load(
-    PackageResources.stopping_lua, digest: "e5d3b57e9326fda072cf1262669f9db378018bbc")
+    PackageResources.stopping_lua, digest: "1630b44b6bcda0224be61663766cb53910f5e777")
   let stop = Self.load(
-    PackageResources.stop_lua, digest: "e405b950874a25a042f12fbebcc0da97e7054abd")
+    PackageResources.stop_lua, digest: "e7a85afa9fa6738e850f2a597980f8e209b4f203")
   let reap = Self.load(
-    PackageResources.reap_lua, digest: "40cda6f353a8a139b2e88803596493c5d3f6a56b")
+    PackageResources.reap_lua, digest: "a8a1b32212b18bf93018982541d8c684690666e6")
   let forget = Self.load(
-    PackageResources.forget_lua, digest: "35043a7acf9d26495c800777013085c27b8ba0c0")
+    PackageResources.forget_lua, digest: "26856b83d3f2993a537011603176c54c66ed99e7")
 
   var all: [RedisScript] { [start, stopping, stop, reap, forget] }
 

@@ -57,7 +57,9 @@ local function refusal(command, ...)
   local reply = redis.pcall(command, ...)
   if type(reply) ~= 'table' or not reply.err then return nil end
   local message = named(reply.err, command)
-  return not string.find(message, '^ERR') and redis.error_reply(message) or nil
+  -- Before Redis 7, a wrong number of arguments comes without a code.
+  local is_usable = string.find(message, '^ERR') or string.find(message, 'rong number of arg')
+  return not is_usable and redis.error_reply(message) or nil
 end
 
 local function check()
