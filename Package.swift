@@ -6,12 +6,15 @@ let package = Package(
   platforms: [.macOS(.v15)],
   products: [
     .executable(name: "paasbus", targets: ["paasbus"]),
-    .library(name: "Presence", targets: ["Presence"]),
+    .library(name: "Presence", targets: ["Presence", "Platforms"]),
+    .library(name: "PresenceService", targets: ["PresenceService"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
   ],
   targets: [
     // The module map links libhiredis.a, so the binary needs no hiredis where it runs.
@@ -20,7 +23,7 @@ let package = Package(
     .systemLibrary(name: "CTerminal"),
     .target(name: "Supervisor", dependencies: ["CSupervisor"]),
     .target(
-      name: "Redis",
+      name: "PaasbusRedis",
       dependencies: [
         "CHiredis",
         .product(name: "NIOCore", package: "swift-nio"),
@@ -30,37 +33,45 @@ let package = Package(
     ),
     .target(
       name: "Presence",
-      dependencies: ["Redis"],
+      dependencies: ["PaasbusRedis"],
       resources: [.embedInCode("Scripts")]
     ),
-    .target(name: "Platforms", dependencies: ["Redis"]),
+    // For other people's servers.
+    .target(
+      name: "PresenceService",
+      dependencies: [
+        "Platforms", "Presence",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+    .target(name: "Platforms", dependencies: ["PaasbusRedis", "Presence"]),
     .executableTarget(
       name: "paasbus",
       dependencies: [
-        "CSupervisor", "CTerminal", "Platforms", "Presence", "Redis", "Supervisor",
+        "CSupervisor", "CTerminal", "Platforms", "Presence", "PaasbusRedis", "Supervisor",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]
     ),
     .executableTarget(
       name: "paasbus-bench",
       dependencies: [
-        "Presence", "Redis", "Supervisor", "TestSupport",
+        "Presence", "PaasbusRedis", "Supervisor", "TestSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
-    .target(name: "TestSupport", dependencies: ["Redis"], path: "Tests/TestSupport"),
+    .target(name: "TestSupport", dependencies: ["PaasbusRedis"], path: "Tests/TestSupport"),
     .executableTarget(
       name: "soak",
       dependencies: [
-        "Presence", "Redis", "TestSupport",
+        "Presence", "PaasbusRedis", "TestSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Tests/Soak"),
-    .testTarget(name: "RedisTests", dependencies: ["Redis", "TestSupport"]),
-    .testTarget(name: "PresenceTests", dependencies: ["Presence", "Redis", "TestSupport"]),
+    .testTarget(name: "PaasbusRedisTests", dependencies: ["PaasbusRedis", "TestSupport"]),
+    .testTarget(name: "PresenceTests", dependencies: ["Presence", "PaasbusRedis", "TestSupport"]),
     .testTarget(name: "SupervisorTests", dependencies: ["Supervisor", "TestSupport"]),
-    .testTarget(name: "PlatformsTests", dependencies: ["Platforms", "Redis"]),
+    .testTarget(name: "PlatformsTests", dependencies: ["Platforms", "PaasbusRedis"]),
     .testTarget(
-      name: "CommandTests", dependencies: ["paasbus", "Presence", "Redis", "TestSupport"],
+      name: "CommandTests", dependencies: ["paasbus", "Presence", "PaasbusRedis", "TestSupport"],
       exclude: ["Screens"]),
   ]
 )

@@ -1,22 +1,45 @@
-import Redis
+import PaasbusRedis
 
 /// A Redis that was found, and where.
 public struct RedisLocation: Sendable, Equatable {
   public var endpoint: RedisEndpoint
   /// The option or variable that named it.
   public var source: String
-  /// What a user should know, without any password.
-  public var notes: [String]
+  /// What else was found; holds no password.
+  public var notes: [RedisLocationNote] = []
   /// The options and variables at whose end blanks were taken off.
   public var trimmed: [String] = []
 }
 
-/// Why the variable that counts cannot be used; without its content.
-public struct RedisLocatorError: Error, Sendable, Equatable, CustomStringConvertible {
-  public var problem: String
-  public var remedy: String
+/// What a search for a Redis came upon beside the one that counts.
+public enum RedisLocationNote: Sendable, Equatable {
+  /// A variable holds the address of a REST interface.
+  case restAddress(variable: String)
+  /// A variable cannot be read, and is not needed.
+  case unreadable(variable: String)
+  /// Variables that would lead to another server than the one used.
+  case otherServers(variables: [String], used: String)
+}
 
-  public var description: String { "\(problem): \(remedy)" }
+/// Why the option or variable that counts cannot be used; without its content.
+public struct RedisLocatorError: Error, Sendable, Equatable {
+  public enum Cause: Error, Sendable, Equatable {
+    case url(RedisURLError)
+    /// A variable that should hold a port holds none.
+    case port(variable: String)
+    /// A host has something of a URL in it.
+    case hostOnly
+    /// A service's description names neither a URL nor a host.
+    case noAddress
+    /// A description is not the base64 that it should be.
+    case noBase64
+    /// A description is not the JSON that it should be.
+    case noJSON
+  }
+
+  /// The option or variable.
+  public var source: String
+  public var cause: Cause
 }
 
 /// Finds the Redis that the environment names. A pure function of its arguments.
@@ -49,10 +72,10 @@ public enum RedisLocator {
     let url = given.withoutTrailingBlanks
     do {
       return RedisLocation(
-        endpoint: try RedisEndpoint(url: url), source: source, notes: [],
+        endpoint: try RedisEndpoint(url: url), source: source,
         trimmed: url == given ? [] : [source])
     } catch {
-      throw RedisLocatorError(problem: "\(source): \(error.problem)", remedy: error.remedy)
+      throw RedisLocatorError(source: source, cause: .url(error))
     }
   }
 
@@ -61,33 +84,31 @@ public enum RedisLocator {
   ) throws(RedisLocatorError) -> RedisLocation? {
     var found: RedisLocation?
     var others: [String] = []
-    var notes: [String] = []
+    var notes: [RedisLocationNote] = []
     // A description that cannot be read counts only where nothing else names a Redis.
     var unreadable: RedisLocatorError?
     for provider in RedisProviders.all {
       do {
         switch try provider.read(environment) {
         case .absent: break
-        case .passedOver(let why): notes.append("\(provider.name) is passed over: \(why)")
+        case .restAddress: notes.append(.restAddress(variable: provider.name))
         case .endpoint(let endpoint):
           if let found {
             if found.endpoint.server != endpoint.server { others.append(provider.name) }
           } else {
-            found = RedisLocation(endpoint: endpoint, source: provider.name, notes: [])
+            found = RedisLocation(endpoint: endpoint, source: provider.name)
           }
         }
       } catch {
-        let failure = RedisLocatorError(
-          problem: "\(provider.name): \(error.problem)", remedy: error.remedy)
+        let failure = RedisLocatorError(source: provider.name, cause: error)
         guard found != nil || provider.isDescription else { throw unreadable ?? failure }
         unreadable = unreadable ?? failure
-        notes.append("\(provider.name) cannot be read and is not needed")
+        notes.append(.unreadable(variable: provider.name))
       }
     }
     if found == nil, let unreadable { throw unreadable }
     if let source = found?.source, !others.isEmpty {
-      notes.append(
-        "\(source) is used; \(others.joined(separator: ", ")) would lead to another server")
+      notes.append(.otherServers(variables: others, used: source))
     }
     found?.notes = notes
     return found

@@ -1,12 +1,12 @@
-import Redis
+import PaasbusRedis
 
 /// A variable, or a group of them, that may name a Redis.
 struct RedisProvider: Sendable {
   enum Reading: Sendable {
     case absent
     case endpoint(RedisEndpoint)
-    /// It is set, and by design no Redis address.
-    case passedOver(String)
+    /// It is set, and the address of a REST interface.
+    case restAddress
   }
 
   var name: String
@@ -14,15 +14,15 @@ struct RedisProvider: Sendable {
   var isDescription = false
   /// What is set beside it.
   var companions: [String] = []
-  var read: @Sendable ([String: String]) throws(RedisURLError) -> Reading
+  var read: @Sendable ([String: String]) throws(RedisLocatorError.Cause) -> Reading
 
   var variables: [String] { [name] + companions }
 
   /// A variable that holds a URL.
   static func url(_ name: String) -> RedisProvider {
-    RedisProvider(name: name) { environment throws(RedisURLError) in
+    RedisProvider(name: name) { environment throws(RedisLocatorError.Cause) in
       guard let text = environment[name] else { return .absent }
-      return .endpoint(try RedisEndpoint(url: text))
+      return .endpoint(try .read(text))
     }
   }
 
@@ -32,14 +32,13 @@ struct RedisProvider: Sendable {
   ) -> RedisProvider {
     let companions = [port, user, password].compactMap(\.self)
     return RedisProvider(name: name, companions: companions) {
-      environment throws(RedisURLError) in
+      environment throws(RedisLocatorError.Cause) in
       guard let host = environment[name] else { return .absent }
       guard host.contains("://") else {
         var parts = RedisParts(host: host)
         if let text = environment[port] {
           guard RedisParts.isPort(text) else {
-            throw RedisURLError(
-              "\(port) is no number from 1 to 65535", remedy: "correct it, or unset it for 6379")
+            throw .port(variable: port)
           }
           parts.port = text
         }
@@ -47,7 +46,7 @@ struct RedisProvider: Sendable {
         parts.password = environment[password]
         return .endpoint(try parts.endpoint())
       }
-      var endpoint = try RedisEndpoint(url: host)
+      var endpoint = try RedisEndpoint.read(host)
       if endpoint.password == nil {
         endpoint.username = endpoint.username ?? user.flatMap { environment[$0] }
         endpoint.password = environment[password]
@@ -80,11 +79,11 @@ enum RedisProviders {
 
   /// Upstash also gives REST addresses under this name.
   private static let upstash = RedisProvider(name: "UPSTASH_REDIS_URL") {
-    environment throws(RedisURLError) in
+    environment throws(RedisLocatorError.Cause) in
     guard let text = environment["UPSTASH_REDIS_URL"] else { return .absent }
     let scheme = text.prefix { $0 != ":" }.lowercased()
-    if scheme == "http" || scheme == "https" { return .passedOver("it is a REST address") }
-    return .endpoint(try RedisEndpoint(url: text))
+    if scheme == "http" || scheme == "https" { return .restAddress }
+    return .endpoint(try .read(text))
   }
 }
 
@@ -101,11 +100,11 @@ struct RedisParts {
     self.host = host
   }
 
-  /// - Throws: `RedisURLError` where host or port are none.
-  func endpoint() throws(RedisURLError) -> RedisEndpoint {
+  /// - Throws: `RedisLocatorError.Cause` where host or port are none.
+  func endpoint() throws(RedisLocatorError.Cause) -> RedisEndpoint {
     // Whatever else a URL may hold has its own variables here, so that it is a mistake.
     guard !host.contains(where: { "/?#@".contains($0) }) else {
-      throw RedisURLError("the host holds more than a host", remedy: "give --url")
+      throw .hostOnly
     }
     // The parser of URLs knows best what a host and a port are.
     var address = host
@@ -113,7 +112,7 @@ struct RedisParts {
     if isBareIPv6 { address = "[\(host)]" }
     let hasPort = !isBareIPv6 && host.contains(":") && !host.hasSuffix("]")
     if let port, !hasPort { address += ":\(Self.number(port))" }
-    var endpoint = try RedisEndpoint(url: "redis://\(address)")
+    var endpoint = try RedisEndpoint.read("redis://\(address)")
     endpoint.usesTLS = usesTLS
     endpoint.username = username.flatMap { $0.isEmpty ? nil : $0 }
     endpoint.password = password.flatMap { $0.isEmpty ? nil : $0 }
@@ -132,5 +131,15 @@ struct RedisParts {
   private static func number(_ port: String) -> Substring {
     guard port.hasPrefix("tcp://"), let colon = port.lastIndex(of: ":") else { return port[...] }
     return port[port.index(after: colon)...]
+  }
+}
+
+extension RedisEndpoint {
+  static func read(_ url: String) throws(RedisLocatorError.Cause) -> RedisEndpoint {
+    do {
+      return try RedisEndpoint(url: url)
+    } catch {
+      throw .url(error)
+    }
   }
 }

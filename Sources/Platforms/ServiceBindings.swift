@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials
@@ -18,7 +18,7 @@ enum ServiceBindings {
 
   /// `VCAP_SERVICES`: label → services, of which one tagged `redis` is preferred.
   static let cloudFoundry = RedisProvider(name: "VCAP_SERVICES", isDescription: true) {
-    environment throws(RedisURLError) in
+    environment throws(RedisLocatorError.Cause) in
     guard let text = environment["VCAP_SERVICES"] else { return .absent }
     let services = try entries(Data(text.utf8))
     let chosen =
@@ -33,13 +33,14 @@ enum ServiceBindings {
     return .endpoint(try endpoint(credentials))
   }
 
-  private static func endpoint(_ credentials: LooseJSON) throws(RedisURLError) -> RedisEndpoint {
+  private static func endpoint(_ credentials: LooseJSON) throws(RedisLocatorError.Cause)
+    -> RedisEndpoint
+  {
     if let url = credentials["uri"].text ?? credentials["url"].text {
-      return try RedisEndpoint(url: url)
+      return try .read(url)
     }
     guard let host = credentials["host"].text ?? credentials["hostname"].text else {
-      throw RedisURLError(
-        "the Redis service has neither a uri nor a host", remedy: "bind it anew, or give --url")
+      throw .noAddress
     }
     let securePort = credentials["tls_port"].text
     var parts = RedisParts(host: host)
@@ -57,10 +58,10 @@ enum ServiceBindings {
   /// `PLATFORM_RELATIONSHIPS`: base64 of name → relationships, of which one whose scheme is Redis'
   /// is preferred to one that is only named so.
   static let platformSH = RedisProvider(name: "PLATFORM_RELATIONSHIPS", isDescription: true) {
-    environment throws(RedisURLError) in
+    environment throws(RedisLocatorError.Cause) in
     guard let text = environment["PLATFORM_RELATIONSHIPS"] else { return .absent }
     guard let data = Data(base64Encoded: text) else {
-      throw RedisURLError("it is no base64", remedy: "give --url")
+      throw .noBase64
     }
     let all = try entries(data)
     let chosen =
@@ -91,9 +92,9 @@ enum ServiceBindings {
   }
 
   /// All entries of all groups, by the groups' names, as JSON objects have no order.
-  private static func entries(_ data: Data) throws(RedisURLError) -> [Entry] {
+  private static func entries(_ data: Data) throws(RedisLocatorError.Cause) -> [Entry] {
     guard let groups = try? JSONDecoder().decode(LooseJSON.self, from: data).object else {
-      throw RedisURLError("it is not the JSON that it should be", remedy: "give --url")
+      throw .noJSON
     }
     return groups.sorted { $0.key < $1.key }.flatMap { group, value in
       value.list.map { Entry(group: group, value: $0) }

@@ -1,10 +1,10 @@
-import Redis
+import PaasbusRedis
 
 /// Being there: connecting, registering, beating, and looking at the others' leases meanwhile.
 extension Announcer {
   func keepPresent() async throws {
     var backoff = Backoff(longest: min(.seconds(5), instance.beat * 0.5))
-    var trouble: RedisError?
+    var trouble: PresenceError?
     while !Task.isCancelled {
       do {
         if connection == nil { try await connect() }
@@ -21,7 +21,8 @@ extension Announcer {
           if trouble != nil { notify(.connectionBack) }
           trouble = nil
         }
-      } catch let error as RedisError where !isEnding && !Task.isCancelled {
+      } catch {
+        guard let error = PresenceError(error), !isEnding, !Task.isCancelled else { return }
         let isFirst = instance.started == nil
         if isFirst, options.failsWhenRefused, error.isFinal { throw error }
         settleFirstContact()
@@ -113,10 +114,11 @@ extension Announcer {
         instance, elapsed: .now - began, channel: options.channel, lastChannel: channel,
         history: options.history, tellsReturn: tellsReturn, on: connection)
       guard outcome.word != "channel" else {
-        throw RedisError.otherChannel(outcome.channel ?? "?", ofBus: instance.app)
+        throw PresenceError.otherChannel(app: instance.app, channel: outcome.channel ?? "?")
       }
       return outcome
-    } catch let error as RedisError where !error.endsConnection {
+    } catch {
+      guard PresenceError(error)?.endsConnection == false else { throw error }
       hasSentStart = instance.started != nil || options.succeeds
       self.tellsReturn = tellsReturn
       throw error

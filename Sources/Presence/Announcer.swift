@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 /// Publishes one instance: `start`, a heartbeat every third of the lease, and `stop`.
 ///
@@ -9,7 +9,7 @@ public actor Announcer {
   public enum Notice: Sendable {
     /// - Parameter started: when the instance began, in ms since 1970 by the server's clock.
     case announced(channel: String, started: Int64)
-    case connectionLost(RedisError)
+    case connectionLost(PresenceError)
     case connectionBack
   }
 
@@ -35,7 +35,8 @@ public actor Announcer {
 
   /// Why an instance stops, and how the command ended that it is.
   public struct Stop: Sendable, Hashable {
-    /// The signal that asked for it, or how it went by itself: `exit`, `signal`, `pid-gone`.
+    /// The signal that asked for it (`shutdown` for a server's own), or how it went by itself: `exit`,
+    /// `signal`, `pid-gone`.
     public var reason: String
     /// The command's status as a shell tells it.
     public var exit: Int32?
@@ -61,9 +62,13 @@ public actor Announcer {
     case neverAnnounced
     /// The same, though it was waited for: the first contact hung to the end.
     case unanswered
-    /// The `stop` could not be delivered; the lease will tell the others.
-    case undelivered(RedisError)
+    /// The `stop` could not be delivered, since no answer came in time or for this reason; the lease will
+    /// tell the others.
+    case undelivered(PresenceError?)
   }
+
+  /// How long an instance counts as present without a heartbeat, unless told.
+  public static let defaultLease = Duration.seconds(15)
 
   let keys: Keys
   let transitions: Transitions
@@ -122,6 +127,12 @@ public actor Announcer {
     requests.continuation.yield(.drain(reason: reason))
   }
 
+  /// The same, and returns once that is on the bus, cannot be told yet, or the time is over.
+  public func drain(reason: String, within limit: Duration) async {
+    startDraining(reason)
+    if let drained { await wait(for: drained, until: .now + limit) }
+  }
+
   /// Ends `run()` with a `stop`; later calls change nothing.
   public nonisolated func stop(_ stop: Stop) {
     requests.continuation.yield(.stop(stop, at: .now))
@@ -130,13 +141,20 @@ public actor Announcer {
 
   public nonisolated func stop(reason: String) { stop(Stop(reason: reason)) }
 
-  /// Announces the instance until it is told to stop.
+  /// Announces the instance until it is told to stop. A cancellation is a stop with the reason `shutdown`,
+  /// which is tried to be delivered for as long as any.
   ///
-  /// - Throws: `RedisError` when the first contact is refused for good (kinds `refused`,
+  /// - Throws: ``PresenceError`` when the first contact is refused for good (kinds `refused`,
   ///   `configuration`, `nonsense`, `tls`), unless the options say otherwise.
   public nonisolated func run() async throws -> Ending {
-    try await withTaskExecutorPreference(RedisConnector.connectionThread) {
+    // In a task of its own, since the end has to be told even where the caller's is cancelled.
+    let announcing = Task(executorPreference: RedisConnector.connectionThread) {
       try await self.announce()
+    }
+    return try await withTaskCancellationHandler {
+      try await announcing.value
+    } onCancel: {
+      stop(reason: "shutdown")
     }
   }
 
@@ -204,7 +222,7 @@ public actor Announcer {
     // behind it.
     if let drained { await wait(for: drained, until: .now + .milliseconds(50)) }
     var backoff = Backoff(longest: .milliseconds(500))
-    var failure = RedisError.noTime
+    var failure: PresenceError?
     while true {
       let left = deadline - .now
       guard left > .zero else { return .undelivered(failure) }
@@ -217,14 +235,12 @@ public actor Announcer {
         await connection.close()
         return .stopped
       } catch {
-        // How long each attempt had is of no interest, but how long all of them.
-        let error = error as? RedisError ?? failure
-        if !error.isTimeout { failure = error }
-        if error.isTimeout, failure == .noTime { failure = .unanswered }
+        // How long each attempt had is of no interest.
+        if !isTimeout(error) { failure = PresenceError(error) ?? failure }
         await connection?.close()
         connection = nil
         // Whoever may not stop was not let start either.
-        if failure.isFinal {
+        if let failure, failure.isFinal {
           return instance.started == nil ? .neverAnnounced : .undelivered(failure)
         }
         try? await RedisConnector.sleep(for: min(backoff.next(), max(.zero, deadline - .now)))
@@ -232,30 +248,14 @@ public actor Announcer {
     }
   }
 
+  private func isTimeout(_ error: any Error) -> Bool {
+    if case .noAnswer? = (error as? RedisError)?.cause { true } else { false }
+  }
+
   private func currentConnection(within limit: Duration) async throws -> RedisConnection {
     if let connection { return connection }
     var connector = connector
     connector.timeout = limit
     return try await connector.connect()
-  }
-}
-
-extension RedisError {
-  /// A new connection is called for; other refusals are waited out on the one that there is, so
-  /// that nobody takes its absence for ours.
-  var endsConnection: Bool {
-    kind == .unreachable || kind == .nonsense || kind == .tls || kind == .elsewhere
-  }
-
-  /// Trying the same again cannot help.
-  var isFinal: Bool { !isTransient && kind != .server }
-
-  fileprivate static var unanswered: RedisError {
-    RedisError(
-      .unreachable, "Redis did not answer in time", remedy: "allow more with --stop-timeout")
-  }
-
-  fileprivate static var noTime: RedisError {
-    RedisError(.unreachable, "no time was left", remedy: "allow more with --stop-timeout")
   }
 }

@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 /// Waits for the first app that anybody announces on.
 struct BusFinder {

@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 /// A place in the history of a bus: its birth, and the number of an event since.
 public struct Position: Sendable, Hashable, Comparable {

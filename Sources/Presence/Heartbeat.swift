@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 /// The plain commands by which an instance says that it is there, and what their replies tell.
 struct Heartbeat: Sendable {

@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 /// An entry of the stream of events.
 public struct HistoryEntry: Sendable, Hashable {

@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 /// Reads a bus's history on from a place, each event once and in order, at its own pace: the history
 /// is the queue, so a slow reader needs no memory for what it has not come to.

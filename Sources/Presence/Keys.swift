@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 /// The keys of one app's bus.
 ///
@@ -28,6 +28,8 @@ public struct Keys: Sendable, Hashable {
 
   /// Sorted set, one for the whole server: app → when it last announced, in ms.
   public static let apps = "paasbus:apps"
+  /// The app of instances that name none.
+  public static let defaultApp = "default"
 
   /// The keys of a transition, in the order that the scripts expect.
   var transition: [String] { [bus, instances, leases, ended, events] }
@@ -59,14 +61,5 @@ public struct Keys: Sendable, Hashable {
       name.append(isPlain || "._-".unicodeScalars.contains(scalar) ? scalar : "-")
     }
     return String(name)
-  }
-}
-
-extension RedisError {
-  /// A bus has one channel; a command asked for another one.
-  public static func otherChannel(_ channel: String, ofBus app: String) -> RedisError {
-    RedisError(
-      .configuration, "the bus \(app) uses the channel \(channel)",
-      remedy: "leave --channel away, or give the same")
   }
 }

@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 /// The Redis server's clock, as far as it is known here: its last answer to `TIME`, carried on by
 /// this machine's monotonic clock. Two machines' clocks are never compared.
@@ -39,9 +39,7 @@ public struct ServerClock: Sendable {
     let asked = ContinuousClock.now
     let reply = try await connection.pipeline([RedisCommand("TIME")]).first
     guard let clock = try ServerClock(reply, asked: asked) else {
-      throw RedisError(
-        .nonsense, "the server tells no time", remedy: "check what stands between us and the server"
-      )
+      throw RedisError(.unexpectedReply(to: "TIME"))
     }
     return clock
   }

@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 /// An instance as it is recorded.
 public struct InstanceStatus: Sendable, Hashable {

@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 /// The changes of an instance's state, each one script: record, lease, number, history and
 /// message change together, or not at all.
@@ -22,9 +22,7 @@ public struct Transitions: Sendable {
       guard let word = parts.first?.string, let epoch = parts.at(1)?.integer,
         let seq = parts.at(2)?.integer, let now = parts.at(3)?.integer
       else {
-        throw RedisError(
-          .nonsense, "a script answered what none of ours does",
-          remedy: "check what stands between us and the server")
+        throw RedisError(.unexpectedReply(to: "EVALSHA"))
       }
       self.word = word
       self.wasKnown = wasKnown

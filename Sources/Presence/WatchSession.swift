@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 /// One connected stretch of a watch: takes messages, compares with the bus and reads the history, one
 /// after the other, so that nothing needs a lock; and beside that looks after the instances.
@@ -221,10 +221,7 @@ struct WatchSession {
     clock = try ServerClock(replies.first, asked: asked) ?? clock
     let bus = BusState(try (replies.at(1) ?? .null).get().elements)
     if let other = bus.channel, other != channel {
-      var error = RedisError.otherChannel(other, ofBus: keys.app)
-      // Where none was asked for, the next connection listens to this one.
-      if watcher.options.channel == nil { error.kind = .passing }
-      throw error
+      throw PresenceError.otherChannel(app: keys.app, channel: other)
     }
     timeline.compare(bus.position, shownBefore: before)
     // A pong says something of the question right before it only.
@@ -239,8 +236,7 @@ struct WatchSession {
     let now = ContinuousClock.now
     if now - turn > Self.longestTurn { lastHeard = now }
     guard let pending, now - max(pending.asked, lastHeard) > Self.longestSilence else { return }
-    throw RedisError(
-      .unreachable, "the subscription is silent", remedy: "check the network and the server")
+    throw RedisError(.silentSubscription)
   }
 
   private mutating func readHistory(_ timeline: inout Timeline) async throws {

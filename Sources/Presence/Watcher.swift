@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 import Synchronization
 
 /// Follows a bus: what was, what is, and what happens, each event once and in order.
@@ -38,7 +38,7 @@ public struct Watcher: Sendable {
     /// Nobody has announced on this server yet; the first app that does will be watched.
     case waitingForBus
     case watching(app: String, channel: String)
-    case connectionLost(RedisError)
+    case connectionLost(PresenceError)
     case connectionBack
     /// The user may not write, so this watcher declares nobody lost.
     case cannotReap
@@ -50,9 +50,9 @@ public struct Watcher: Sendable {
 
   public static let defaultChannel = "instances"
 
-  private let app: String?
-  private let connector: RedisConnector
-  let options: Options
+  let app: String?
+  let connector: RedisConnector
+  var options: Options
   /// How long an answer may take at the first contact.
   var timeout: Duration { connector.timeout }
   let notify: @Sendable (Notice) -> Void
@@ -87,10 +87,10 @@ public struct Watcher: Sendable {
     }
   }
 
-  private func follow(_ output: OutputQueue) async throws {
+  func follow(_ output: OutputQueue) async throws {
     let progress = WatchProgress()
     var backoff = Backoff()
-    var trouble: RedisError?
+    var trouble: PresenceError?
     while !Task.isCancelled {
       do {
         let app = progress.app ?? app
@@ -108,13 +108,21 @@ public struct Watcher: Sendable {
         }
       } catch is CancellationError {
         return
-      } catch let error as RedisError where progress.hasContact && error.kind != .configuration {
+      } catch {
+        guard let error = PresenceError(error) else { throw error }
+        guard progress.hasContact, !isFinal(error) else { throw error }
         if trouble == nil { notify(.connectionLost(error)) }
         trouble = error
         progress.connectionWasLost()
         try? await Task.sleep(for: backoff.next())
       }
     }
+  }
+
+  /// Where no channel was asked for, the next connection listens to the bus's own.
+  private func isFinal(_ error: PresenceError) -> Bool {
+    if case .otherChannel = error { return options.channel != nil }
+    return error.isConfiguration
   }
 
   /// Follows the bus, once there is one, until the connection fails or the task is cancelled, or
@@ -150,7 +158,7 @@ public struct Watcher: Sendable {
     guard let app else { return options.channel ?? Self.defaultChannel }
     let own = try await BusState.read(keys: Keys(app: app), on: query).channel
     if let own, let asked = options.channel, own != asked {
-      throw RedisError.otherChannel(own, ofBus: app)
+      throw PresenceError.otherChannel(app: app, channel: own)
     }
     return own ?? options.channel ?? Self.defaultChannel
   }

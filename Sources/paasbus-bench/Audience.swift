@@ -1,5 +1,5 @@
+import PaasbusRedis
 import Presence
-import Redis
 import Synchronization
 import TestSupport
 

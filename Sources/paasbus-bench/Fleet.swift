@@ -1,6 +1,6 @@
 import Foundation
+import PaasbusRedis
 import Presence
-import Redis
 import TestSupport
 
 /// Many announcers, and many watchers.

@@ -1,6 +1,6 @@
 import Foundation
+import PaasbusRedis
 import Presence
-import Redis
 import TestSupport
 
 /// Much at once: live events, the history, the list.

@@ -1,5 +1,5 @@
+import PaasbusRedis
 import Presence
-import Redis
 import Supervisor
 
 /// An instance that is announced, alone or for another process; what goes wrong is said on stderr.
@@ -86,7 +86,7 @@ struct Announcement: Sendable {
   private func check(_ ending: Announcer.Ending) throws {
     guard case .undelivered(let error) = ending else { return }
     throw Failure(
-      .unreachable, "the stop could not be delivered (\(error.problem))",
+      .unreachable, "the stop could not be delivered (\(Announcer.problem(error)))",
       remedy: "the lease tells the others within \(Span(milliseconds: instance.lease))")
   }
 }

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Redis
+import PaasbusRedis
 
 #if canImport(Glibc)
   import Glibc

@@ -1,6 +1,6 @@
+import PaasbusRedis
 import Platforms
 import Presence
-import Redis
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials
@@ -47,17 +47,11 @@ struct Setup {
     self.bootID = bootID ?? InstanceID.make()
     let bootID = self.bootID
     identity = PlatformIdentity.detect(
-      environment: environment, bootID: bootID, hostName: Self.hostName, processID: processID)
+      environment: environment, bootID: bootID, hostName: Machine.hostName, processID: processID)
     diagnostics = options.diagnostics
   }
 
   static var processID: Int32 { getpid() }
-
-  static var hostName: String {
-    var buffer = [CChar](repeating: 0, count: 256)
-    guard gethostname(&buffer, buffer.count - 1) == 0 else { return "localhost" }
-    return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-  }
 
   // MARK: Redis
 
@@ -65,15 +59,30 @@ struct Setup {
   ///
   /// - Throws: ``Failure``, `RedisLocatorError`.
   func connector() async throws -> RedisConnector {
-    let endpoint = try await endpoint()
-    return RedisConnector(endpoint: endpoint, tls: try tls(for: endpoint), timeout: timeout)
+    guard let found = try discovery() else {
+      return RedisConnector(endpoint: try await localEndpoint(), timeout: timeout)
+    }
+    report(found)
+    return found.connector(timeout: timeout)
   }
 
-  private func endpoint() async throws -> RedisEndpoint {
-    guard let location = try RedisLocator.locate(url: options.url, environment: environment) else {
-      return try await localEndpoint()
+  private func discovery() throws -> RedisDiscovery? {
+    var choices = RedisDiscovery.Choices()
+    choices.url = options.url
+    choices.authorityFile = (options.tlsAuthority ?? variable("PAASBUS_TLS_CA")).map(Self.absolute)
+    choices.certificateFile = options.tlsCertificate.map(Self.absolute)
+    choices.keyFile = options.tlsKey.map(Self.absolute)
+    choices.skipsTLSVerification = options.tlsInsecure
+    do {
+      return try RedisDiscovery(choices, environment: environment)
+    } catch let error as TLSFileError {
+      throw Failure(error, authority: options.tlsAuthority == nil ? "PAASBUS_TLS_CA" : "--tls-ca")
     }
-    for note in location.notes { diagnostics.note(note) }
+  }
+
+  private func report(_ found: RedisDiscovery) {
+    let location = found.location
+    for note in location.notes { diagnostics.note(note.text) }
     for name in location.trimmed { diagnostics.detail("\(name): blanks at its end are taken off") }
     for item in location.endpoint.ignoredQueryItems {
       diagnostics.detail("\(location.source): the query item \(item) is ignored")
@@ -82,8 +91,11 @@ struct Setup {
     if options.url != nil, location.endpoint.password != nil, StandardStreams.isTerminal(2) {
       diagnostics.note("a password on the command line is seen by others: set PAASBUS_URL instead")
     }
+    let files = [options.tlsAuthority, options.tlsCertificate, options.tlsKey]
+    if found.tls == nil, options.tlsInsecure || files.contains(where: { $0 != nil }) {
+      diagnostics.note("the TLS options have no effect: the URL is not a rediss:// one")
+    }
     diagnostics.detail("using \(location.source): \(location.endpoint.redactedURL)")
-    return location.endpoint
   }
 
   private func localEndpoint() async throws -> RedisEndpoint {
@@ -106,34 +118,6 @@ struct Setup {
     return bus.endpoint
   }
 
-  /// The certificates and keys, read; nil where nothing is encrypted.
-  private func tls(for endpoint: RedisEndpoint) throws -> RedisTLS? {
-    var tls = RedisTLS.Options()
-    tls.authorityFile = (options.tlsAuthority ?? variable("PAASBUS_TLS_CA")).map(Self.absolute)
-    tls.certificateFile = options.tlsCertificate.map(Self.absolute)
-    tls.keyFile = options.tlsKey.map(Self.absolute)
-    tls.skipsVerification =
-      options.tlsInsecure || endpoint.skipsTLSVerification || isOn("PAASBUS_TLS_INSECURE")
-    tls.environment = environment.settled
-    guard endpoint.usesTLS else {
-      if options.tlsAuthority ?? options.tlsCertificate ?? options.tlsKey != nil
-        || options.tlsInsecure
-      {
-        diagnostics.note("the TLS options have no effect: the URL is not a rediss:// one")
-      }
-      return nil
-    }
-    do {
-      return try RedisTLS(tls)
-    } catch {
-      throw Failure(error, authority: options.tlsAuthority == nil ? "PAASBUS_TLS_CA" : "--tls-ca")
-    }
-  }
-
-  private func isOn(_ name: String) -> Bool {
-    ["1", "true", "yes"].contains(variable(name)?.lowercased())
-  }
-
   /// A path as it reads from any folder, since an announcer leaves the one that it was started in.
   private static func absolute(_ path: String) -> String {
     guard !path.hasPrefix("/"), let folder = getcwd(nil, 0) else { return path }
@@ -147,10 +131,10 @@ struct Setup {
 
   var channel: String? { options.channel ?? variable("PAASBUS_CHANNEL") }
 
-  /// - Throws: `RedisError` where another channel was asked for than the bus has.
+  /// - Throws: `PresenceError` where another channel was asked for than the bus has.
   func check(channel own: String?, of app: String) throws {
     if let own, let asked = channel, own != asked {
-      throw RedisError.otherChannel(own, ofBus: app)
+      throw PresenceError.otherChannel(app: app, channel: own)
     }
   }
 

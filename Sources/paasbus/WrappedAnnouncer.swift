@@ -112,7 +112,7 @@ struct WrappedAnnouncer {
     switch try? await announcer.run() {
     case .undelivered(let error):
       diagnostics.note(
-        "the stop could not be delivered (\(error.problem)): the lease tells the others")
+        "the stop could not be delivered (\(Announcer.problem(error))): the lease tells the others")
     case .unanswered: diagnostics.note("not announced: Redis did not answer in time")
     case .stopped, .neverAnnounced, nil: break
     }

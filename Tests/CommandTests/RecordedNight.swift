@@ -1,5 +1,5 @@
 import Foundation
-import Redis
+import PaasbusRedis
 import TestSupport
 
 @testable import Presence

@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 import Testing
 
 @testable import Presence

@@ -1,8 +1,8 @@
 import TestSupport
 import Testing
 
+@testable import PaasbusRedis
 @testable import Presence
-@testable import Redis
 
 @Suite("Transitions, each a script on a real server")
 struct TransitionTests {
@@ -278,7 +278,7 @@ struct TransitionTests {
         let error = await #expect(throws: RedisError.self) {
           try await start(instance(), on: connection)
         }
-        #expect(error?.kind == .refused, "\(error?.problem ?? "")")
+        #expect(error?.kind == .refused, "\(String(describing: error))")
       }
       let size = try await server.command("DBSIZE")
       #expect(size == .integer(0))

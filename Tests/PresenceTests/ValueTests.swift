@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
+@testable import PaasbusRedis
 @testable import Presence
-@testable import Redis
 
 @Suite("Values of the protocol")
 struct ValueTests {

@@ -1,6 +1,6 @@
 import Foundation
+import PaasbusRedis
 import Presence
-import Redis
 import TestSupport
 
 /// What goes wrong, drawn at random and carried out one after the other.

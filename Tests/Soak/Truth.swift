@@ -1,6 +1,6 @@
 import Foundation
+import PaasbusRedis
 import Presence
-import Redis
 import TestSupport
 
 /// Every event that ever stood in the history, kept apart from the server, which loses some.

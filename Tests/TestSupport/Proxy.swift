@@ -1,5 +1,5 @@
 import Foundation
-import Redis
+import PaasbusRedis
 
 /// A proxy in front of a server that can fall silent (bytes of both directions are swallowed, and
 /// no connection ends) or lead to another server.

@@ -1,5 +1,5 @@
 import Foundation
-import Redis
+import PaasbusRedis
 
 extension RedisServer {
   /// Runs `body` with several servers.

@@ -1,5 +1,5 @@
 import Foundation
-import Redis
+import PaasbusRedis
 
 /// A real redis-server in a private folder, for as long as a closure runs.
 public final class RedisServer: Sendable {

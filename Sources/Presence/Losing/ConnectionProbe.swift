@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 /// Notices killed instances sooner than by their lease: by connections that are gone.
 ///

@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 import Synchronization
 
 /// The part of a watch that looks after the instances: it declares lost whose lease ran out or whose

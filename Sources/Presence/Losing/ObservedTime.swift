@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 /// The time for which an observer has really seen how others fared.
 ///

@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 /// Carries out what the observers of leases and connections decide: asks what they want to know, and
 /// declares lost whom they found. Many may look, and the script lets one of them say it.

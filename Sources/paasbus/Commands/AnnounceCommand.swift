@@ -38,7 +38,7 @@ struct AnnounceCommand: MainThreadCommand {
   @Option(
     help: ArgumentHelp(
       "How long it counts as present without a heartbeat (2s to 5m).", valueName: "duration"))
-  var lease = DurationArgument(.seconds(15))
+  var lease = DurationArgument(Announcer.defaultLease)
 
   @Option(help: "About how many events the bus keeps (1,000 unless told).")
   var history: Int?
@@ -175,18 +175,16 @@ struct AnnounceCommand: MainThreadCommand {
 
   /// Who is announced: what was said, else what the platform says.
   private func instance(_ setup: Setup, _ processID: Int32) throws -> Instance {
-    let identity = setup.identity
+    var identity = setup.identity
+    identity.name = name ?? identity.name
+    identity.process = process ?? identity.process
+    identity.release = release ?? identity.release
+    identity.commit = commit ?? identity.commit
+    identity.region = region ?? identity.region
+    identity.meta.merge(try metaValues()) { $1 }
     var instance = Instance(
-      app: setup.app ?? "default", id: setup.bootID, name: name ?? identity.name,
-      lease: lease.duration)
-    instance.process = process ?? identity.process
-    instance.host = Setup.hostName
-    instance.pid = Int(processID)
-    instance.platform = identity.platform
-    instance.release = release ?? identity.release
-    instance.commit = commit ?? identity.commit
-    instance.region = region ?? identity.region
-    instance.meta = identity.meta.merging(try metaValues()) { $1 }
+      identity, app: setup.app ?? Keys.defaultApp, id: setup.bootID, lease: lease.duration,
+      processID: processID)
     instance.isPlain = plain
     guard instance.fitsIntoEvent else {
       throw Failure(

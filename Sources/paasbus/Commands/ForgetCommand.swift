@@ -1,6 +1,6 @@
 import ArgumentParser
+import PaasbusRedis
 import Presence
-import Redis
 
 struct ForgetCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,6 +1,6 @@
 import ArgumentParser
+import PaasbusRedis
 import Presence
-import Redis
 
 struct LocalCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

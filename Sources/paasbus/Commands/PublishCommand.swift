@@ -1,6 +1,6 @@
 import ArgumentParser
+import PaasbusRedis
 import Presence
-import Redis
 
 struct PublishCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -42,8 +42,7 @@ struct PublishCommand: AsyncParsableCommand {
         RedisCommand(arguments: [Array("PUBLISH".utf8), Array(channel.utf8), payload]))
     }
     guard let count = reply.integer else {
-      throw RedisError(
-        .nonsense, "the server does not say how many got it", remedy: "check that it is a Redis")
+      throw RedisError(.unexpectedReply(to: "PUBLISH"))
     }
     try StandardStreams.write(json ? line(count) : Array("\(count)\n".utf8))
     guard let expect, count < expect else { return }

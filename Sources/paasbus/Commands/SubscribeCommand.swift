@@ -1,5 +1,5 @@
 import ArgumentParser
-import Redis
+import PaasbusRedis
 
 struct SubscribeCommand: LastingCommand {
   static let configuration = CommandConfiguration(
@@ -61,7 +61,7 @@ struct SubscribeCommand: LastingCommand {
     switch notice {
     case .listening: diagnostics.note("listening at \(endpoint.redactedURL)")
     case .connectionLost(let error):
-      diagnostics.note("\(error.problem); trying again, messages meanwhile are lost")
+      diagnostics.note("\(Failure(error).problem); trying again, messages meanwhile are lost")
     case .connectionBack:
       diagnostics.note("connected to Redis again; messages in between are gone")
     }

@@ -1,6 +1,6 @@
 import ArgumentParser
+import PaasbusRedis
 import Presence
-import Redis
 
 struct WatchCommand: LastingCommand {
   static let configuration = CommandConfiguration(

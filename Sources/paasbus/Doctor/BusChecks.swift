@@ -1,5 +1,5 @@
+import PaasbusRedis
 import Presence
-import Redis
 
 /// Whether messages come round, and who else is on the bus.
 struct BusChecks {
@@ -24,7 +24,7 @@ struct BusChecks {
       try tell(try await bus(app, snapshot, apps))
       try tell(try await subscribers(snapshot))
     } catch let error as RedisError where error.kind == .refused {
-      try tell(.fail("bus", error.problem, remedy: error.remedy))
+      try tell(.fail("bus", error))
     }
   }
 
@@ -40,7 +40,7 @@ struct BusChecks {
         let payload = channel == own ? await lastEvent() : Array(setup.bootID.utf8)
         return try await round(channel, payload)
       } catch let error as RedisError where error.kind == .refused {
-        refusal = error.problem
+        refusal = Failure(error).problem
       }
     }
     return .fail(

@@ -1,6 +1,6 @@
+import PaasbusRedis
 import Platforms
 import Presence
-import Redis
 
 #if canImport(Glibc)
   import Glibc
@@ -38,7 +38,7 @@ struct Examination {
       try await PermissionChecks(connection: connection, app: app, setup: setup).run(tell)
       try await BusChecks(connection: connection, connector: connector, setup: setup).run(tell)
     } catch let error as RedisError {
-      try tell(.fail("connection", error.problem, remedy: error.remedy))
+      try tell(.fail("connection", error))
     }
     await connection.close()
   }
@@ -58,8 +58,7 @@ struct Examination {
       try tell(.ok("source", "\(name): \(connector.endpoint.redactedURL)"))
       return connector
     } catch let error where !(error is OutputClosed) {
-      let failure = Failure(error)
-      try tell(.fail("source", failure.problem, remedy: failure.remedy))
+      try tell(.fail("source", error))
       return nil
     }
   }
@@ -94,27 +93,24 @@ struct Examination {
 
   /// What a failed first contact means.
   private static func refusal(_ error: any Error, _ connector: RedisConnector) -> Finding {
-    guard let error = error as? RedisError else {
-      return .fail("connection", "\(error)", remedy: "this is a bug; please report it")
+    guard let error = error as? RedisError else { return .fail("connection", error) }
+    switch error.cause {
+    case .connectionRefused:
+      return .fail(
+        "connection", "connection refused: nothing listens there (\(Failure(error).problem))",
+        remedy: "start the server, or correct host and port of the URL")
+    case .connectTimeout:
+      return .fail(
+        "connection", "no answer at all: a firewall swallows the packets, or the host is down",
+        remedy: "open the port to this machine in the firewall or the provider's security group")
+    default: break
     }
     switch error.kind {
-    case .tls: return .fail("tls", error.problem, remedy: error.remedy)
-    case .refused: return .fail("credentials", error.problem, remedy: error.remedy)
-    case .configuration: return .fail("database", error.problem, remedy: error.remedy)
-    case .passing, .elsewhere, .server, .nonsense:
-      return .fail("server", error.problem, remedy: error.remedy)
-    case .unreachable:
-      if error.problem.contains("refused") {
-        return .fail(
-          "connection", "connection refused: nothing listens there (\(error.problem))",
-          remedy: "start the server, or correct host and port of the URL")
-      }
-      if error.problem.contains("no answer within") {
-        return .fail(
-          "connection", "no answer at all: a firewall swallows the packets, or the host is down",
-          remedy: "open the port to this machine in the firewall or the provider's security group")
-      }
-      return .fail("connection", error.problem, remedy: error.remedy)
+    case .tls: return .fail("tls", error)
+    case .refused: return .fail("credentials", error)
+    case .configuration: return .fail("database", error)
+    case .passing, .elsewhere, .server, .nonsense: return .fail("server", error)
+    case .unreachable: return .fail("connection", error)
     }
   }
 

@@ -24,6 +24,11 @@ struct Finding: Sendable {
     Finding(check: check, status: .fail, found: found, remedy: remedy)
   }
 
+  static func fail(_ check: String, _ error: any Error) -> Finding {
+    let failure = Failure(error)
+    return .fail(check, failure.problem, remedy: failure.remedy)
+  }
+
   /// A whole line with its end.
   func line(isJSON: Bool) -> [UInt8] {
     guard !isJSON else {

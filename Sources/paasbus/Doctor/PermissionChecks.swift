@@ -1,5 +1,5 @@
+import PaasbusRedis
 import Presence
-import Redis
 
 /// Tries each command that paasbus uses, and says which the server does not have, and which words of an ACL
 /// are missing.
@@ -74,9 +74,9 @@ struct PermissionChecks {
     for (trial, reply) in zip(trials, all.dropFirst(ends.prefix(1).count)) {
       // In a cluster the list of apps may be elsewhere; permissions are checked before that.
       guard case .error(let text) = reply, !text.hasPrefix("MOVED ") else { continue }
-      let error = RedisError.server(text)
+      let error = RedisError(.reply(ErrorReply(text)))
       if error.kind == .passing || error.kind == .elsewhere {
-        return try tell(.fail("writes", error.problem, remedy: error.remedy))
+        return try tell(.fail("writes", error))
       }
       if let lack = lack(trial, reply) { lacks.append(lack) }
     }

@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 /// What of the command line an error may repeat. A value that looks like a secret is named by its kind,
 /// wherever it stands: a key where a file's name belongs, a URL without its option.

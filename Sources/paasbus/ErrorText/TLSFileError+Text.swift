@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 
 #if canImport(Glibc)
   import Glibc

@@ -1,5 +1,5 @@
+import PaasbusRedis
 import Presence
-import Redis
 import Synchronization
 
 /// `watch --exec`: runs a handler for each event that the history holds, one at a time and in order,

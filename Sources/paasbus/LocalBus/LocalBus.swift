@@ -1,6 +1,6 @@
+import PaasbusRedis
 import Platforms
 import Presence
-import Redis
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials

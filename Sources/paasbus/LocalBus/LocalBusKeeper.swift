@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 import Supervisor
 
 #if canImport(Glibc)

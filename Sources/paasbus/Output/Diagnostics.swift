@@ -1,5 +1,4 @@
 import Presence
-import Redis
 
 /// What is said on stderr: one line each, harmless on a terminal whatever is in it.
 struct Diagnostics: Sendable {
@@ -16,7 +15,7 @@ struct Diagnostics: Sendable {
     if isVerbose { Self.error(text) }
   }
 
-  func connectionLost(_ error: RedisError) { note("\(error.problem); trying again") }
+  func connectionLost(_ error: any Error) { note("\(Failure(error).problem); trying again") }
 
   func connectionBack() { note("connected to Redis again") }
 

@@ -1,6 +1,6 @@
 @preconcurrency import Dispatch
+import PaasbusRedis
 import Presence
-import Redis
 import Synchronization
 
 #if canImport(Glibc)

@@ -60,7 +60,7 @@ public struct RedisListener: Sendable {
     var isAsked = false
     while let batch = try await subscription.nextBatch(within: Self.quiet) {
       guard !batch.isEmpty else {
-        guard !isAsked else { throw RedisError.timedOut(after: Self.quiet) }
+        guard !isAsked else { throw RedisError(.noAnswer(within: Self.quiet)) }
         subscription.ping()
         isAsked = true
         continue

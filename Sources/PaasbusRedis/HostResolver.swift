@@ -37,7 +37,7 @@ final class HostResolver: Resolver, Sendable {
     Self.pool.submit { state in
       // Where looking up takes long, attempts that were given up must not wait in line.
       guard state == .active, !self.isCancelled.load(ordering: .relaxed) else {
-        return self.finish(.failure(RedisError.closed))
+        return self.finish(.failure(RedisError(.closed)))
       }
       self.finish(Result { try Self.addresses(host, port) })
     }
@@ -64,7 +64,7 @@ final class HostResolver: Resolver, Sendable {
     hints.ai_protocol = CInt(IPPROTO_TCP)
     var first: UnsafeMutablePointer<addrinfo>?
     guard getaddrinfo(host, String(port), &hints, &first) == 0 else {
-      throw RedisError.unresolved(host)
+      throw RedisError(.unresolved(host: host))
     }
     defer { freeaddrinfo(first) }
     var addresses: [SocketAddress] = []

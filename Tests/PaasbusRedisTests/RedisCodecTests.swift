@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Redis
+@testable import PaasbusRedis
 
 @Suite("Codec")
 struct RedisCodecTests {

@@ -10,11 +10,7 @@ struct RedisURLParts {
 
   init(_ url: String) throws(RedisURLError) {
     guard let marker = url.firstRange(of: "://") else {
-      throw RedisURLError(
-        url.isEmpty ? "the URL is empty" : "the URL has no scheme",
-        remedy: url.hasPrefix("/")
-          ? "write the path of a socket as unix:///PATH"
-          : "begin it with redis://, as in redis://localhost:6379")
+      throw url.isEmpty ? .empty : .noScheme(isPath: url.hasPrefix("/"))
     }
     scheme = url[..<marker.lowerBound].lowercased()
     var rest = url[marker.upperBound...]
@@ -46,9 +42,7 @@ struct RedisURLParts {
     else { return at }
     guard mayBeBare, at == nil, late == behind.lastIndex(of: "@"), !looksLikeHost(authority)
     else {
-      throw RedisURLError(
-        "an @ stands behind the URL's host",
-        remedy: "in a password, write / ? # @ as %2F %3F %23 %40")
+      throw .lateAt
     }
     return late
   }
@@ -89,8 +83,7 @@ struct RedisURLParts {
       separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
     let master = try Self.decode(pieces.first ?? "")
     guard !master.isEmpty, !master.unicodeScalars.contains(where: \.isControl) else {
-      throw RedisURLError(
-        "the URL names no master", remedy: "write redis+sentinel://HOST:26379/MASTER")
+      throw .noMaster
     }
     var list: [RedisEndpoint.Host] = []
     for text in hosts.split(separator: ",", omittingEmptySubsequences: false) {
@@ -102,17 +95,14 @@ struct RedisURLParts {
   private func socketPath() throws(RedisURLError) -> String {
     let path = try Self.decode(path)
     guard hosts.isEmpty, path.count > 1 else {
-      throw RedisURLError(
-        "the URL has no absolute path of a socket", remedy: "write it as unix:///PATH")
+      throw .noSocketPath
     }
     guard !path.unicodeScalars.contains(where: \.isControl) else {
-      throw RedisURLError(
-        "the socket's path holds control characters", remedy: "choose a plain one")
+      throw .controlsInPath
     }
     // `sun_path` has room for 108 bytes, the last of which is zero (unix(7)).
     guard path.utf8.count <= 107 else {
-      throw RedisURLError(
-        "the socket's path is longer than 107 bytes", remedy: "choose a shorter one")
+      throw .longPath
     }
     return path
   }
@@ -126,8 +116,7 @@ struct RedisURLParts {
     guard text.allSatisfy({ $0.isASCII && $0.isNumber }), let number = Int(text),
       number <= Int(Int32.max)
     else {
-      throw RedisURLError(
-        "the URL's database is no whole number", remedy: "end it with /0 or leave it away")
+      throw .database
     }
     return number
   }
@@ -147,14 +136,13 @@ struct RedisURLParts {
       guard digits.utf8.count == 2, digits.allSatisfy(\.isHexDigit),
         let decoded = UInt8(digits, radix: 16), decoded != 0
       else {
-        throw RedisURLError(
-          "the URL's percent-encoding is broken", remedy: "write a bare % as %25")
+        throw .encoding
       }
       bytes.append(decoded)
       rest = rest.dropFirst(2)
     }
     guard let decoded = String(validating: bytes, as: UTF8.self) else {
-      throw RedisURLError("the URL is no UTF-8 once decoded", remedy: "encode it as UTF-8")
+      throw .noUTF8
     }
     return decoded
   }

@@ -71,20 +71,21 @@ extension RedisConnector {
 
   /// The same error, with what can be found out about its cause.
   func explained(_ error: RedisError) async -> RedisError {
-    switch error {
-    case .untrusted: await distrust()
-    case .certificateWanted where tls?.presentsCertificate == true: .certificateRefused
+    switch error.cause {
+    case .tls(.untrusted): RedisError(.tls(await distrust()))
+    case .tls(.certificateWanted) where tls?.presentsCertificate == true:
+      RedisError(.tls(.certificateRefused))
     default: error
     }
   }
 
   /// Why a certificate is not trusted, which the handshake does not tell: so it is looked at without
   /// trusting it, and without saying anything that is secret.
-  private func distrust() async -> RedisError {
+  private func distrust() async -> TLSFailure {
     var blind = self
     blind.endpoint.skipsTLSVerification = true
     let known = (tls ?? RedisTLS.usual)?.hasSystemAuthorities == true
-    let untrusted = known ? RedisError.untrusted : .withoutAuthorities
+    let untrusted = known ? TLSFailure.untrusted : .withoutAuthorities
     guard let connection = try? await blind.open() else { return untrusted }
     _ = try? await connection.pipeline([RedisCommand("PING")])
     let found = try? await connection.channel.nioSSL_peerCertificate().get()

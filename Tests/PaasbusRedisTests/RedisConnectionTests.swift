@@ -1,4 +1,4 @@
-import Redis
+import PaasbusRedis
 import TestSupport
 import Testing
 
@@ -42,7 +42,7 @@ struct RedisConnectionTests {
         let error = await #expect(throws: RedisError.self) {
           try await connection.send(RedisCommand("GET", "key"))
         }
-        #expect(error?.problem == "a reply is larger than 1 MiB")
+        #expect(error?.cause == .replyTooLarge(limit: 1_048_576))
       }
     }
   }

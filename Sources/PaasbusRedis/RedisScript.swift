@@ -56,6 +56,6 @@ public struct RedisScript: Sendable {
   }
 
   private static func isUnknown(_ command: String, _ text: String) -> Bool {
-    RedisError.missingCommand(text) == command
+    ErrorReply(text).meaning == .unknownCommand(command)
   }
 }

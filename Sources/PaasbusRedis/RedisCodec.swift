@@ -54,7 +54,7 @@ final class RedisCodec {
         if keepsPushes, builder.pointee.keepPush() { continue }
         onReply(builder.pointee.takeValue())
       }
-      guard bytesSinceReply <= sizeLimit else { throw RedisError.replyTooLarge(limit: sizeLimit) }
+      guard bytesSinceReply <= sizeLimit else { throw RedisError(.replyTooLarge(limit: sizeLimit)) }
     }
   }
 
@@ -73,11 +73,11 @@ final class RedisCodec {
   }
 
   private var failure: RedisError {
-    guard let reader else { return .protocolViolation("out of memory") }
+    guard let reader else { return RedisError(.notRedis("out of memory")) }
     let text = withUnsafeBytes(of: reader.pointee.errstr) { bytes in
       String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
     }
-    return .protocolViolation(text)
+    return RedisError(.notRedis(text))
   }
 }
 

@@ -52,7 +52,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
   func send(
     _ commands: [RedisCommand], timeout: TimeAmount, promise: EventLoopPromise<[RedisValue]>
   ) {
-    guard let context, failure == nil else { return promise.fail(failure ?? .closed) }
+    guard let context, failure == nil else { return promise.fail(failure ?? RedisError(.closed)) }
     var buffer = context.channel.allocator.buffer(capacity: 512)
     for command in commands { command.encode(into: &buffer) }
     let seconds = timeout.nanoseconds
@@ -82,18 +82,15 @@ final class RedisChannelHandler: ChannelInboundHandler {
 
   private func requestTimedOut(after timeout: Duration) {
     if records != nil && !hasReceived {
-      return fail(
-        RedisError(
-          .tls, "the TLS handshake got no answer",
-          remedy: "use redis:// if the server's port is not a TLS one"))
+      return fail(RedisError(.tls(.noAnswer)))
     }
-    fail(.timedOut(after: timeout))
+    fail(RedisError(.noAnswer(within: timeout)))
   }
 
   /// Fulfils the promise after `time`, or fails it when the connection does. One at a time: an
   /// earlier one that still waits is let go.
   func sleep(for time: TimeAmount, promise: EventLoopPromise<Void>) {
-    guard let context, failure == nil else { return promise.fail(failure ?? .closed) }
+    guard let context, failure == nil else { return promise.fail(failure ?? RedisError(.closed)) }
     sleeper?.succeed()
     sleeper = promise
     let timer = context.eventLoop.scheduleTask(in: time) { promise.succeed() }
@@ -115,7 +112,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
         try codec.decode(bytes) { reply in receive(reply) }
       }
     } catch {
-      fail(error as? RedisError ?? .protocolViolation("\(error)"))
+      fail(error as? RedisError ?? RedisError(.notRedis("\(error)")))
     }
     // So that they are worked on while the next are read.
     if codec.pushCount >= Self.manyPushes { flushBatch(context: context) }
@@ -132,13 +129,13 @@ final class RedisChannelHandler: ChannelInboundHandler {
   /// What it means that the other side has ended the connection.
   private var closing: RedisError {
     guard isLoggedIn, let request = requests.first else {
-      return hasReceived ? .closed : .closedUnheard
+      return RedisError(hasReceived ? .closed : .closedUnheard)
     }
     var names: [String] = []
     for command in request.commands.suffix(request.missing) where !names.contains(command.name) {
       names.append(command.name)
     }
-    return .closed(asked: names)
+    return RedisError(.closedAsked(names))
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -86,7 +86,7 @@ public struct RedisConnector: Sendable {
     } catch {
       await connection.close()
       if let refusal = await refusal(behind: error) { throw refusal }
-      guard habits.takesExtras, full.hasExtras, (error as? RedisError)?.isClosing == true else {
+      guard habits.takesExtras, full.hasExtras, Self.isClosing(error) else {
         throw error
       }
     }
@@ -98,6 +98,14 @@ public struct RedisConnector: Sendable {
     } catch {
       await second.close()
       throw error
+    }
+  }
+
+  /// Whether the other side ended the connection without saying why.
+  private static func isClosing(_ error: any Error) -> Bool {
+    switch (error as? RedisError)?.cause {
+    case .closed, .closedUnheard: true
+    default: false
     }
   }
 
@@ -166,7 +174,7 @@ public struct RedisConnector: Sendable {
       }
     let channel = try await connect(with: bootstrap)
     guard let handler = handlers.withLock({ $0[ObjectIdentifier(channel)] }) else {
-      throw RedisError.closed
+      throw RedisError(.closed)
     }
     return RedisConnection(
       channel: channel, handler: handler, answers: answers, timeout: limit)
@@ -183,7 +191,7 @@ public struct RedisConnector: Sendable {
           .connect(host: host.name, port: host.port)
       }
     case .unixSocket(let path): attempt = bootstrap.connect(unixDomainSocketPath: path)
-    case .sentinel: throw RedisError.closed
+    case .sentinel: throw RedisError(.closed)
     }
     do {
       return try await attempt.cancellableValue()

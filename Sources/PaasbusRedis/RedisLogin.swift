@@ -74,9 +74,7 @@ struct RedisLogin {
     if endpoint.database != 0, case .error(let text)? = replies.dropFirst().first,
       text.contains("out of range")
     {
-      throw RedisError(
-        .configuration, "Redis has no database \(endpoint.database)",
-        remedy: "choose a lower number in the URL")
+      throw RedisError(.noDatabase(endpoint.database))
     }
     return Array(replies.dropFirst(setup.count))
   }

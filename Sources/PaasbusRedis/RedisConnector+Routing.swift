@@ -85,8 +85,7 @@ extension RedisConnector {
         return try await connector.directed(to: host).connectDirectly().asking()
       }
     }
-    throw RedisError(
-      .elsewhere, "the cluster's nodes send us round in circles", remedy: "wait until it is stable")
+    throw RedisError(.redirectionLoop)
   }
 
   private enum Redirection {
@@ -128,7 +127,7 @@ extension RedisConnector {
   private func connect(
     toMaster name: String, knownBy sentinels: [RedisEndpoint.Host]
   ) async throws -> RedisConnection {
-    var failure: any Error = RedisError.closed
+    var failure: any Error = RedisError(.closed)
     for sentinel in sentinels {
       do {
         let host = try await master(name, by: sentinel)
@@ -136,9 +135,7 @@ extension RedisConnector {
         let role = try? await connection.send(RedisCommand("ROLE"))
         guard role?.elements.first?.string != "slave" else {
           await connection.close()
-          throw RedisError(
-            .elsewhere, "the master that the sentinels name is a replica",
-            remedy: "wait until they have agreed on a new one")
+          throw RedisError(.masterIsReplica)
         }
         return connection
       } catch {
@@ -170,9 +167,7 @@ extension RedisConnector {
     guard let host = reply.elements.first?.string, let port = reply.elements.at(1)?.integer,
       (1...65_535).contains(port)
     else {
-      throw RedisError(
-        .configuration, "the sentinels know no master called \(name)",
-        remedy: "compare the name in the URL with 'sentinel monitor' of their configuration")
+      throw RedisError(.unknownMaster(name))
     }
     return RedisEndpoint.Host(name: host, port: Int(port))
   }

@@ -4,24 +4,21 @@ extension RedisURLParts {
     _ text: Substring, defaultPort: Int
   ) throws(RedisURLError) -> RedisEndpoint.Host {
     guard !text.contains(",") else {
-      throw RedisURLError(
-        "the URL names several hosts", remedy: "keep one; a cluster tells its other nodes")
+      throw .severalHosts
     }
     let (name, port) = try text.hasPrefix("[") ? splitBracketed(text) : splitPlain(text)
     guard !name.isEmpty else {
-      throw RedisURLError("the URL names no host", remedy: RedisURLError.shape)
+      throw .noHost
     }
     let decoded = try decode(name)
     guard text.hasPrefix("[") ? isIPv6(decoded) : decoded.allSatisfy(isHostCharacter) else {
-      throw RedisURLError(
-        "the URL's host holds what no host may hold", remedy: RedisURLError.shape)
+      throw .host
     }
     guard !port.isEmpty else { return RedisEndpoint.Host(name: decoded, port: defaultPort) }
     guard port.allSatisfy({ $0.isASCII && $0.isNumber }), let number = Int(port),
       (1...65535).contains(number)
     else {
-      throw RedisURLError(
-        "the URL's port is no number from 1 to 65535", remedy: RedisURLError.shape)
+      throw .port
     }
     return RedisEndpoint.Host(name: decoded, port: number)
   }
@@ -32,8 +29,7 @@ extension RedisURLParts {
     guard let colon = text.firstIndex(of: ":") else { return (text, "") }
     let port = text[text.index(after: colon)...]
     guard !port.contains(":") else {
-      throw RedisURLError(
-        "the URL's host holds colons", remedy: "put an IPv6 address into brackets")
+      throw .colons
     }
     return (text[..<colon], port)
   }
@@ -42,12 +38,11 @@ extension RedisURLParts {
     _ text: Substring
   ) throws(RedisURLError) -> (name: Substring, port: Substring) {
     guard let end = text.firstIndex(of: "]") else {
-      throw RedisURLError("a bracket of the URL is not closed", remedy: RedisURLError.shape)
+      throw .openBracket
     }
     let behind = text[text.index(after: end)...]
     guard behind.isEmpty || behind.hasPrefix(":") else {
-      throw RedisURLError(
-        "something stands between the host and the port", remedy: RedisURLError.shape)
+      throw .behindBracket
     }
     return (text[text.index(after: text.startIndex)..<end], behind.dropFirst())
   }

@@ -1,6 +1,6 @@
+import PaasbusRedis
 import Platforms
 import Presence
-import Redis
 
 /// The exit codes, after `sysexits.h` where it has a fitting one.
 enum ExitStatus: Int32 {
@@ -40,23 +40,11 @@ struct Failure: Error {
   init(_ error: any Error) {
     switch error {
     case let failure as Failure: self = failure
-    case let error as RedisError:
-      self.init(error.exitStatus, error.problem, remedy: error.remedy)
-    case let error as RedisLocatorError:
-      self.init(.configuration, error.problem, remedy: error.remedy)
+    case let error as RedisError: self.init(error)
+    case let error as PresenceError: self.init(error)
+    case let error as RedisLocatorError: self.init(error)
     default:
       self.init(.software, "\(error)", remedy: "this is a bug; please report it")
-    }
-  }
-}
-
-extension RedisError {
-  fileprivate var exitStatus: ExitStatus {
-    switch kind {
-    case .unreachable, .passing, .elsewhere, .server: .unreachable
-    case .refused: .refused
-    case .nonsense: .protocol
-    case .tls, .configuration: .configuration
     }
   }
 }

@@ -1,18 +1,3 @@
-/// What is wrong with a URL, in words that hold nothing of its secrets.
-public struct RedisURLError: Error, Hashable, Sendable, CustomStringConvertible {
-  public var problem: String
-  public var remedy: String
-
-  public init(_ problem: String, remedy: String) {
-    self.problem = problem
-    self.remedy = remedy
-  }
-
-  public var description: String { "\(problem): \(remedy)" }
-
-  static let shape = "write it as redis://USER:PASSWORD@HOST:PORT/DATABASE"
-}
-
 extension RedisEndpoint {
   /// Reads a URL as the providers write them.
   ///
@@ -22,20 +7,16 @@ extension RedisEndpoint {
   /// - Throws: ``RedisURLError``.
   public init(url: String) throws(RedisURLError) {
     guard url.utf8.count <= 8192 else {
-      throw RedisURLError("the URL is longer than 8 KiB", remedy: RedisURLError.shape)
+      throw .tooLong
     }
     guard
       url.ranges(of: "://").count < 2
         || !url.contains(where: { ",;|".contains($0) || $0.isWhitespace })
     else {
-      throw RedisURLError(
-        "there are several URLs where one is expected",
-        remedy: "keep one; a cluster tells its other nodes, and sentinels stand in one URL "
-          + "(redis+sentinel://HOST:26379,HOST:26379/MASTER)")
+      throw .severalURLs
     }
     guard !url.unicodeScalars.contains(where: { $0.isSpace || $0.isControl }) else {
-      throw RedisURLError(
-        "the URL holds spaces or control characters", remedy: "percent-encode or remove them")
+      throw .blanks
     }
     let parts = try RedisURLParts(url)
     let scheme = try RedisScheme(parts.scheme)
@@ -67,16 +48,13 @@ struct RedisScheme {
     case "redis+sentinel": kind = .sentinel
     case "rediss+sentinel": (kind, usesTLS) = (.sentinel, true)
     case "http", "https":
-      throw RedisURLError(
-        "an \(text) URL is a REST address", remedy: "take the provider's redis:// or rediss:// URL")
+      throw .rest(scheme: text)
     default:
       // What is not the shape of a scheme may be part of a secret.
       let known =
         text.count <= 20
         && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "+") }
-      throw RedisURLError(
-        known ? "the scheme \(text) is unknown" : "the URL's scheme is unknown",
-        remedy: "use redis://, rediss:// or unix://")
+      throw .unknownScheme(known ? text : nil)
     }
   }
 }

@@ -1,0 +1,93 @@
+/// An error that a server replies, and what it means.
+///
+/// Source of the codes: Redis' `server.c` (`createSharedObjects`) and its ACL documentation.
+public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
+  public enum Meaning: Hashable, Sendable {
+    /// No further connection is to be had.
+    case connectionLimit
+    case passwordWanted
+    case passwordRefused
+    /// The user may not use a command (by name where it is told), a key or a channel.
+    case permissionMissing(command: String?)
+    /// The server is a replica.
+    case replica
+    /// The keys are, or will be, at another node of the cluster.
+    case moved
+    /// The server is loading, failing over or busy.
+    case notReady
+    /// The server's memory is full.
+    case memoryFull
+    /// The server cannot save to its disk.
+    case cannotSave
+    /// A key holds another type than it should.
+    case wrongType
+    /// The server has no such command.
+    case unknownCommand(String)
+    case other
+  }
+
+  /// The server's words, without what a script puts in front of them.
+  public let text: String
+  public let meaning: Meaning
+
+  public init(_ reply: String) {
+    let text = Self.withoutScript(reply)
+    // Scripts hand their errors on with words of their own around the code.
+    let refusal = text.firstRange(of: "NOPERM").map { String(text[$0.lowerBound...]) }
+    self.text = refusal ?? text
+    meaning = Self.meaning(self.text)
+  }
+
+  public var description: String { text }
+
+  var kind: RedisError.Kind {
+    switch meaning {
+    case .connectionLimit, .notReady, .memoryFull, .cannotSave: .passing
+    case .passwordWanted, .passwordRefused, .permissionMissing: .refused
+    case .replica, .moved: .elsewhere
+    case .wrongType, .unknownCommand: .configuration
+    case .other: .server
+    }
+  }
+
+  private static func meaning(_ text: String) -> Meaning {
+    if text.hasPrefix("NOPERM") || text.contains("The user executing the script can't") {
+      // A command is named in quotes: the 'get' command.
+      return .permissionMissing(command: text.split(separator: "'").at(1).map(String.init))
+    }
+    if text.contains("max number of clients reached") { return .connectionLimit }
+    if let command = unknownCommand(text) { return .unknownCommand(command) }
+    return switch text.prefix(while: { $0 != " " }) {
+    case "NOAUTH": .passwordWanted
+    case "WRONGPASS": .passwordRefused
+    case "READONLY": .replica
+    case "MOVED", "ASK": .moved
+    case "OOM": .memoryFull
+    case "MISCONF": .cannotSave
+    case "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS", "UNKILLABLE":
+      .notReady
+    case "WRONGTYPE": .wrongType
+    default: .other
+    }
+  }
+
+  /// The command that is said to be unknown; our scripts say so with a code of their own.
+  private static func unknownCommand(_ text: String) -> String? {
+    if let own = text.firstRange(of: "NOCOMMAND ") {
+      return String(text[own.upperBound...].prefix { $0.isLetter })
+    }
+    // ERR unknown command 'XADD', with args beginning with: …; before Redis 7 in backquotes.
+    guard text.hasPrefix("ERR unknown command") else { return nil }
+    return text.split { "'`".contains($0) }.at(1)?.uppercased()
+  }
+
+  /// Redis 6 puts words of its own in front of what went wrong in a script:
+  /// `ERR Error running script (call to f_…): @user_script:17: OOM …`.
+  private static func withoutScript(_ reply: String) -> String {
+    guard reply.hasPrefix("ERR Error running script") || reply.hasPrefix("@user_script"),
+      let place = reply.ranges(of: "@user_script:").last?.upperBound
+    else { return reply }
+    let rest = reply[place...].drop { $0 == " " || $0.isNumber || $0 == ":" || $0 == "-" }
+    return rest.count > 2 ? String(rest) : reply
+  }
+}

@@ -1,0 +1,50 @@
+/// Why a TLS handshake failed.
+public enum TLSFailure: Hashable, Sendable {
+  /// The server does not speak TLS at this port.
+  case notTLS
+  case noAnswer
+  /// The server's certificate is for another name.
+  case otherName
+  /// No authority that we trust has signed the server's certificate.
+  case untrusted
+  /// The same, and this machine has no authorities of its own.
+  case withoutAuthorities
+  /// The server's certificate has expired.
+  case expired
+  /// The server takes no client without a certificate that it trusts.
+  case certificateWanted
+  /// The server does not accept the certificate that we present.
+  case certificateRefused
+  case noCommonAlgorithm
+  case noCommonVersion
+  /// In the library's words.
+  case other(String)
+
+  /// Reads it out of the library's words, which is the only way in which it tells the cause.
+  ///
+  /// - Parameter hasBegun: whether the server took part in the handshake before it ended it.
+  init(_ detail: String, hasBegun: Bool) {
+    func says(_ words: String...) -> Bool { words.contains { detail.contains($0) } }
+    if says("WRONG_VERSION_NUMBER", "HTTP_REQUEST") {
+      self = .notTLS
+    } else if says("failedToValidateHostname", "HostnameImpossible") {
+      self = .otherName
+    } else if says("CERTIFICATE_VERIFY_FAILED", "unableToValidate") {
+      self = .untrusted
+    } else if says("HANDSHAKE_FAILURE") {
+      self = hasBegun ? .certificateWanted : .noCommonAlgorithm
+    } else if says("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "CERTIFICATE_EXPIRED") {
+      self = .certificateWanted
+    } else if says(
+      "NO_COMMON_SIGNATURE_ALGORITHMS", "WRONG_SIGNATURE_TYPE", "WRONG_CURVE", "NO_SHARED",
+      "INSUFFICIENT_SECURITY", "UNSUPPORTED_CERTIFICATE", "WRONG_CERTIFICATE_TYPE", "BAD_ECC_CERT",
+      "UNKNOWN_CERTIFICATE_TYPE", "UNSUPPORTED_ALGORITHM")
+    {
+      self = .noCommonAlgorithm
+    } else if says("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL") {
+      self = .noCommonVersion
+    } else {
+      self = .other(String(detail.prefix(200)))
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import PaasbusRedis
+import Presence
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// What an announcer needs: who is announced, and where. Found as the command `paasbus announce` finds it,
+/// and free to be changed.
+public struct AnnouncerConfiguration: Sendable {
+  public var instance: Instance
+  /// nil where no Redis is named.
+  public var connector: RedisConnector?
+  public var options = Announcer.Options()
+
+  /// - Parameter environment: the process's variables: the platform's, the provider's, and `PAASBUS_URL`,
+  ///   `PAASBUS_APP`, `PAASBUS_CHANNEL`, `PAASBUS_TLS_CA`, `PAASBUS_TLS_INSECURE`.
+  /// - Throws: ``RedisLocatorError`` where the first variable that names a Redis cannot be read,
+  ///   `TLSFileError`.
+  public init(
+    environment: [String: String] = ProcessInfo.processInfo.environment
+  ) throws {
+    let settled = environment.settled
+    let id = InstanceID.make()
+    let identity = PlatformIdentity.detect(
+      environment: environment, bootID: id, hostName: Machine.hostName, processID: getpid())
+    let app = settled["PAASBUS_APP"] ?? identity.app ?? Keys.defaultApp
+    instance = Instance(
+      identity, app: Keys.appName(from: app), id: id, lease: Announcer.defaultLease,
+      processID: getpid())
+    connector = try RedisDiscovery(environment: environment)?.connector()
+    options.channel = settled["PAASBUS_CHANNEL"]
+  }
+}
+
+/// What the system tells of this machine.
+public enum Machine {
+  public static var hostName: String {
+    var buffer = [CChar](repeating: 0, count: 256)
+    guard gethostname(&buffer, buffer.count - 1) == 0 else { return "localhost" }
+    return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+}
+
+extension Instance {
+  /// An instance as its platform tells it.
+  ///
+  /// - Parameters:
+  ///   - app: in the characters of keys.
+  ///   - processID: of the process that it is.
+  public init(
+    _ identity: PlatformIdentity, app: String, id: String, lease: Duration, processID: Int32
+  ) {
+    self.init(app: app, id: id, name: identity.name, lease: lease)
+    process = identity.process
+    host = Machine.hostName
+    pid = Int(processID)
+    platform = identity.platform
+    release = identity.release
+    commit = identity.commit
+    region = identity.region
+    meta = identity.meta
+  }
+}

@@ -1,0 +1,50 @@
+import PaasbusRedis
+
+/// Where Redis is and how connections to it are encrypted, from the environment and from what is given
+/// beside it.
+public struct RedisDiscovery: Sendable {
+  /// What is given beside the environment, and wins over it.
+  public struct Choices: Sendable {
+    public var url: String?
+    /// PEM files.
+    public var authorityFile, certificateFile, keyFile: String?
+    public var skipsTLSVerification = false
+
+    public init() {}
+  }
+
+  public let location: RedisLocation
+  /// nil where nothing is encrypted.
+  public let tls: RedisTLS?
+
+  /// - Returns: nil where no Redis is named.
+  /// - Throws: ``RedisLocatorError``, `TLSFileError`.
+  public init?(_ choices: Choices = Choices(), environment: [String: String]) throws {
+    guard let location = try RedisLocator.locate(url: choices.url, environment: environment) else {
+      return nil
+    }
+    self.location = location
+    tls =
+      try location.endpoint.usesTLS
+      ? RedisTLS(Self.options(choices, location.endpoint, environment.settled)) : nil
+  }
+
+  private static func options(
+    _ choices: Choices, _ endpoint: RedisEndpoint, _ environment: [String: String]
+  ) -> RedisTLS.Options {
+    var options = RedisTLS.Options()
+    options.authorityFile = choices.authorityFile ?? environment["PAASBUS_TLS_CA"]
+    options.certificateFile = choices.certificateFile
+    options.keyFile = choices.keyFile
+    options.skipsVerification =
+      choices.skipsTLSVerification || endpoint.skipsTLSVerification
+      || ["1", "true", "yes"].contains(environment["PAASBUS_TLS_INSECURE"]?.lowercased())
+    options.environment = environment
+    return options
+  }
+
+  /// What makes connections.
+  public func connector(timeout: Duration = .seconds(5)) -> RedisConnector {
+    RedisConnector(endpoint: location.endpoint, tls: tls, timeout: timeout)
+  }
+}

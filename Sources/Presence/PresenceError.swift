@@ -1,0 +1,37 @@
+import PaasbusRedis
+
+/// What keeps an announcer or a watcher from its bus.
+public enum PresenceError: Error, Hashable, Sendable {
+  case redis(RedisError)
+  /// A bus has one channel, and another one was asked for.
+  case otherChannel(app: String, channel: String)
+
+  /// nil for an error of another kind, as a cancellation.
+  init?(_ error: any Error) {
+    switch error {
+    case let error as PresenceError: self = error
+    case let error as RedisError: self = .redis(error)
+    default: return nil
+    }
+  }
+
+  private var kind: RedisError.Kind {
+    switch self {
+    case .redis(let error): error.kind
+    case .otherChannel: .configuration
+    }
+  }
+
+  /// A new connection is called for; other refusals are waited out on the one that there is, so
+  /// that nobody takes its absence for ours.
+  var endsConnection: Bool {
+    kind == .unreachable || kind == .nonsense || kind == .tls || kind == .elsewhere
+  }
+
+  /// Trying the same again cannot help.
+  var isFinal: Bool {
+    kind == .refused || kind == .tls || kind == .nonsense || kind == .configuration
+  }
+
+  var isConfiguration: Bool { kind == .configuration }
+}

@@ -1,0 +1,214 @@
+import PaasbusRedis
+import Presence
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+extension Failure {
+  init(_ error: RedisError) {
+    let address = error.endpoint.map { " (\($0.redactedURL))" } ?? ""
+    let (problem, remedy) = error.words
+    self.init(error.exitStatus, problem + address, remedy: remedy)
+  }
+
+  init(_ error: PresenceError) {
+    switch error {
+    case .redis(let error): self.init(error)
+    case .otherChannel(let app, let channel):
+      self.init(
+        .configuration, "the bus \(app) uses the channel \(channel)",
+        remedy: "leave --channel away, or give the same")
+    }
+  }
+}
+
+extension Announcer {
+  /// Why a `stop` was not delivered.
+  static func problem(_ error: PresenceError?) -> String {
+    error.map { Failure($0).problem } ?? "Redis did not answer in time"
+  }
+}
+
+extension RedisError {
+  fileprivate var exitStatus: ExitStatus {
+    switch kind {
+    case .unreachable, .passing, .elsewhere, .server: .unreachable
+    case .refused: .refused
+    case .nonsense: .protocol
+    case .tls, .configuration: .configuration
+    }
+  }
+
+  /// What went wrong, without a final full stop, and what to do about it.
+  fileprivate var words: (problem: String, remedy: String) {
+    switch cause {
+    case .connectionRefused: unreached("connection refused")
+    case .connectTimeout: unreached("no answer within the time-out")
+    case .unresolved(let host): unreached("the name \(host) does not resolve")
+    case .system(let number): unreached(String(cString: strerror(number)))
+    case .transport(let text): unreached(text)
+    case .tls(let failure): failure.words
+    case .closed: ("the connection to Redis was closed", "check that the server runs")
+    case .closedUnheard:
+      (
+        "the server closed the connection without a word",
+        "use rediss:// if its port is a TLS one, and check that it is a Redis"
+      )
+    case .closedAsked(let commands): Self.closed(asked: commands)
+    case .noAnswer(let limit):
+      (
+        "Redis did not answer within \(Self.text(limit))",
+        "check the server, or allow more with --timeout"
+      )
+    case .silentSubscription: ("the subscription is silent", "check the network and the server")
+    case .reply(let reply): reply.words
+    case .notRedis(let detail):
+      (
+        "the server's answer is no Redis protocol (\(detail))", "check host and port of the URL"
+      )
+    case .replyTooLarge(let limit):
+      (
+        "a reply is larger than \(limit / 1_048_576) MiB",
+        "check what the server holds under this key"
+      )
+    case .unexpectedReply(let command):
+      (
+        "the server answers \(command) as no Redis does",
+        "check that it is a Redis, and what stands between us and it"
+      )
+    case .noDatabase(let number):
+      ("Redis has no database \(number)", "choose a lower number in the URL")
+    case .unknownMaster(let name):
+      (
+        "the sentinels know no master called \(name)",
+        "compare the name in the URL with 'sentinel monitor' of their configuration"
+      )
+    case .masterIsReplica:
+      (
+        "the master that the sentinels name is a replica",
+        "wait until they have agreed on a new one"
+      )
+    case .redirectionLoop:
+      ("the cluster's nodes send us round in circles", "wait until it is stable")
+    }
+  }
+
+  private func unreached(_ cause: String) -> (String, String) {
+    var remedy = "check that it runs and that host and port of the URL are right"
+    if case .unixSocket? = endpoint?.address {
+      remedy = "check that the server runs and that this is the path of its socket"
+    }
+    return ("cannot reach Redis: \(cause)", remedy)
+  }
+
+  private static func closed(asked commands: [String]) -> (String, String) {
+    let names = commands.prefix(3).joined(separator: ", ")
+    let (which, known) = commands.count == 1 ? (names, "it") : ("one of \(names)", "them")
+    return (
+      "the server closed the connection when it was asked for \(which)",
+      "check that it runs, and that it and any proxy in front of it know \(known)"
+    )
+  }
+
+  private static func text(_ duration: Duration) -> String {
+    let milliseconds = Int64((duration / .milliseconds(1)).rounded())
+    return milliseconds < 1000 || milliseconds % 1000 != 0
+      ? "\(milliseconds) ms" : "\(milliseconds / 1000) s"
+  }
+}
+
+extension TLSFailure {
+  fileprivate var words: (problem: String, remedy: String) {
+    let skip = "skip the check with --tls-insecure"
+    return switch self {
+    case .notTLS: ("the server does not speak TLS here", "use redis:// instead of rediss://")
+    case .noAnswer:
+      (
+        "the TLS handshake got no answer", "use redis:// if the server's port is not a TLS one"
+      )
+    case .otherName:
+      (
+        "the server's certificate is for another name", "use the name that it is for, or \(skip)"
+      )
+    case .untrusted:
+      (
+        "the server's certificate is not trusted",
+        "add its authority with --tls-ca FILE, or \(skip)"
+      )
+    case .withoutAuthorities:
+      (
+        "the server's certificate is not trusted, since this machine has no authorities to trust",
+        "install the package ca-certificates, or add its authority with --tls-ca FILE, or \(skip)"
+      )
+    case .expired: ("the server's certificate has expired", "renew it, or \(skip)")
+    case .certificateWanted:
+      (
+        "the server takes no client without a certificate that it trusts",
+        "present one with --tls-cert FILE and --tls-key FILE"
+      )
+    case .certificateRefused:
+      (
+        "the server does not accept the certificate that we present",
+        "give one with --tls-cert that is valid and of an authority that the server trusts"
+      )
+    case .noCommonAlgorithm:
+      (
+        "the server and we have no TLS algorithm in common",
+        "let it offer ECDHE with AES-GCM, AES-CBC or ChaCha20-Poly1305, and a certificate with an "
+          + "RSA, ECDSA (P-256, P-384, P-521) or Ed25519 key"
+      )
+    case .noCommonVersion:
+      ("the server speaks another version of TLS", "let it speak TLS 1.2 or 1.3")
+    case .other(let detail):
+      (
+        "the TLS handshake failed (\(detail))",
+        "check the scheme of the URL and the server's TLS settings"
+      )
+    }
+  }
+}
+
+extension ErrorReply {
+  fileprivate var words: (problem: String, remedy: String) {
+    let answers = "Redis answers \(text)"
+    return switch meaning {
+    case .connectionLimit:
+      (
+        "Redis has no connection left: \(text)", "close other clients or take a larger plan"
+      )
+    case .passwordWanted:
+      ("Redis asks for a password", "put it into the URL (redis://:PASSWORD@…)")
+    case .passwordRefused:
+      (
+        "Redis refuses the user name or password", "compare the URL with what the provider shows"
+      )
+    case .permissionMissing(let command):
+      (
+        "Redis refuses: \(text)",
+        "give this user the permission\(command.map { " (ACL SETUSER USER +\($0))" } ?? ""); "
+          + "'paasbus doctor' has all that is missing"
+      )
+    case .replica: (answers, "the address leads to a replica; use the master's")
+    case .moved: (answers, "the cluster has moved these keys; try again")
+    case .notReady: (answers, "wait until it is ready")
+    case .memoryFull: (answers, "the server's memory is full; free some or raise maxmemory")
+    case .cannotSave: (answers, "the server cannot save to its disk; see its log")
+    case .wrongType:
+      (
+        "a key of this bus holds something else: \(text)",
+        "choose another --app, or remove the key"
+      )
+    case .unknownCommand(let command):
+      (
+        "the server has no command \(command)",
+        "allow it in the server's configuration (rename-command), or take another server"
+      )
+    case .other: (answers, "see the server's log, or try another server")
+    }
+  }
+}
