@@ -14,13 +14,24 @@ import ServiceLifecycle
 
 /// Stands for a server: it serves until it is shut down, and then takes a moment to end.
 struct Server: Service {
-  let watcher: Watcher
+  let watcher: Watcher?
 
   func run() async throws {
     say("serving")
     try? await gracefulShutdown()
-    let states = try await watcher.present().map(\.state.rawValue)
+    let present = try? await watcher?.present()
+    let states = present?.map(\.state.rawValue) ?? ["unknown"]
     say("shutting down while it is \(states.joined(separator: ","))")
+  }
+}
+
+/// Stands for a server that fails once it is announced.
+struct Failing: Service {
+  struct Failure: Error {}
+
+  func run() async throws {
+    try await Task.sleep(for: .seconds(1))
+    throw Failure()
   }
 }
 
@@ -38,21 +49,27 @@ struct Doorkeeper: Service {
 @main
 enum SampleServer {
   static func main() async throws {
-    let logger = Logger(label: "sample", factory: StreamLogHandler.standardError)
+    let logger = Logger(label: "sample", factory: { StreamLogHandler.standardError(label: $0) })
     let configuration = try AnnouncerConfiguration()
-    guard let connector = configuration.connector else { return say("no Redis") }
-    let watcher = Watcher(app: configuration.instance.app, connector: connector)
+    let watcher = configuration.connector.map {
+      Watcher(app: configuration.instance.app, connector: $0)
+    }
     let services: [any Service] =
       switch CommandLine.arguments.dropFirst().first {
       case "alone": [try PresenceService(logger: logger)]
-      case "watch": [Doorkeeper(watcher: watcher)]
+      case "watch": watcher.map { [Doorkeeper(watcher: $0)] } ?? []
+      case "fail": [try PresenceService(logger: logger, around: Failing())]
       default: [try PresenceService(logger: logger, around: Server(watcher: watcher))]
       }
     let group = ServiceGroup(
       services: services, gracefulShutdownSignals: [.sigterm, .sigint],
       cancellationSignals: [.sigquit], logger: logger)
-    try await group.run()
-    say("ended")
+    do {
+      try await group.run()
+      say("ended")
+    } catch {
+      say("ended by \(error)")
+    }
   }
 }
 
