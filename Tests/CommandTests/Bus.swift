@@ -130,11 +130,3 @@ extension ManagedProcess {
     }
   }
 }
-
-/// Waits for a stretch of time in which something must not happen.
-func pass(_ duration: Duration) async throws {
-  let begun = ContinuousClock.now
-  try await eventually("\(duration) have passed", within: duration + .seconds(30)) {
-    ContinuousClock.now - begun > duration
-  }
-}

@@ -18,3 +18,11 @@ public func eventually(
     try await Task.sleep(for: .milliseconds(5))
   }
 }
+
+/// Waits for a stretch of time in which something must not happen.
+public func pass(_ duration: Duration) async throws {
+  let begun = ContinuousClock.now
+  try await eventually("\(duration) have passed", within: duration + .seconds(30)) {
+    ContinuousClock.now - begun > duration
+  }
+}
