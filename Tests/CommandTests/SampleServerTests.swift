@@ -117,6 +117,17 @@ struct SampleServerTests {
     }
   }
 
+  @Test("the README and the documentation show a program that is compiled")
+  func shown() throws {
+    let program = try String(
+      contentsOf: Self.root.appending(path: "Tests/SampleServer/Sources/Minimal/Minimal.swift"),
+      encoding: .utf8)
+    for page in ["README.md", "Sources/Presence/Presence.docc/Servers.md"] {
+      let text = try String(contentsOf: Self.root.appending(path: page), encoding: .utf8)
+      #expect(text.contains("```swift\n\(program)```"), "\(page)")
+    }
+  }
+
   @Test("it can watch the others, until it is shut down")
   func watching() async throws {
     _ = try await Self.program.value

@@ -11,6 +11,14 @@ let package = Package(
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
   ],
   targets: [
+    // What the README shows.
+    .executableTarget(
+      name: "Minimal",
+      dependencies: [
+        .product(name: "PresenceService", package: "paasbus"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
     .executableTarget(
       name: "SampleServer",
       dependencies: [
@@ -18,6 +26,6 @@ let package = Package(
         .product(name: "PresenceService", package: "paasbus"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-      ])
+      ]),
   ]
 )
