@@ -138,8 +138,8 @@ public struct RedisConnector: Sendable {
   /// It speaks first and closes at once (`max number of clients reached`); where our own first words
   /// cross that, the reset of the connection takes its words away. So this one only listens.
   private func refusal(behind error: any Error) async -> RedisError? {
-    guard (error as? RedisError)?.kind == .unreachable, !endpoint.usesTLS,
-      let connection = try? await open()
+    guard let error = error as? RedisError, error.kind == .unreachable, !endpoint.usesTLS,
+      !error.isTimeout, let connection = try? await open()
     else { return nil }
     do {
       try await connection.sleep(for: .milliseconds(300))

@@ -33,5 +33,10 @@ public enum PresenceError: Error, Hashable, Sendable {
     kind == .refused || kind == .tls || kind == .nonsense || kind == .configuration
   }
 
+  /// The answer did not come in the time that it was waited for.
+  var isTimeout: Bool {
+    if case .redis(let error) = self { error.isTimeout } else { false }
+  }
+
   var isConfiguration: Bool { kind == .configuration }
 }

@@ -96,6 +96,11 @@ public struct RedisError: Error, Hashable, Sendable {
     kind == .unreachable || kind == .passing || kind == .elsewhere
   }
 
+  /// Whether the answer did not come in the time that it was waited for.
+  package var isTimeout: Bool {
+    if case .noAnswer = cause { true } else { false }
+  }
+
   /// The same error with the server at which it happened, where that says something about it.
   func at(_ endpoint: RedisEndpoint) -> RedisError {
     guard kind != .refused, kind != .server, kind != .configuration, self.endpoint == nil else {

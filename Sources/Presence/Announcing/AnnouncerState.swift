@@ -1,0 +1,332 @@
+import PaasbusRedis
+
+/// What an announcer knows, and what it does next: a value without I/O.
+///
+/// It does one step at a time. Whoever carries them out asks ``next(at:)``, and hands over the outcome.
+/// What is wanted from outside (``drain(reason:)``, ``stop(_:at:)``) may come at any time, and may call for
+/// the step under way to be given up (``patience(for:at:)``).
+struct AnnouncerState: Sendable {
+  typealias Instant = ContinuousClock.Instant
+
+  enum Step: Sendable {
+    /// Make a connection; in the given time, where it is short.
+    case connect(within: Duration?)
+    /// Say that the instance is there, whatever the server knows of it.
+    case register(Instance, lastChannel: String?, tellsReturn: Bool)
+    case beat([RedisCommand])
+    /// In the given time, where it is short; it is on its way all the same.
+    case tellStopping(reason: String, within: Duration?)
+    /// Renew the app's place among those that announce. With the server's time in ms.
+    case list(now: Int64)
+    /// Have the server know the scripts that come at the end.
+    case prepareEnd
+    /// Have the keys live on.
+    case renewKeys
+    /// Wait on the connection, and look meanwhile at leases that are over.
+    case rest(until: Instant)
+    /// Wait without one.
+    case wait(Duration)
+    case tellStop(Instance, Announcer.Stop, lastChannel: String?, within: Duration)
+    case finish(Result<Announcer.Ending, PresenceError>)
+  }
+
+  enum Outcome: Sendable {
+    case done
+    case registered(Transitions.Outcome, asked: Instant)
+    case beaten([RedisValue], asked: Instant)
+    case failed(PresenceError)
+    /// It was given up; what was written may still be carried out.
+    case abandoned
+  }
+
+  private enum Link: Sendable {
+    case none
+    /// It is not known yet whether the server knows the instance.
+    case fresh
+    case joined
+  }
+
+  /// How the end goes.
+  private struct End: Sendable {
+    let stop: Announcer.Stop
+    let deadline: Instant
+    var backoff = Backoff(longest: .milliseconds(500))
+    var failure: PresenceError?
+    var isDelivered = false
+  }
+
+  /// What says that we are draining goes first; on a connection that hangs, the stop is written behind it.
+  private static let drainPatience = Duration.milliseconds(50)
+  private static let renewalInterval = Duration.seconds(3600)
+
+  let keys: Keys
+  let options: Announcer.Options
+  private(set) var instance: Instance
+  private(set) var channel: String?
+  /// The server's, as the last answer told it.
+  private(set) var clock: ServerClock?
+
+  private var link = Link.none
+  private var heartbeat: Heartbeat?
+  /// How many beats in a row had to be sent again.
+  private var staleBeats = 0
+  private var isForgotten = false
+  private var due: Instant
+  private var renewed: Instant
+  private var mustList = false
+  private var mustPrepareEnd = false
+
+  private var backoff: Backoff
+  private var retryAt: Instant?
+  /// What was told to go wrong and is not over.
+  private var trouble: PresenceError?
+  /// What ends it all.
+  private var refusal: PresenceError?
+  private var hasAnnounced = false
+  /// Whether the first contact has come to an outcome, whatever it was.
+  private var hasOutcome = false
+  /// Whether a `start` has been written at all, whatever became of it.
+  private var hasSentStart: Bool
+  /// Whether the next start says `back`, also of an instance that is up.
+  private var tellsReturn: Bool
+
+  private var drainReason: String?
+  private var hasToldDraining = false
+  private var end: End?
+  private var notices: [Announcer.Notice] = []
+
+  init(_ instance: Instance, options: Announcer.Options, at now: Instant) {
+    keys = Keys(app: instance.app)
+    self.instance = instance
+    self.options = options
+    (due, renewed) = (now, now)
+    backoff = Backoff(longest: min(.seconds(5), instance.beat * 0.5))
+    // Of what a predecessor did not tell, it may have sent a start.
+    hasSentStart = options.succeeds
+    tellsReturn = options.succeeds
+    channel = options.lastChannel
+  }
+
+  var isConnected: Bool { link != .none }
+
+  /// Whether nothing is left to be told of the draining, or nothing can be now.
+  var isDrainSettled: Bool { hasToldDraining || link != .joined }
+
+  /// What a person may want to know since the last call.
+  mutating func takeNotices() -> [Announcer.Notice] {
+    defer { notices = [] }
+    return notices
+  }
+
+  // MARK: From outside
+
+  /// Later calls change nothing.
+  mutating func drain(reason: String) {
+    if drainReason == nil { drainReason = reason }
+  }
+
+  /// Later calls change nothing.
+  mutating func stop(_ stop: Announcer.Stop, at time: Instant) {
+    if end == nil { end = End(stop: stop, deadline: time + options.stopTimeout) }
+  }
+
+  /// Whether a stop has been asked for and may be told: with ``Announcer/Options/tellsShortRuns`` it waits for
+  /// the outcome of the first contact.
+  private func isEnding(at now: Instant) -> Bool {
+    guard let end else { return false }
+    return !options.tellsShortRuns || hasOutcome || now >= end.deadline
+  }
+
+  /// For how long a step that is under way may go on, now that something was asked for; nil for as long as
+  /// it takes.
+  func patience(for step: Step, at now: Instant) -> Duration? {
+    let isEnding = isEnding(at: now)
+    switch step {
+    case .tellStop, .finish: return nil
+    case .tellStopping: return isEnding ? Self.drainPatience : nil
+    case .rest where drainReason != nil && !hasToldDraining: return .zero
+    default: return isEnding ? .zero : end.map { max(.zero, $0.deadline - now) }
+    }
+  }
+
+  // MARK: What to do
+
+  mutating func next(at now: Instant) -> Step {
+    if let end, isEnding(at: now) { return nextOfEnd(end, now) }
+    if let refusal { return .finish(.failure(refusal)) }
+    if let retryAt, retryAt > now { return .wait(retryAt - now) }
+    retryAt = nil
+    if link == .none { return .connect(within: nil) }
+    guard instance.started != nil, !isForgotten, var beating = heartbeat else { return register() }
+    if link == .joined {
+      if let drainReason, !hasToldDraining {
+        return .tellStopping(reason: drainReason, within: nil)
+      }
+      if mustList { return .list(now: beating.clock.now) }
+      if mustPrepareEnd { return .prepareEnd }
+      if now - renewed > Self.renewalInterval { return .renewKeys }
+      settle()
+      if now < due { return .rest(until: due) }
+    }
+    let commands = beating.commands()
+    heartbeat = beating
+    return .beat(commands)
+  }
+
+  private mutating func register() -> Step {
+    hasSentStart = true
+    // Once only: of one whose answer was lost, it is not known whether it was told.
+    defer { tellsReturn = false }
+    return .register(instance, lastChannel: channel, tellsReturn: tellsReturn)
+  }
+
+  private func nextOfEnd(_ end: End, _ now: Instant) -> Step {
+    guard hasSentStart else {
+      let isUnanswered = options.tellsShortRuns && !hasOutcome
+      return .finish(.success(isUnanswered ? .unanswered : .neverAnnounced))
+    }
+    if end.isDelivered { return .finish(.success(.stopped)) }
+    // Whoever may not stop was not let start either.
+    if let failure = end.failure, failure.isFinal {
+      return .finish(
+        .success(instance.started == nil ? .neverAnnounced : .undelivered(failure)))
+    }
+    let left = end.deadline - now
+    guard left > .zero else { return .finish(.success(.undelivered(end.failure))) }
+    if let retryAt, retryAt > now { return .wait(min(retryAt - now, left)) }
+    // Half of what is left, so that a connection that hangs leaves time for a new one.
+    guard link != .none else { return .connect(within: left * 0.5) }
+    if link == .joined, let drainReason, !hasToldDraining {
+      return .tellStopping(reason: drainReason, within: Self.drainPatience)
+    }
+    return .tellStop(instance, end.stop, lastChannel: channel, within: left * 0.5)
+  }
+
+  // MARK: What came of it
+
+  mutating func receive(_ outcome: Outcome, of step: Step, at now: Instant) {
+    switch (outcome, step) {
+    case (.failed(let error), _): fail(error, step, now)
+    case (.registered(let outcome, let asked), _): registered(outcome, asked: asked, now)
+    case (.beaten(let replies, let asked), _): beaten(replies, asked: asked, now)
+    case (.done, .connect): connected(now)
+    case (_, .tellStopping): hasToldDraining = true
+    case (.done, .list): listed()
+    case (.done, .prepareEnd): mustPrepareEnd = false
+    case (.done, .renewKeys): (renewed, mustList) = (now, true)
+    case (.done, .tellStop): end?.isDelivered = true
+    case (.done, _), (.abandoned, _): break
+    }
+  }
+
+  private mutating func connected(_ now: Instant) {
+    link = .fresh
+    (staleBeats, renewed) = (0, now)
+    heartbeat = clock.map {
+      Heartbeat(keys: keys, id: instance.id, lease: instance.lease, clock: $0)
+    }
+  }
+
+  private mutating func registered(
+    _ outcome: Transitions.Outcome, asked: Instant, _ now: Instant
+  ) {
+    guard outcome.word != "channel" else {
+      let error = PresenceError.otherChannel(
+        app: instance.app, channel: outcome.channel ?? "?")
+      return fail(error, .register(instance, lastChannel: nil, tellsReturn: false), now)
+    }
+    let clock = ServerClock(time: outcome.now, asked: asked, answered: now)
+    self.clock = clock
+    var beating =
+      heartbeat
+      ?? Heartbeat(keys: keys, id: instance.id, lease: instance.lease, clock: clock)
+    beating.learn(clock)
+    heartbeat = beating
+    channel = outcome.channel ?? channel
+    instance.started = outcome.started ?? instance.started ?? outcome.now
+    (isForgotten, hasToldDraining, mustList) = (false, false, true)
+    mustPrepareEnd = mustPrepareEnd || !outcome.wasKnown
+    join()
+  }
+
+  private mutating func beaten(_ replies: [RedisValue], asked: Instant, _ now: Instant) {
+    guard var beating = heartbeat else { return }
+    let finding: Heartbeat.Finding
+    do {
+      finding = try beating.read(replies, asked: asked, answered: now)
+    } catch {
+      return fail(PresenceError(error) ?? .redis(RedisError(.closed)), .beat([]), now)
+    }
+    (heartbeat, clock) = (beating, beating.clock)
+    switch finding {
+    case .present:
+      // What the server refuses on a connection that there is, is over once it beats again.
+      if link == .joined { recover() }
+      join()
+    case .forgotten: isForgotten = true
+    case .stale:
+      // A second beat, now that the clock or the server's abilities are known.
+      staleBeats += 1
+      guard staleBeats > 2 else {
+        due = now
+        return
+      }
+      if link == .fresh { isForgotten = true }
+      join()
+    }
+  }
+
+  /// The server knows the instance on this connection.
+  private mutating func join() {
+    if link == .fresh { hasToldDraining = false }
+    (link, staleBeats) = (.joined, 0)
+    // From the last beat's sending on: what the server was slow with since does not count.
+    due = (clock?.asked ?? due) + instance.beat * Double.random(in: 0.9...1.1)
+  }
+
+  /// All is told that was to be told on this connection.
+  private mutating func settle() {
+    if trouble?.endsConnection == true { recover() }
+    backoff.reset()
+  }
+
+  private mutating func recover() {
+    if trouble != nil { notices.append(.connectionBack) }
+    trouble = nil
+  }
+
+  /// Only now, so that whoever hears that it is announced also finds it.
+  private mutating func listed() {
+    mustList = false
+    hasOutcome = true
+    guard !hasAnnounced else { return }
+    hasAnnounced = true
+    notices.append(
+      .announced(channel: channel ?? "", started: instance.started ?? clock?.now ?? 0))
+  }
+
+  private mutating func fail(_ error: PresenceError, _ step: Step, _ now: Instant) {
+    if case .register = step, !error.endsConnection {
+      // A script that the server refuses has changed nothing, so there is nothing to take back either.
+      hasSentStart = instance.started != nil || options.succeeds
+      tellsReturn = options.succeeds && !hasAnnounced
+    }
+    if end != nil, isEnding(at: now) { return failAtEnd(error, now) }
+    if instance.started == nil, options.failsWhenRefused, error.isFinal {
+      refusal = error
+      return
+    }
+    hasOutcome = true
+    if trouble == nil { notices.append(.connectionLost(error)) }
+    trouble = error
+    if error.endsConnection { link = .none } else if link == .joined { link = .fresh }
+    retryAt = now + backoff.next()
+  }
+
+  private mutating func failAtEnd(_ error: PresenceError, _ now: Instant) {
+    // How long each attempt had is of no interest.
+    if !error.isTimeout { end?.failure = error }
+    link = .none
+    retryAt = now + (end?.backoff.next() ?? .zero)
+  }
+}
