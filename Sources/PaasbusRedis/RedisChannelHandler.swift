@@ -81,7 +81,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
   }
 
   private func requestTimedOut(after timeout: Duration) {
-    if records != nil && !hasReceived {
+    if let records, !records.hasBegun {
       return fail(RedisError(.tls(.noAnswer)))
     }
     fail(RedisError(.noAnswer(within: timeout)))

@@ -17,6 +17,8 @@ public final class RedisConnection: Sendable {
   }
 
   public let login: Login
+  /// Whether the server takes commands that are a help and no need, as `CLIENT`.
+  package let takesExtras: Bool
   let channel: any Channel
   private let handler: NIOLoopBound<RedisChannelHandler>
   private let answers: AnswerTimes
@@ -26,9 +28,10 @@ public final class RedisConnection: Sendable {
 
   init(
     channel: any Channel, handler: NIOLoopBound<RedisChannelHandler>, answers: AnswerTimes,
-    timeout: TimeAmount, isAsking: Bool = false, login: Login = .none
+    timeout: TimeAmount, isAsking: Bool = false, login: Login = .none, takesExtras: Bool = true
   ) {
     self.login = login
+    self.takesExtras = takesExtras
     self.answers = answers
     self.channel = channel
     self.handler = handler
@@ -78,23 +81,24 @@ public final class RedisConnection: Sendable {
 
   /// The same connection with another time-out for its replies.
   public func limited(to timeout: Duration) -> RedisConnection {
-    RedisConnection(
-      channel: channel, handler: handler, answers: answers, timeout: TimeAmount(timeout),
-      isAsking: isAsking,
-      login: login)
+    with(timeout: TimeAmount(timeout))
   }
 
   /// The same connection, on which each command says that we know of a slot that is on its way.
-  func asking() -> RedisConnection {
-    RedisConnection(
-      channel: channel, handler: handler, answers: answers, timeout: timeout, isAsking: true,
-      login: login)
+  func asking() -> RedisConnection { with(isAsking: true) }
+
+  func loggedIn(_ login: Login, takesExtras: Bool) -> RedisConnection {
+    with(login: login, takesExtras: takesExtras)
   }
 
-  func loggedIn(_ login: Login) -> RedisConnection {
+  private func with(
+    timeout: TimeAmount? = nil, isAsking: Bool? = nil, login: Login? = nil,
+    takesExtras: Bool? = nil
+  ) -> RedisConnection {
     RedisConnection(
-      channel: channel, handler: handler, answers: answers, timeout: timeout, isAsking: isAsking,
-      login: login)
+      channel: channel, handler: handler, answers: answers, timeout: timeout ?? self.timeout,
+      isAsking: isAsking ?? self.isAsking, login: login ?? self.login,
+      takesExtras: takesExtras ?? self.takesExtras)
   }
 
   /// The longest that nothing goes over a connection. Proxies cut those that are idle for longer, some

@@ -67,8 +67,8 @@ public struct RedisConnector: Sendable {
     } catch {
       if error is CancellationError { throw error }
       let error = error as? RedisError ?? RedisError(connecting: error)
-      guard error.kind == .tls else { throw error }
-      guard tls?.renew() == true else { throw await explained(error) }
+      guard case .tls = error.cause else { throw error }
+      guard error.kind == .tls, tls?.renew() == true else { throw await explained(error) }
       return try await attempt(with: questions)
     }
   }
@@ -94,7 +94,9 @@ public struct RedisConnector: Sendable {
     do {
       let result = try await perform(full.bare, on: second)
       habits.refusesExtras()
-      return result
+      return (
+        result.connection.loggedIn(result.connection.login, takesExtras: false), result.answers
+      )
     } catch {
       await second.close()
       throw error
@@ -113,7 +115,7 @@ public struct RedisConnector: Sendable {
     _ login: RedisLogin, on connection: RedisConnection
   ) async throws -> (connection: RedisConnection, answers: [RedisValue]) {
     let (taken, answers) = try await login.perform(on: connection)
-    return (connection.loggedIn(taken), answers)
+    return (connection.loggedIn(taken, takesExtras: habits.takesExtras), answers)
   }
 
   /// Runs `body` with a connection, which is closed afterwards.

@@ -10,6 +10,8 @@ public struct RedisListener: Sendable {
 
   /// How long nothing may come before we ask whether the server is there.
   private static let quiet = Duration.seconds(4)
+  /// A connection that lived for so long was a good one.
+  private static let steady = Duration.seconds(5)
 
   private let connector: RedisConnector
   private let channels: [String]
@@ -33,6 +35,7 @@ public struct RedisListener: Sendable {
   ///   followed by new attempts, for ever.
   public func run(_ body: ([RedisMessage]) async throws -> Bool) async throws {
     var backoff = Backoff()
+    var connected: ContinuousClock.Instant?
     var hasContact = false
     var trouble: RedisError?
     while !Task.isCancelled {
@@ -40,7 +43,7 @@ public struct RedisListener: Sendable {
         try await connector.withSubscription(to: channels, patterns: patterns) { subscription in
           notify(trouble != nil ? .connectionBack : .listening)
           (hasContact, trouble) = (true, nil)
-          backoff.reset()
+          connected = .now
           try await listen(to: subscription, body)
         }
         return
@@ -49,6 +52,9 @@ public struct RedisListener: Sendable {
       } catch let error as RedisError where hasContact {
         if trouble == nil { notify(.connectionLost(error)) }
         trouble = error
+        // One that ends at once each time is no better than none.
+        if let since = connected, .now - since > Self.steady { backoff.reset() }
+        connected = nil
         try? await Task.sleep(for: backoff.next())
       }
     }

@@ -23,6 +23,15 @@ public enum SecretKind: String, Sendable, Hashable {
     }
   }
 
+  /// Whether a value surely is a secret, or holds one, so that it can be no name either.
+  public static func isCertain(_ value: String) -> Bool {
+    switch SecretKind(of: value) {
+    case .privateKey: true
+    case .url: value.contains("@")
+    case .certificate, .login, .longText, nil: false
+    }
+  }
+
   /// Longer than a name, and shorter than a key in base64.
   private static let maxShown = 100
 }

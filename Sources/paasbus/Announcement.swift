@@ -87,7 +87,9 @@ struct Announcement: Sendable {
     guard case .undelivered(let error) = ending else { return }
     throw Failure(
       .unreachable, "the stop could not be delivered (\(Announcer.problem(error)))",
-      remedy: "the lease tells the others within \(Span(milliseconds: instance.lease))")
+      remedy:
+        "the lease tells the others within \(Span(milliseconds: instance.lease)), if it was announced"
+    )
   }
 }
 

@@ -48,7 +48,7 @@ enum ProcessTitle {
   private static func hidePasswords() {
     for bytes in memory.dropFirst() {
       let word = bytes.map { UInt8(bitPattern: $0) }
-      let ranges = [passwordRange(word), sentinelPasswordRange(word), keyRange(word)]
+      let ranges = [passwordRange(word), queryRange(word), keyRange(word)]
       for range in ranges.compactMap(\.self) {
         for place in range { bytes[place] = CChar(UInt8(ascii: "*")) }
       }
@@ -85,11 +85,13 @@ enum ProcessTitle {
     return start..<bytes.count
   }
 
-  /// Where the query of a URL has the sentinels' password.
-  private static func sentinelPasswordRange(_ bytes: [UInt8]) -> Range<Int>? {
-    guard let start = bytes.firstRange(of: Array("sentinel_password=".utf8))?.upperBound else {
-      return nil
-    }
-    return start..<(bytes[start...].firstIndex(of: UInt8(ascii: "&")) ?? bytes.count)
+  /// Where a URL has its query or fragment, of which any part may be a password.
+  private static func queryRange(_ bytes: [UInt8]) -> Range<Int>? {
+    guard let start = bytes.firstRange(of: Array("://".utf8))?.upperBound,
+      let end = bytes[start...].firstIndex(where: {
+        $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#")
+      })
+    else { return nil }
+    return (end + 1)..<bytes.count
   }
 }

@@ -49,6 +49,7 @@ struct Setup {
     identity = PlatformIdentity.detect(
       environment: environment, bootID: bootID, hostName: Machine.hostName, processID: processID)
     diagnostics = options.diagnostics
+    reportSecrets()
   }
 
   static var processID: Int32 { getpid() }
@@ -84,6 +85,10 @@ struct Setup {
     let location = found.location
     for note in location.notes { diagnostics.note(note.text) }
     for name in location.trimmed { diagnostics.detail("\(name): blanks at its end are taken off") }
+    for item in location.endpoint.ignoredQueryItems where Self.isLogin(item) {
+      diagnostics.note(
+        "the query item \(item) is ignored: write the login before the host (USER:PASSWORD@HOST)")
+    }
     for item in location.endpoint.ignoredQueryItems {
       diagnostics.detail("\(location.source): the query item \(item) is ignored")
     }
@@ -96,6 +101,10 @@ struct Setup {
       diagnostics.note("the TLS options have no effect: the URL is not a rediss:// one")
     }
     diagnostics.detail("using \(location.source): \(location.endpoint.redactedURL)")
+  }
+
+  private static func isLogin(_ queryItem: String) -> Bool {
+    ["pass", "auth", "pw", "user"].contains { queryItem.lowercased().contains($0) }
   }
 
   private func localEndpoint() async throws -> RedisEndpoint {
@@ -129,7 +138,21 @@ struct Setup {
 
   // MARK: Bus
 
-  var channel: String? { options.channel ?? variable("PAASBUS_CHANNEL") }
+  var channel: String? { options.channel ?? ownName("PAASBUS_CHANNEL") }
+
+  /// A variable that names something of ours; nothing where it surely holds a secret instead.
+  private func ownName(_ name: String) -> String? {
+    guard let value = variable(name), SecretKind.isCertain(value) else { return variable(name) }
+    return nil
+  }
+
+  /// Says what is passed over.
+  private func reportSecrets() {
+    for name in ["PAASBUS_APP", "PAASBUS_CHANNEL"] where variable(name) != ownName(name) {
+      let kind = variable(name).flatMap { SecretKind(of: $0) }?.rawValue ?? "a secret"
+      diagnostics.note("\(name) is passed over: it holds \(kind)")
+    }
+  }
 
   /// - Throws: `PresenceError` where another channel was asked for than the bus has.
   func check(channel own: String?, of app: String) throws {
@@ -140,7 +163,7 @@ struct Setup {
 
   /// The app as it was given or as the platform calls it, in the characters of keys.
   var app: String? {
-    guard let given = options.app ?? variable("PAASBUS_APP") ?? identity.app else { return nil }
+    guard let given = options.app ?? ownName("PAASBUS_APP") ?? identity.app else { return nil }
     let name = Keys.appName(from: given)
     if name != given { diagnostics.note("the app \(given) is called \(name) on the bus") }
     return name

@@ -58,6 +58,7 @@ enum WrappedCommand {
   }
 
   private static func explanation(_ failure: StartFailure, of name: String) -> Failure {
+    let name = Echo.shown(name)
     switch failure {
     case .notFound:
       return Failure(

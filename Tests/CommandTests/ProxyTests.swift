@@ -98,6 +98,40 @@ struct ProxyTests {
     }
   }
 
+  @Test("a server that ends the connection at a help is not asked for it again and again")
+  func noStorm() async throws {
+    try await withStrict(["CLIENT"]) { server, url in
+      let announce = try Paasbus.start("announce", "--url", url)
+      let watch = try Paasbus.start("watch", "--url", url)
+      try await eventually("it watches") { watch.output.contains("web") || !watch.lines.isEmpty }
+      try await pass(.seconds(5))
+      for process in [announce, watch] {
+        #expect(!process.errorOutput.contains("trying again"), "\(process.errorOutput)")
+      }
+      let text = try await server.command("INFO", "stats").string ?? ""
+      let line = text.split(whereSeparator: \.isNewline).first {
+        $0.hasPrefix("total_connections_received:")
+      }
+      let count = line.flatMap { Int($0.split(separator: ":").last ?? "") } ?? .max
+      #expect(count < 40)
+    }
+  }
+
+  @Test("a server that ends the connection again and again is not asked without a pause")
+  func backoff() async throws {
+    try await withStrict(["XRANGE", "HMGET"]) { server, url in
+      let watch = try Paasbus.start("subscribe", "c", "--url", url)
+      try await eventually("it listens") { watch.errorOutput.contains("listening") }
+      let killer = Task {
+        while !Task.isCancelled { try await server.command("CLIENT", "KILL", "TYPE", "pubsub") }
+      }
+      try await pass(.seconds(4))
+      killer.cancel()
+      _ = await killer.result
+      #expect(watch.errorLines.count < 20, "\(watch.errorLines.count)")
+    }
+  }
+
   @Test(
     "a server that ends the connection at what we need is told with the command",
     arguments: ["TIME", "SUBSCRIBE", "PUBLISH", "ZRANGE", "EVALSHA", "MULTI"])

@@ -23,6 +23,7 @@ struct TLSFileTests {
       sed '5s/[A-Za-z]/-/g' root.pem >broken.pem
       sed '5s/[A-Za-z]/-/g' client.key >broken.key
       cat client.key client.pem >both.pem
+      cat middle.pem good.pem >reversed.chain
       mkfifo pipe
       """
     let process = try ManagedProcess("/bin/bash", ["-c", script])
@@ -56,6 +57,10 @@ struct TLSFileTests {
         (client + [file("broken.key")], "cannot be read"),
         (client + [file("good.key")], "does not fit the certificate"),
         (client + [file("ed25519.key")], "does not fit the certificate"),
+        (
+          ["--tls-cert", file("reversed.chain"), "--tls-key", file("good.key")],
+          "fits another certificate of the chain"
+        ),
       ]
       for (words, text) in cases {
         let list = try Paasbus.start(["list", "--url", "rediss://127.0.0.1:1"] + words)
@@ -187,9 +192,10 @@ struct TLSFileTests {
       try FileManager.default.copyItem(
         at: URL(filePath: file("root.pem")), to: folder.appending(path: "root.crt"))
       try Data("read me".utf8).write(to: folder.appending(path: "README"))
+      #expect(mkfifo(folder.appending(path: "pipe").path, 0o600) == 0)
       let good: [[String: String]] = [
         ["SSL_CERT_FILE": file("root.pem")], ["SSL_CERT_DIR": folder.path],
-        ["SSL_CERT_DIR": "\(folder.path):/etc"],
+        ["SSL_CERT_DIR": "\(folder.path):/etc:/none"],
         ["PAASBUS_TLS_INSECURE": "true"], ["PAASBUS_TLS_INSECURE": "yes\n"],
         ["PAASBUS_TLS_INSECURE": "1"], ["PAASBUS_TLS_CA": file("root.pem") + "\n"],
       ]
@@ -201,7 +207,7 @@ struct TLSFileTests {
       let bad: [([String: String], String)] = [
         (["SSL_CERT_FILE": "/none"], "SSL_CERT_FILE: there is no such file"),
         (["SSL_CERT_FILE": file("good.key")], "holds no certificate"),
-        (["SSL_CERT_DIR": "/none"], "SSL_CERT_DIR: there is no such file"),
+        (["SSL_CERT_DIR": "/none:/nor"], "SSL_CERT_DIR: there is no such file"),
         (["PAASBUS_TLS_INSECURE": "0"], "is not trusted"),
       ]
       for (environment, text) in bad {

@@ -99,6 +99,35 @@ struct TLSTests {
     }
   }
 
+  @Test("older versions are not spoken", arguments: ["TLSv1", "TLSv1.1"])
+  func oldVersions(version: String) async throws {
+    let options = [
+      "--tls-auth-clients", "no", "--tls-protocols", version, "--tls-ciphers",
+      "DEFAULT:@SECLEVEL=0",
+    ]
+    try await Certificates.withServer("good", options: options) { _, url, file in
+      try await expectRefusal(
+        ["--url", url, "--tls-ca", file("root.pem")], 78, says: "another version of TLS")
+    }
+  }
+
+  @Test("a server that does not answer may do so later")
+  func frozen() async throws {
+    try await Certificates.withServer("good") { server, url, file in
+      server.freeze()
+      let words = ["--timeout", "1s", "--url", url, "--tls-ca", file("root.pem")]
+      let list = try Paasbus.start(["list"] + words)
+      #expect(try await list.exitStatus() == 69)
+      #expect(list.errorOutput.contains("handshake got no answer"), "\(list.errorOutput)")
+      let announce = try Paasbus.start(["announce"] + words)
+      try await eventually("it tries again") { announce.errorOutput.contains("trying again") }
+      server.thaw()
+      try await eventually("it is announced") { announce.errorOutput.contains("announced ") }
+      announce.signal(SIGTERM)
+      #expect(try await announce.exitStatus() == 0)
+    }
+  }
+
   @Test("TLS 1.2 and TLS 1.3", arguments: ["TLSv1.2", "TLSv1.3"])
   func versions(version: String) async throws {
     let options = ["--tls-auth-clients", "no", "--tls-protocols", version]

@@ -83,6 +83,8 @@ public struct RedisError: Error, Hashable, Sendable {
     case .connectionRefused, .connectTimeout, .unresolved, .system, .transport, .closed,
       .closedUnheard, .closedAsked, .noAnswer, .silentSubscription:
       .unreachable
+    // Whoever does not answer may do so later.
+    case .tls(.noAnswer), .tls(.ended): .unreachable
     case .tls: .tls
     case .reply(let reply): reply.kind
     case .notRedis, .replyTooLarge, .unexpectedReply: .nonsense

@@ -103,15 +103,27 @@ public final class RedisTLS: Sendable {
       material.key = try file.key
       guard !material.chain.isEmpty else { throw TLSFileError(role: .key, fault: .alone) }
       // Made without any authority, and so at once.
-      guard (try? context(material, verifying: false)) != nil else { throw file.error(.doesNotFit) }
+      guard (try? context(material, verifying: false)) != nil else {
+        throw file.error(isInOtherOrder(material) ? .otherOrder : .doesNotFit)
+      }
     }
     return material
+  }
+
+  /// Whether the key is that of a certificate which is not the first.
+  private static func isInOtherOrder(_ material: Material) -> Bool {
+    material.chain.dropFirst().contains { certificate in
+      var other = material
+      other.chain = [certificate]
+      return (try? context(other, verifying: false)) != nil
+    }
   }
 
   // MARK: Contexts
 
   private static func context(_ material: Material, verifying: Bool) throws -> NIOSSLContext {
     var configuration = TLSConfiguration.makeClientConfiguration()
+    configuration.minimumTLSVersion = .tlsv12
     configuration.curves = [.x25519, .secp256r1, .secp384r1, .secp521r1]
     configuration.verifySignatureAlgorithms = signatures + [.rsaPkcs1Sha1]
     configuration.signingSignatureAlgorithms = signatures

@@ -33,9 +33,7 @@ struct SystemAuthorities: Sendable {
     if let file {
       named += try TLSFile(file, as: .system(variable: "SSL_CERT_FILE")).certificates
     }
-    for folder in folders?.split(separator: ":") ?? [] {
-      named += try Self.certificates(in: String(folder))
-    }
+    if let folders { named += try Self.certificates(in: folders) }
     if file == nil, let bundle = Self.bundles.first(where: Self.isFilled) {
       path = bundle
     } else if folders == nil, !Self.names(in: Self.folder).isEmpty {
@@ -43,16 +41,16 @@ struct SystemAuthorities: Sendable {
     }
   }
 
-  /// A folder holds much that is no certificate.
-  private static func certificates(in folder: String) throws(TLSFileError) -> [NIOSSLCertificate] {
+  /// Those in the folders of a list, which hold much that is no certificate. Folders that are missing are
+  /// passed over as long as there is one.
+  private static func certificates(in list: String) throws(TLSFileError) -> [NIOSSLCertificate] {
     let role = TLSFileError.Role.system(variable: "SSL_CERT_DIR")
-    guard access(folder, R_OK) == 0 else {
-      let fault = errno == ENOENT ? TLSFileError.Fault.missing : .unreadable(errno)
-      throw TLSFileError(role: role, fault: fault, path: errno == ENOENT ? nil : folder)
-    }
-    return names(in: folder).flatMap { name in
-      (try? TLSFile("\(folder)/\(name)", as: role).certificates) ?? []
-    }
+    let folders = list.split(separator: ":").map(String.init)
+    let readable = folders.filter { access($0, R_OK) == 0 }
+    guard !readable.isEmpty else { throw TLSFileError(role: role, fault: .missing) }
+    return readable.flatMap { folder in names(in: folder).map { "\(folder)/\($0)" } }
+      .filter { TLSFile.Mark($0) != nil }
+      .flatMap { (try? TLSFile($0, as: role).certificates) ?? [] }
   }
 
   private static func names(in folder: String) -> [String] {

@@ -3,6 +3,8 @@ public enum TLSFailure: Hashable, Sendable {
   /// The server does not speak TLS at this port.
   case notTLS
   case noAnswer
+  /// The server ended the connection in the middle of it.
+  case ended
   /// The server's certificate is for another name.
   case otherName
   /// No authority that we trust has signed the server's certificate.
@@ -11,6 +13,8 @@ public enum TLSFailure: Hashable, Sendable {
   case withoutAuthorities
   /// The server's certificate has expired.
   case expired
+  /// The server's certificate will be valid later.
+  case notYetValid
   /// The server takes no client without a certificate that it trusts.
   case certificateWanted
   /// The server does not accept the certificate that we present.
@@ -43,8 +47,19 @@ public enum TLSFailure: Hashable, Sendable {
       self = .noCommonAlgorithm
     } else if says("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL") {
       self = .noCommonVersion
+    } else if says("EOF during handshake") {
+      self = .ended
     } else {
-      self = .other(String(detail.prefix(200)))
+      self = .other(Self.reason(detail))
     }
+  }
+
+  /// The library's name for it (`UNRECOGNIZED_NAME`), without where in its code it was.
+  private static func reason(_ detail: String) -> String {
+    let words = detail.split { !$0.isLetter && !$0.isNumber && $0 != "_" }
+    return words.last {
+      $0.count > 4 && $0.allSatisfy { $0.isUppercase || $0.isNumber || $0 == "_" }
+    }
+    .map { $0.lowercased().replacing("_", with: " ") } ?? "for an unknown reason"
   }
 }

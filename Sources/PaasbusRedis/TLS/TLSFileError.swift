@@ -37,6 +37,8 @@ public struct TLSFileError: Error, Hashable, Sendable {
     case protected
     /// The key is not that of the certificate.
     case doesNotFit
+    /// The key is that of a certificate which is not the first in its file.
+    case otherOrder
     /// There is a certificate to present and no key, or a key and no certificate.
     case alone
   }

@@ -73,10 +73,23 @@ extension RedisConnector {
   func explained(_ error: RedisError) async -> RedisError {
     switch error.cause {
     case .tls(.untrusted): RedisError(.tls(await distrust()))
+    case .tls(.noAnswer) where await speaksPlainly(): RedisError(.tls(.notTLS))
     case .tls(.certificateWanted) where tls?.presentsCertificate == true:
       RedisError(.tls(.certificateRefused))
     default: error
     }
+  }
+
+  /// Whether the server answers without TLS; a Redis waits for ever for the end of what it takes for a
+  /// command. It is told nothing that is secret.
+  private func speaksPlainly() async -> Bool {
+    var plain = self
+    plain.endpoint.usesTLS = false
+    plain.timeout = min(timeout, .seconds(1))
+    guard let connection = try? await plain.open() else { return false }
+    let replies = try? await connection.pipeline([RedisCommand("PING")])
+    await connection.close()
+    return replies != nil
   }
 
   /// Why a certificate is not trusted, which the handshake does not tell: so it is looked at without
@@ -90,7 +103,8 @@ extension RedisConnector {
     _ = try? await connection.pipeline([RedisCommand("PING")])
     let found = try? await connection.channel.nioSSL_peerCertificate().get()
     await connection.close()
-    guard let certificate = found, certificate.notValidAfter < time(nil) else { return untrusted }
-    return .expired
+    guard let certificate = found else { return untrusted }
+    if certificate.notValidAfter < time(nil) { return .expired }
+    return certificate.notValidBefore > time(nil) ? .notYetValid : untrusted
   }
 }

@@ -30,6 +30,7 @@ struct LeaseWatch: Sendable {
   /// - Throws: `RedisError` where the connection failed, `CancellationError`.
   func run(on connection: RedisConnection) async throws {
     var reaper = Reaper(keys: keys, isReconnected: isReconnected)
+    if !connection.takesExtras { reaper.turnProbeOff() }
     var clock = try await ServerClock.read(on: connection)
     while true {
       let now = ContinuousClock.now

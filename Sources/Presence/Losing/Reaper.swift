@@ -203,6 +203,9 @@ struct Reaper: Sendable {
   // MARK: Connections
 
   /// When to look at the server's connections again; nil where that is of no use.
+  /// For a server that does not list its clients.
+  mutating func turnProbeOff() { probe.turnOff() }
+
   var nextProbe: ContinuousClock.Instant? { probe.isOn && isPermitted ? probe.nextLook : nil }
 
   /// Looks at the server's connections, and reaps whose is gone.

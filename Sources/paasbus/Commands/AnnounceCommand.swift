@@ -94,6 +94,7 @@ struct AnnounceCommand: MainThreadCommand {
     where text?.unicodeScalars.contains(where: \.isUnsafeInText) ?? false {
       throw ValidationError("\(option) holds control characters")
     }
+    for (option, text) in texts { try Echo.refuseSecret(text, in: option) }
     if let name, name.isEmpty { throw ValidationError("--name must not be empty") }
     if pid != nil, !command.isEmpty {
       throw ValidationError("--pid and a command do not go together")
@@ -219,10 +220,10 @@ struct AnnounceCommand: MainThreadCommand {
     for item in meta {
       let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       guard parts.count == 2, let key = parts.first, let value = parts.last, !key.isEmpty else {
-        throw ValidationError("--meta \(item.prefix(60)) is no KEY=VALUE")
+        throw ValidationError("a --meta is no KEY=VALUE")
       }
       guard values.updateValue(String(value), forKey: String(key)) == nil else {
-        throw ValidationError("--meta \(key) is given twice")
+        throw ValidationError("the key \(Echo.of(String(key))) of --meta is given twice")
       }
     }
     return values

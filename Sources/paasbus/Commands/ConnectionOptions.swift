@@ -45,6 +45,9 @@ struct ServerOptions: ParsableArguments {
       throw ValidationError("--channel must have 1 to 512 bytes")
     }
     if let app, app.isEmpty { throw ValidationError("--app must not be empty") }
+    for (option, value) in [("--app", app), ("--channel", channel)] {
+      try Echo.refuseSecret(value, in: option)
+    }
   }
 }
 

@@ -48,7 +48,7 @@ struct PublishCommand: AsyncParsableCommand {
     guard let expect, count < expect else { return }
     throw Failure(
       .failed, "\(count) of \(expect) subscribers got it",
-      remedy: "check that they run, and listen to \(channel) on this Redis")
+      remedy: "check that they run, and listen to \(Echo.shown(channel)) on this Redis")
   }
 
   private func line(_ count: Int64) -> [UInt8] {

@@ -1,3 +1,4 @@
+import ArgumentParser
 import PaasbusRedis
 
 /// What of the command line an error may repeat. A value that looks like a secret is named by its kind,
@@ -5,7 +6,28 @@ import PaasbusRedis
 enum Echo {
   /// One argument, in quotes, or its kind.
   static func of(_ argument: String) -> String {
-    SecretKind(of: argument)?.rawValue ?? "'\(argument)'"
+    kind(of: argument) ?? "'\(argument)'"
+  }
+
+  /// The name of a program, or its kind where that cannot be one.
+  static func shown(_ name: String) -> String { SecretKind(of: name)?.rawValue ?? name }
+
+  /// What may be shown is short and plain; all else may be a part of a secret (`user:password`, base64).
+  private static func kind(of value: String) -> String? {
+    if let kind = SecretKind(of: value) { return kind.rawValue }
+    let isPlain =
+      value.count <= maxPlain
+      && value.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) }
+    return isPlain ? nil : "a text that may be a secret"
+  }
+
+  /// As long as the longest option.
+  private static let maxPlain = 20
+
+  /// - Throws: `ValidationError` where a value that would be published is surely a secret.
+  static func refuseSecret(_ value: String?, in option: String) throws {
+    guard let value, SecretKind.isCertain(value), let kind = SecretKind(of: value) else { return }
+    throw ValidationError("\(option) holds \(kind.rawValue), which would be published")
   }
 
   /// A parser's message without any secret that is among the arguments; nil where it holds none.
@@ -17,12 +39,12 @@ enum Echo {
     for argument in arguments {
       defer { before = argument }
       let (option, value) = split(argument)
-      guard let kind = SecretKind(of: value), pieces(value).contains(where: message.contains) else {
+      guard let kind = kind(of: value), pieces(value).contains(where: message.contains) else {
         continue
       }
       let name = option ?? before.flatMap { isOption($0) ? $0 : nil }
-      return name.map { "\(kind.rawValue) is no value for \($0)" }
-        ?? "\(kind.rawValue) stands where none belongs"
+      return name.map { "\(kind) is no value for \($0)" }
+        ?? "\(kind) stands where none belongs"
     }
     return nil
   }

@@ -52,12 +52,14 @@ extension RedisError {
     case .unresolved(let host): unreached("the name \(host) does not resolve")
     case .system(let number): unreached(String(cString: strerror(number)))
     case .transport(let text): unreached(text)
-    case .tls(let failure): failure.words
+    case .tls(let failure): failure.words(plain: plainScheme)
     case .closed: ("the connection to Redis was closed", "check that the server runs")
     case .closedUnheard:
       (
         "the server closed the connection without a word",
-        "use rediss:// if its port is a TLS one, and check that it is a Redis"
+        endpoint?.usesTLS == true
+          ? "check that it is a Redis, and that it runs"
+          : "use rediss:// if its port is a TLS one, and check that it is a Redis"
       )
     case .closedAsked(let commands): Self.closed(asked: commands)
     case .noAnswer(let limit):
@@ -98,6 +100,11 @@ extension RedisError {
     }
   }
 
+  /// The scheme that the same URL would have without TLS.
+  private var plainScheme: String {
+    if case .sentinel? = endpoint?.address { "redis+sentinel://" } else { "redis://" }
+  }
+
   private func unreached(_ cause: String) -> (String, String) {
     var remedy = "check that it runs and that host and port of the URL are right"
     if case .unixSocket? = endpoint?.address {
@@ -123,13 +130,18 @@ extension RedisError {
 }
 
 extension TLSFailure {
-  fileprivate var words: (problem: String, remedy: String) {
+  fileprivate func words(plain: String) -> (problem: String, remedy: String) {
     let skip = "skip the check with --tls-insecure"
     return switch self {
-    case .notTLS: ("the server does not speak TLS here", "use redis:// instead of rediss://")
+    case .notTLS: ("the server does not speak TLS here", "use \(plain) instead")
+    case .ended:
+      (
+        "the server ended the connection in the middle of the TLS handshake",
+        "see its log, and check that its port is a TLS one"
+      )
     case .noAnswer:
       (
-        "the TLS handshake got no answer", "use redis:// if the server's port is not a TLS one"
+        "the TLS handshake got no answer", "use \(plain) if the server's port is not a TLS one"
       )
     case .otherName:
       (
@@ -146,6 +158,10 @@ extension TLSFailure {
         "install the package ca-certificates, or add its authority with --tls-ca FILE, or \(skip)"
       )
     case .expired: ("the server's certificate has expired", "renew it, or \(skip)")
+    case .notYetValid:
+      (
+        "the server's certificate is not valid yet", "check the clocks, or \(skip)"
+      )
     case .certificateWanted:
       (
         "the server takes no client without a certificate that it trusts",
@@ -159,7 +175,7 @@ extension TLSFailure {
     case .noCommonAlgorithm:
       (
         "the server and we have no TLS algorithm in common",
-        "let it offer ECDHE with AES-GCM, AES-CBC or ChaCha20-Poly1305, and a certificate with an "
+        "let it offer ECDHE with AES-GCM or ChaCha20-Poly1305, and a certificate with an "
           + "RSA, ECDSA (P-256, P-384, P-521) or Ed25519 key"
       )
     case .noCommonVersion:

@@ -45,9 +45,11 @@ extension TLSFileError {
     case .binary: "the file is binary (DER or PKCS #12), not PEM"
     case .noPEM: "the file is not PEM"
     case .otherContent: "the file holds no \(content)"
-    case .malformed: "the \(content) in this file cannot be read"
+    case .malformed:
+      "the \(content) in this file cannot be read, or is of a kind that is not supported"
     case .protected: "the private key is protected by a passphrase"
     case .doesNotFit: "the private key does not fit the certificate"
+    case .otherOrder: "the private key fits another certificate of the chain than the first"
     case .alone:
       role == .key ? "there is no certificate to this key" : "there is no key to this certificate"
     }
@@ -56,6 +58,7 @@ extension TLSFileError {
   /// What to do about it.
   fileprivate var remedy: String {
     switch fault {
+    case .noFileName(.url): "give the path of a file"
     case .noFileName: "write it into a file, and give the file's name"
     case .missing: "correct the name"
     case .unreadable: "check its permissions and that it is a file"
@@ -65,13 +68,14 @@ extension TLSFileError {
     case .otherContent: "give a PEM file with a \(content) (-----BEGIN …-----)"
     case .protected: "remove it with 'openssl pkey -in FILE -out NEWFILE'"
     case .doesNotFit: "give the key that the certificate was made with"
+    case .otherOrder: "put the certificate of the key first in the file of --tls-cert"
     case .alone: role == .key ? "give it with --tls-cert" : "give it with --tls-key"
     }
   }
 
   private var conversion: String {
-    role == .key
-      ? "convert it with 'openssl pkey -inform DER -in FILE -out NEWFILE'"
-      : "convert it with 'openssl x509 -inform DER -in FILE -out NEWFILE'"
+    let command = role == .key ? "pkey" : "x509"
+    return "convert it with 'openssl \(command) -inform DER -in FILE -out NEWFILE', or a .pfx with "
+      + "'openssl pkcs12 -in FILE -nodes -out NEWFILE'"
   }
 }

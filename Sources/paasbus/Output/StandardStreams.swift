@@ -135,6 +135,9 @@ enum StandardStreams {
     }
   }
 
+  /// What a message may have (`proto-max-bulk-len` of redis.conf).
+  private static let maxInput = 512 * 1024 * 1024
+
   /// Everything that standard input holds.
   ///
   /// - Throws: ``Failure`` where it cannot be read.
@@ -146,6 +149,11 @@ enum StandardStreams {
       if count == 0 { return bytes }
       if count > 0 {
         bytes += buffer[..<count]
+        guard bytes.count <= maxInput else {
+          throw Failure(
+            .failed, "standard input holds more than 512 MiB, which is the most that Redis takes",
+            remedy: "send less")
+        }
       } else {
         throw Failure(
           .failed, "cannot read standard input (\(String(cString: strerror(errno))))",
