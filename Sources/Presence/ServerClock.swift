@@ -46,7 +46,11 @@ public struct ServerClock: Sendable {
 
   /// The server's time now, in ms since 1970; too early rather than too late by what the answer took,
   /// so that no lease ends later than it may: an end far ahead looks as if the clock had gone back.
-  public var now: Int64 { time + (ContinuousClock.now - answered).milliseconds }
+  public var now: Int64 { time(at: .now) }
+
+  func time(at moment: ContinuousClock.Instant) -> Int64 {
+    time + (moment - answered).milliseconds
+  }
 
   /// Whether the server's clock was moved by more than `tolerance` ms between the two answers,
   /// however long each was on its way.

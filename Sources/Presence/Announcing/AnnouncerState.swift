@@ -57,6 +57,8 @@ struct AnnouncerState: Sendable {
 
   /// What says that we are draining goes first; on a connection that hangs, the stop is written behind it.
   private static let drainPatience = Duration.milliseconds(50)
+  /// In less, nothing is worth to be tried.
+  private static let minAttempt = Duration.milliseconds(10)
   private static let renewalInterval = Duration.seconds(3600)
 
   let keys: Keys
@@ -87,6 +89,8 @@ struct AnnouncerState: Sendable {
   private var hasOutcome = false
   /// Whether a `start` has been written at all, whatever became of it.
   private var hasSentStart: Bool
+  /// The same before the last was written.
+  private var hadSentStart: Bool
   /// Whether the next start says `back`, also of an instance that is up.
   private var tellsReturn: Bool
 
@@ -102,7 +106,7 @@ struct AnnouncerState: Sendable {
     (due, renewed) = (now, now)
     backoff = Backoff(longest: min(.seconds(5), instance.beat * 0.5))
     // Of what a predecessor did not tell, it may have sent a start.
-    hasSentStart = options.succeeds
+    (hasSentStart, hadSentStart) = (options.succeeds, options.succeeds)
     tellsReturn = options.succeeds
     channel = options.lastChannel
   }
@@ -162,19 +166,19 @@ struct AnnouncerState: Sendable {
       if let drainReason, !hasToldDraining {
         return .tellStopping(reason: drainReason, within: nil)
       }
-      if mustList { return .list(now: beating.clock.now) }
+      if mustList { return .list(now: beating.clock.time(at: now)) }
       if mustPrepareEnd { return .prepareEnd }
       if now - renewed > Self.renewalInterval { return .renewKeys }
       settle()
       if now < due { return .rest(until: due) }
     }
-    let commands = beating.commands()
+    let commands = beating.commands(at: now)
     heartbeat = beating
     return .beat(commands)
   }
 
   private mutating func register() -> Step {
-    hasSentStart = true
+    (hadSentStart, hasSentStart) = (hasSentStart, true)
     // Once only: of one whose answer was lost, it is not known whether it was told.
     defer { tellsReturn = false }
     return .register(instance, lastChannel: channel, tellsReturn: tellsReturn)
@@ -186,13 +190,10 @@ struct AnnouncerState: Sendable {
       return .finish(.success(isUnanswered ? .unanswered : .neverAnnounced))
     }
     if end.isDelivered { return .finish(.success(.stopped)) }
-    // Whoever may not stop was not let start either.
-    if let failure = end.failure, failure.isFinal {
-      return .finish(
-        .success(instance.started == nil ? .neverAnnounced : .undelivered(failure)))
-    }
     let left = end.deadline - now
-    guard left > .zero else { return .finish(.success(.undelivered(end.failure))) }
+    guard left > Self.minAttempt, end.failure?.isFinal != true else {
+      return .finish(.success(.undelivered(end.failure)))
+    }
     if let retryAt, retryAt > now { return .wait(min(retryAt - now, left)) }
     // Half of what is left, so that a connection that hangs leaves time for a new one.
     guard link != .none else { return .connect(within: left * 0.5) }
@@ -308,7 +309,7 @@ struct AnnouncerState: Sendable {
   private mutating func fail(_ error: PresenceError, _ step: Step, _ now: Instant) {
     if case .register = step, !error.endsConnection {
       // A script that the server refuses has changed nothing, so there is nothing to take back either.
-      hasSentStart = instance.started != nil || options.succeeds
+      hasSentStart = hadSentStart
       tellsReturn = options.succeeds && !hasAnnounced
     }
     if end != nil, isEnding(at: now) { return failAtEnd(error, now) }

@@ -24,8 +24,9 @@ struct Heartbeat: Sendable {
   mutating func learn(_ clock: ServerClock) { self.clock = clock }
 
   /// The commands of one beat, written together.
-  mutating func commands() -> [RedisCommand] {
-    end = mustReset ? clock.now + lease : max(end, clock.now + lease)
+  mutating func commands(at now: ContinuousClock.Instant = .now) -> [RedisCommand] {
+    let fresh = clock.time(at: now) + lease
+    end = mustReset ? fresh : max(end, fresh)
     let options = knowsGreaterThan && !mustReset ? ["XX", "GT", "CH"] : ["XX", "CH"]
     mustReset = false
     return [
