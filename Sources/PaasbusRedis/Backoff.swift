@@ -1,6 +1,6 @@
 /// How long to wait before the next attempt: a few quick ones, then longer and longer, with
 /// jitter, so that a thousand announcers do not come back in the same instant.
-public struct Backoff: Sendable {
+package struct Backoff: Sendable {
   /// The waits of the first attempts, which come 0, 100, 300 and 700 ms after the loss.
   private static let first: [Duration] = [
     .zero, .milliseconds(100), .milliseconds(200), .milliseconds(400),
@@ -12,14 +12,14 @@ public struct Backoff: Sendable {
   private var attempts = 0
 
   /// - Parameter longest: what the wait grows to.
-  public init(longest: Duration = .seconds(5)) {
+  package init(longest: Duration = .seconds(5)) {
     self.longest = longest
   }
 
-  public mutating func reset() { attempts = 0 }
+  package mutating func reset() { attempts = 0 }
 
   /// The next wait.
-  public mutating func next() -> Duration {
+  package mutating func next() -> Duration {
     var generator = SystemRandomNumberGenerator()
     return next(using: &generator)
   }

@@ -1,25 +1,25 @@
 /// A message of Pub/Sub. Its bytes stand in memory that is shared with others of its batch.
-public struct RedisMessage: Sendable, Hashable {
-  public var channel: ArraySlice<UInt8>
+package struct RedisMessage: Sendable, Hashable {
+  package var channel: ArraySlice<UInt8>
   /// The pattern that it matched, for a subscription to patterns.
-  public var pattern: ArraySlice<UInt8>?
-  public var payload: ArraySlice<UInt8>
+  package var pattern: ArraySlice<UInt8>?
+  package var payload: ArraySlice<UInt8>
 }
 
 /// What a subscribed connection sends: a message, or the answer to a ping, in their order.
-public enum RedisPush: Sendable, Hashable {
+package enum RedisPush: Sendable, Hashable {
   case message(RedisMessage)
   case pong
 
   /// What a message carries; nil for a pong.
-  public var payload: ArraySlice<UInt8>? {
+  package var payload: ArraySlice<UInt8>? {
     guard case .message(let message) = self else { return nil }
     return message.payload
   }
 }
 
 /// What a subscribed connection sent at once, in its order.
-public struct RedisBatch: Sendable, RandomAccessCollection {
+package struct RedisBatch: Sendable, RandomAccessCollection {
   enum Entry: Sendable {
     case message(channel: ReplyTexts.Place, pattern: ReplyTexts.Place?, payload: ReplyTexts.Place)
     case pong
@@ -33,10 +33,10 @@ public struct RedisBatch: Sendable, RandomAccessCollection {
     self.entries = entries
   }
 
-  public var startIndex: Int { entries.startIndex }
-  public var endIndex: Int { entries.endIndex }
+  package var startIndex: Int { entries.startIndex }
+  package var endIndex: Int { entries.endIndex }
 
-  public subscript(index: Int) -> RedisPush {
+  package subscript(index: Int) -> RedisPush {
     switch entries[index] {
     case .message(let channel, let pattern, let payload):
       .message(
@@ -48,7 +48,7 @@ public struct RedisBatch: Sendable, RandomAccessCollection {
 
   /// What the message at an index carries, alone, for whoever reads a flood: nothing else of it is
   /// made. nil for a pong.
-  public func payload(at index: Int) -> ArraySlice<UInt8>? {
+  package func payload(at index: Int) -> ArraySlice<UInt8>? {
     guard case .message(_, _, let payload) = entries[index] else { return nil }
     return texts[payload]
   }

@@ -1,23 +1,23 @@
 import NIOCore
 
 /// One command with its arguments, each of which may hold any bytes.
-public struct RedisCommand: Sendable {
-  public var arguments: [[UInt8]]
+package struct RedisCommand: Sendable {
+  package var arguments: [[UInt8]]
 
-  public init(_ arguments: String...) {
+  package init(_ arguments: String...) {
     self.init(arguments)
   }
 
-  public init(_ arguments: [String]) {
+  package init(_ arguments: [String]) {
     self.arguments = arguments.map { Array($0.utf8) }
   }
 
-  public init(arguments: [[UInt8]]) {
+  package init(arguments: [[UInt8]]) {
     self.arguments = arguments
   }
 
   /// The command's name, for messages; never an argument, which may be a password.
-  public var name: String {
+  package var name: String {
     String(decoding: arguments.first ?? [], as: UTF8.self)
   }
 

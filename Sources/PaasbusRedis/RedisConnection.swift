@@ -4,9 +4,9 @@ import Synchronization
 /// One connection to a server: requests are pipelined, replies come in order.
 ///
 /// A connection that failed stays failed; ask the ``RedisConnector`` for a new one.
-public final class RedisConnection: Sendable {
+package final class RedisConnection: Sendable {
   /// What of the credentials the server took.
-  public enum Login: Sendable, Hashable {
+  package enum Login: Sendable, Hashable {
     /// There are none.
     case none
     case asGiven
@@ -16,7 +16,7 @@ public final class RedisConnection: Sendable {
     case notNeeded
   }
 
-  public let login: Login
+  package let login: Login
   /// Whether the server takes commands that are a help and no need, as `CLIENT`.
   package let takesExtras: Bool
   let channel: any Channel
@@ -40,17 +40,17 @@ public final class RedisConnection: Sendable {
   }
 
   /// An answer that takes longer is a slow one.
-  public static let slowAnswer = Duration.seconds(1)
+  package static let slowAnswer = Duration.seconds(1)
 
   /// How many answers have been slow so far, to whatever was asked on this connection.
-  public var slowAnswers: Int { answers.slow }
+  package var slowAnswers: Int { answers.slow }
 
   /// Writes all commands in one go and returns their replies in order, error replies among them.
   ///
   /// - Parameter timeout: how long to wait for the last reply, instead of the connection's own.
   /// - Throws: ``RedisError``; afterwards the connection is closed. `CancellationError` when the
   ///   task is cancelled; the commands are on their way all the same.
-  public func pipeline(
+  package func pipeline(
     _ commands: [RedisCommand], timeout: Duration? = nil
   ) async throws -> [RedisValue] {
     guard isAsking else { return try await start(commands, timeout: timeout).cancellableValue() }
@@ -62,14 +62,14 @@ public final class RedisConnection: Sendable {
   /// Sends one command and returns its reply.
   ///
   /// - Throws: ``RedisError``, also for an error reply.
-  public func send(_ command: RedisCommand) async throws -> RedisValue {
+  package func send(_ command: RedisCommand) async throws -> RedisValue {
     try await pipeline([command]).first?.get() ?? .null
   }
 
   /// Runs the commands as one atomic step (`MULTI` … `EXEC`) and returns their replies.
   ///
   /// - Throws: ``RedisError``, also for an error reply to any of them.
-  public func transaction(_ commands: [RedisCommand]) async throws -> [RedisValue] {
+  package func transaction(_ commands: [RedisCommand]) async throws -> [RedisValue] {
     // Inside of it, one ASKING holds for all.
     let front = isAsking ? [RedisCommand("ASKING")] : []
     let all = front + [RedisCommand("MULTI")] + commands + [RedisCommand("EXEC")]
@@ -80,7 +80,7 @@ public final class RedisConnection: Sendable {
   }
 
   /// The same connection with another time-out for its replies.
-  public func limited(to timeout: Duration) -> RedisConnection {
+  package func limited(to timeout: Duration) -> RedisConnection {
     with(timeout: TimeAmount(timeout))
   }
 
@@ -108,7 +108,7 @@ public final class RedisConnection: Sendable {
   /// Waits, unless the connection ends first, and keeps it from being idle meanwhile.
   ///
   /// - Throws: ``RedisError`` when it does, `CancellationError` when the task is cancelled.
-  public func sleep(for duration: Duration) async throws {
+  package func sleep(for duration: Duration) async throws {
     let end = ContinuousClock.now + duration
     while end - .now > Self.maxIdle {
       try await wait(for: Self.maxIdle)
@@ -126,7 +126,7 @@ public final class RedisConnection: Sendable {
   }
 
   /// Ends the connection; what is under way fails.
-  public func close() async {
+  package func close() async {
     try? await channel.close().get()
   }
 

@@ -36,7 +36,7 @@ final class RedisNodes: Sendable {
 
 extension RedisConnector {
   /// The same connector for another key: in a cluster, connections lead to whoever holds its slot.
-  public func routed(to key: String) -> RedisConnector {
+  package func routed(to key: String) -> RedisConnector {
     var copy = self
     copy.key = key
     return copy

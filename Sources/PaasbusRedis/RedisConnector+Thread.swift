@@ -5,12 +5,12 @@ extension RedisConnector {
   /// question and its answer then wake one thread, and not two in turn.
   ///
   /// Such a task must neither block nor have much to reckon: meanwhile, no connection is served.
-  public static let connectionThread: any TaskExecutor = EventLoopExecutor(loop: group.next())
+  package static let connectionThread: any TaskExecutor = EventLoopExecutor(loop: group.next())
 
   /// Waits on that thread; `Task.sleep` would start others to wait on.
   ///
   /// - Throws: `CancellationError` when the task is cancelled.
-  public static func sleep(for duration: Duration) async throws {
+  package static func sleep(for duration: Duration) async throws {
     let timer = group.next().scheduleTask(in: TimeAmount(duration)) {}
     defer { timer.cancel() }
     try await timer.futureResult.cancellableValue()

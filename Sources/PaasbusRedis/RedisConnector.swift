@@ -12,6 +12,7 @@ import Synchronization
 
 /// Makes connections to one endpoint, ready for use: encrypted, authenticated, named.
 public struct RedisConnector: Sendable {
+  /// The server, or who knows of it.
   public var endpoint: RedisEndpoint
   /// nil for what this machine trusts.
   public var tls: RedisTLS?
@@ -26,6 +27,7 @@ public struct RedisConnector: Sendable {
   /// The most bytes that one reply may have.
   public var replySizeLimit = 256 * 1024 * 1024
 
+  /// Makes no connection yet.
   public init(
     endpoint: RedisEndpoint, tls: RedisTLS? = nil, timeout: Duration = .seconds(5),
     name: String? = nil
@@ -42,7 +44,7 @@ public struct RedisConnector: Sendable {
   /// Connects and logs in, to whoever holds ``key`` and to the master that the sentinels know.
   ///
   /// - Throws: ``RedisError``.
-  public func connect() async throws -> RedisConnection {
+  package func connect() async throws -> RedisConnection {
     do {
       return try await route()
     } catch {
@@ -121,7 +123,7 @@ public struct RedisConnector: Sendable {
   /// Runs `body` with a connection, which is closed afterwards.
   ///
   /// - Throws: ``RedisError``, or what `body` throws.
-  public func withConnection<Result>(
+  package func withConnection<Result>(
     _ body: (RedisConnection) async throws -> Result
   ) async throws -> Result {
     let connection = try await connect()

@@ -1,15 +1,20 @@
 /// Where a Redis is and how to log in there: what a URL says, as a value.
 public struct RedisEndpoint: Sendable, Hashable {
+  /// A host and a port of TCP.
   public struct Host: Sendable, Hashable {
+    /// A name or an address, without brackets.
     public var name: String
+    /// From 1 to 65535.
     public var port: Int
 
+    /// The usual port unless told.
     public init(name: String, port: Int = 6379) {
       self.name = name
       self.port = port
     }
   }
 
+  /// Where a server is.
   public enum Address: Sendable, Hashable {
     case tcp(Host)
     case unixSocket(path: String)
@@ -17,7 +22,9 @@ public struct RedisEndpoint: Sendable, Hashable {
     case sentinel(hosts: [Host], master: String)
   }
 
+  /// Where the server is.
   public var address: Address
+  /// Whether connections are encrypted.
   public var usesTLS: Bool
   /// Whether the URL itself asks for no check of the certificate.
   public var skipsTLSVerification: Bool
@@ -25,6 +32,7 @@ public struct RedisEndpoint: Sendable, Hashable {
   public var username: String?
   /// nil where there is none or it is empty.
   public var password: String?
+  /// The number of the database.
   public var database: Int
   /// How to log in to sentinels; the master's own login unless told.
   public var sentinelLogin: (username: String?, password: String?) {
@@ -32,10 +40,12 @@ public struct RedisEndpoint: Sendable, Hashable {
   }
   /// nil for the same as the master's.
   public var sentinelUsername: String?
+  /// nil for the same as the master's.
   public var sentinelPassword: String?
   /// Names of query items that mean nothing to us.
   public var ignoredQueryItems: [String]
 
+  /// An endpoint of its parts.
   public init(
     address: Address, usesTLS: Bool = false, skipsTLSVerification: Bool = false,
     username: String? = nil, password: String? = nil, database: Int = 0,
@@ -103,7 +113,10 @@ public struct RedisEndpoint: Sendable, Hashable {
 
 /// Text made of an endpoint by chance, in a log or a debugger, holds no password either.
 extension RedisEndpoint: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+  /// Without the password.
   public var description: String { redactedURL }
+  /// Without the password.
   public var debugDescription: String { redactedURL }
+  /// Without the password.
   public var customMirror: Mirror { Mirror(self, children: ["url": redactedURL]) }
 }

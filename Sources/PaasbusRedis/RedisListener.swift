@@ -1,8 +1,8 @@
 /// Listens to channels for as long as it is wanted, across lost connections.
 ///
 /// What is published while there is no connection is gone: that is what Pub/Sub promises.
-public struct RedisListener: Sendable {
-  public enum Notice: Sendable {
+package struct RedisListener: Sendable {
+  package enum Notice: Sendable {
     case listening
     case connectionLost(RedisError)
     case connectionBack
@@ -18,7 +18,7 @@ public struct RedisListener: Sendable {
   private let patterns: [String]
   private let notify: @Sendable (Notice) -> Void
 
-  public init(
+  package init(
     connector: RedisConnector, channels: [String], patterns: [String],
     notify: @escaping @Sendable (Notice) -> Void = { _ in }
   ) {
@@ -33,7 +33,7 @@ public struct RedisListener: Sendable {
   /// - Parameter body: returns whether it wants more.
   /// - Throws: ``RedisError`` when the first contact fails; what `body` throws. Later failures are
   ///   followed by new attempts, for ever.
-  public func run(_ body: ([RedisMessage]) async throws -> Bool) async throws {
+  package func run(_ body: ([RedisMessage]) async throws -> Bool) async throws {
     var backoff = Backoff()
     var connected: ContinuousClock.Instant?
     var hasContact = false

@@ -2,13 +2,13 @@
 ///
 /// The server knows a script by the SHA-1 of its text. So it is run by that, and the text is only sent
 /// to a server that says that it does not know it.
-public struct RedisScript: Sendable {
+package struct RedisScript: Sendable {
   let source: [UInt8]
   /// In hexadecimal digits.
   let digest: String
 
   /// - Parameter digest: the SHA-1 of the source, as `SCRIPT LOAD` tells it.
-  public init(source: [UInt8], digest: String) {
+  package init(source: [UInt8], digest: String) {
     self.source = source
     self.digest = digest
   }
@@ -16,7 +16,7 @@ public struct RedisScript: Sendable {
   /// Lets the server know the scripts, so that each of them needs only few bytes when it is run.
   ///
   /// - Throws: ``RedisError`` where the connection fails; a refusal is no fault.
-  public static func load(_ scripts: [RedisScript], on connection: RedisConnection) async throws {
+  package static func load(_ scripts: [RedisScript], on connection: RedisConnection) async throws {
     _ = try await connection.pipeline(scripts.map(\.loadCommand))
   }
 
@@ -28,7 +28,7 @@ public struct RedisScript: Sendable {
   ///
   /// - Returns: its reply, and whether the server knew it.
   /// - Throws: ``RedisError``, also for an error reply.
-  public func run(
+  package func run(
     on connection: RedisConnection, keys: [String], arguments: [[UInt8]]
   ) async throws -> (reply: RedisValue, wasKnown: Bool) {
     let tail = [Array("\(keys.count)".utf8)] + keys.map { Array($0.utf8) } + arguments

@@ -1,7 +1,7 @@
 import NIOCore
 
 /// Channels that are listened to, on a connection of their own, for as long as a closure runs.
-public struct RedisSubscription: Sendable {
+package struct RedisSubscription: Sendable {
   private let connection: RedisConnection
   private let mailbox: RedisMailbox
 
@@ -23,7 +23,7 @@ public struct RedisSubscription: Sendable {
   /// task is cancelled.
   ///
   /// - Throws: ``RedisError`` when the connection is gone and everything before has been taken.
-  public func nextBatch(within limit: Duration? = nil) async throws -> RedisBatch? {
+  package func nextBatch(within limit: Duration? = nil) async throws -> RedisBatch? {
     let timer = limit.map { limit in
       connection.channel.eventLoop.scheduleTask(in: TimeAmount(limit)) { [mailbox] in
         mailbox.wake()
@@ -35,7 +35,7 @@ public struct RedisSubscription: Sendable {
 
   /// Asks for a sign of life, which comes as ``RedisPush/pong`` behind every message that was
   /// published before the server got the question.
-  public func ping() {
+  package func ping() {
     connection.write(RedisCommand("PING"))
   }
 }
@@ -44,7 +44,7 @@ extension RedisConnector {
   /// Runs `body` with a subscription, which ends with it.
   ///
   /// - Throws: ``RedisError``, or what `body` throws.
-  public func withSubscription<Result>(
+  package func withSubscription<Result>(
     to channels: [String], patterns: [String] = [],
     _ body: (RedisSubscription) async throws -> Result
   ) async throws -> Result {

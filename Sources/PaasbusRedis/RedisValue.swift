@@ -1,5 +1,5 @@
 /// A reply as RESP2 knows it.
-public enum RedisValue: Sendable, Hashable {
+package enum RedisValue: Sendable, Hashable {
   case null
   case integer(Int64)
   /// A status such as `OK` or `PONG`.
@@ -11,7 +11,7 @@ public enum RedisValue: Sendable, Hashable {
   case error(String)
 
   /// The text of a status or of bytes that are UTF-8; nil for everything else.
-  public var string: String? {
+  package var string: String? {
     switch self {
     case .status(let text): text
     case .bytes(let bytes): String(validating: bytes, as: UTF8.self)
@@ -20,7 +20,7 @@ public enum RedisValue: Sendable, Hashable {
   }
 
   /// A whole number, given as such or as text.
-  public var integer: Int64? {
+  package var integer: Int64? {
     switch self {
     case .integer(let number): number
     case .bytes(let bytes): bytes.wholeNumber
@@ -29,19 +29,19 @@ public enum RedisValue: Sendable, Hashable {
   }
 
   /// A number as scores come: text such as `1732400000000` or `1.7e12`.
-  public var number: Double? {
+  package var number: Double? {
     if case .integer(let number) = self { return Double(number) }
     return string.flatMap(Double.init)
   }
 
   /// The content of a bulk string; nil for everything else.
-  public var bytes: ArraySlice<UInt8>? {
+  package var bytes: ArraySlice<UInt8>? {
     if case .bytes(let bytes) = self { return bytes }
     return nil
   }
 
   /// The elements of an array; empty for everything else.
-  public var elements: [RedisValue] {
+  package var elements: [RedisValue] {
     if case .array(let elements) = self { return elements }
     return []
   }
@@ -50,7 +50,7 @@ public enum RedisValue: Sendable, Hashable {
   ///
   /// - Throws: ``RedisError`` of kind `server` for an error reply.
   @discardableResult
-  public func get() throws -> RedisValue {
+  package func get() throws -> RedisValue {
     if case .error(let text) = self { throw RedisError.server(text) }
     return self
   }
@@ -58,7 +58,7 @@ public enum RedisValue: Sendable, Hashable {
 
 extension Collection<UInt8> {
   /// The whole number that they spell.
-  @inlinable public var wholeNumber: Int64? {
+  @inlinable package var wholeNumber: Int64? {
     // Digits that fit in any case, as nearly all are.
     guard (1...18).contains(count) else { return Int64(String(decoding: self, as: UTF8.self)) }
     var number: Int64 = 0
@@ -74,7 +74,7 @@ extension Collection<UInt8> {
 
 extension Collection {
   /// The element at `index`, or nil where there is none: replies come from outside.
-  public func at(_ index: Index) -> Element? {
+  package func at(_ index: Index) -> Element? {
     indices.contains(index) ? self[index] : nil
   }
 }

@@ -18,9 +18,11 @@ import Presence
 /// What an announcer needs: who is announced, and where. Found as the command `paasbus announce` finds it,
 /// and free to be changed.
 public struct AnnouncerConfiguration: Sendable {
+  /// Who is announced.
   public var instance: Instance
   /// nil where no Redis is named.
   public var connector: RedisConnector?
+  /// How it is announced.
   public var options = Announcer.Options()
 
   /// - Parameter environment: the process's variables: the platform's, the provider's, and `PAASBUS_URL`,
@@ -45,6 +47,7 @@ public struct AnnouncerConfiguration: Sendable {
 
 /// What the system tells of this machine.
 public enum Machine {
+  /// The name of this host; `localhost` where it has none.
   public static var hostName: String {
     var buffer = [CChar](repeating: 0, count: 256)
     guard gethostname(&buffer, buffer.count - 1) == 0 else { return "localhost" }

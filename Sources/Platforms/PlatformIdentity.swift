@@ -2,8 +2,11 @@
 public struct PlatformIdentity: Sendable, Equatable {
   /// `heroku`, `fly`, …; nil where none is recognised.
   public var platform: String?
+  /// What the instance is called.
   public var name: String
+  /// What the platform tells of it; nil where it does not.
   public var process, app, release, commit, region: String?
+  /// What else the platform tells.
   public var meta: [String: String] = [:]
   /// Whether the platform sends its signals to every process itself.
   public var signalsEveryProcess = false

@@ -5,14 +5,18 @@ import PaasbusRedis
 public struct RedisDiscovery: Sendable {
   /// What is given beside the environment, and wins over it.
   public struct Choices: Sendable {
+    /// A URL, which wins over all variables.
     public var url: String?
     /// PEM files.
     public var authorityFile, certificateFile, keyFile: String?
+    /// Whether any certificate of the server will do.
     public var skipsTLSVerification = false
 
+    /// Nothing beside the environment.
     public init() {}
   }
 
+  /// The Redis, and the variable that names it.
   public let location: RedisLocation
   /// nil where nothing is encrypted.
   public let tls: RedisTLS?

@@ -2,6 +2,7 @@ import PaasbusRedis
 
 /// A Redis that was found, and where.
 public struct RedisLocation: Sendable, Equatable {
+  /// The Redis.
   public var endpoint: RedisEndpoint
   /// The option or variable that named it.
   public var source: String
@@ -23,6 +24,7 @@ public enum RedisLocationNote: Sendable, Equatable {
 
 /// Why the option or variable that counts cannot be used; without its content.
 public struct RedisLocatorError: Error, Sendable, Equatable {
+  /// What is wrong with it.
   public enum Cause: Error, Sendable, Equatable {
     case url(RedisURLError)
     /// A variable that should hold a port holds none.
@@ -39,6 +41,7 @@ public struct RedisLocatorError: Error, Sendable, Equatable {
 
   /// The option or variable.
   public var source: String
+  /// What is wrong with it.
   public var cause: Cause
 }
 

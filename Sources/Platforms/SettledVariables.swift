@@ -1,7 +1,7 @@
 extension [String: String] {
   /// The variables that count: blanks and newlines at the end of a value, as a secret's file leaves
   /// them, are not part of it, and an empty one is not set.
-  public var settled: [String: String] {
+  package var settled: [String: String] {
     compactMapValues { value in
       let settled = value.withoutTrailingBlanks
       return settled.isEmpty ? nil : settled

@@ -7,11 +7,13 @@ public struct Position: Sendable, Hashable, Comparable {
   /// Counts the events from 1 without a gap; 0 stands before the first.
   public var seq: Int64
 
+  /// The place of one event.
   public init(epoch: Int64, seq: Int64) {
     self.epoch = epoch
     self.seq = seq
   }
 
+  /// By epoch, then by number.
   public static func < (one: Position, other: Position) -> Bool {
     (one.epoch, one.seq) < (other.epoch, other.seq)
   }
@@ -28,6 +30,7 @@ public struct Position: Sendable, Hashable, Comparable {
   public var entryID: String { "\(epoch)-\(seq)" }
 }
 
+/// What may happen to an instance.
 public enum EventType: String, Sendable, CaseIterable, Codable {
   case start, stopping, stop, lost, back, forgotten
 }
@@ -38,10 +41,13 @@ public final class Event: Sendable {
   /// The most bytes that an event has on the wire.
   public static let sizeLimit = 8192
 
+  /// What happened.
   public let type: EventType
+  /// Its place in the history.
   public let position: Position
   /// When it happened, in ms since 1970 by the server's clock.
   public let at: Int64
+  /// To whom it happened.
   public let instance: Instance
   /// Why: a signal's name, `exit`, `signal`, `pid-gone`, `lease`, `connection`.
   public let reason: String?
@@ -92,7 +98,7 @@ public final class Event: Sendable {
   }
 
   /// The members that every event has, and those that are known.
-  public func addMembers(to text: inout JSONText) {
+  package func addMembers(to text: inout JSONText) {
     text.member("v", 1)
     text.member("type", type.rawValue)
     text.member("epoch", position.epoch)
@@ -116,6 +122,7 @@ extension Event: Hashable {
         && one.instance == other.instance
   }
 
+  /// By what `==` compares.
   public func hash(into hasher: inout Hasher) {
     hasher.combine(position)
     hasher.combine(instance)

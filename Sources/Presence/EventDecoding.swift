@@ -64,7 +64,7 @@ struct WireEvent: Decodable {
 extension Event {
   /// Reads an event as it stands on the wire; nil where the bytes are none, which includes a
   /// version or a type that is not known.
-  public static func read(_ bytes: ArraySlice<UInt8>) -> Event? {
+  package static func read(_ bytes: ArraySlice<UInt8>) -> Event? {
     guard bytes.count <= sizeLimit, bytes.first == UInt8(ascii: "{") else { return nil }
     return EventScanner.scan(bytes) ?? decode(bytes)
   }

@@ -1,17 +1,17 @@
 import PaasbusRedis
 
 /// An entry of the stream of events.
-public struct HistoryEntry: Sendable, Hashable {
-  public var position: Position
-  public var bytes: ArraySlice<UInt8>
+package struct HistoryEntry: Sendable, Hashable {
+  package var position: Position
+  package var bytes: ArraySlice<UInt8>
 
-  public init(position: Position, bytes: ArraySlice<UInt8>) {
+  package init(position: Position, bytes: ArraySlice<UInt8>) {
     self.position = position
     self.bytes = bytes
   }
 
   /// Reads `[id, [field, value, …]]` as `XRANGE` gives it; nil for what no script wrote.
-  public init?(_ value: RedisValue) {
+  package init?(_ value: RedisValue) {
     guard case .array(let parts) = value, parts.count == 2, let id = parts[0].bytes,
       case .array(let fields) = parts[1], fields.count >= 2, fields[0].bytes == Self.field[...],
       let bytes = fields[1].bytes, let position = Position(entryID: id)
@@ -22,27 +22,27 @@ public struct HistoryEntry: Sendable, Hashable {
   private static let field = Array("event".utf8)
 
   /// What a replay shows of it; nil for what happened before `earliest` (ms).
-  public func output(notBefore earliest: Int64) -> WatchOutput? {
+  package func output(notBefore earliest: Int64) -> WatchOutput? {
     guard let event = Event.read(bytes) else { return .message(Timeline.text(bytes)) }
     return event.at >= earliest ? .event(event, .replay) : nil
   }
 }
 
 /// Reads the stream of events in pages.
-public struct History: Sendable {
+package struct History: Sendable {
   /// At 8 KiB an event, a page is 4 MiB at the most.
   private static let pageSize = 500
 
   private let keys: Keys
 
-  public init(keys: Keys) {
+  package init(keys: Keys) {
     self.keys = keys
   }
 
   /// Hands over the entries from `start` (inclusive; nil for the oldest), page by page.
   ///
   /// - Throws: `RedisError`, or what `body` throws.
-  public func read(
+  package func read(
     from start: Position? = nil, through end: Position? = nil, on connection: RedisConnection,
     _ body: ([HistoryEntry]) async throws -> Void
   ) async throws {
@@ -73,7 +73,7 @@ public struct History: Sendable {
   /// Hands over the entries from the newest to the oldest, page by page, until `body` wants no more.
   ///
   /// - Throws: `RedisError`, or what `body` throws.
-  public func readBackwards(
+  package func readBackwards(
     on connection: RedisConnection, _ body: ([HistoryEntry]) async throws -> Bool
   ) async throws {
     var upper = "+"
@@ -105,7 +105,7 @@ public struct History: Sendable {
   ///   - end: the last event.
   /// - Returns: nil for the oldest entry.
   /// - Throws: `RedisError`.
-  public func start(
+  package func start(
     notBefore earliest: Int64, end: Position, on connection: RedisConnection
   ) async throws -> Position? {
     // What an older bus left is not numbered together with this one, and is not much.

@@ -2,17 +2,17 @@ import PaasbusRedis
 
 /// Reads a bus's history on from a place, each event once and in order, at its own pace: the history
 /// is the queue, so a slow reader needs no memory for what it has not come to.
-public struct HistoryFollower: Sendable {
-  public var app: String { keys.app }
+package struct HistoryFollower: Sendable {
+  package var app: String { keys.app }
   /// The last event that was handed over, or before which it begins.
-  public var position: Position? { timeline.position }
+  package var position: Position? { timeline.position }
   private let keys: Keys
   private var timeline: Timeline
 
   /// Begins behind the last event, or at the first one that happened since a moment.
   ///
   /// - Throws: `RedisError`.
-  public static func begin(
+  package static func begin(
     app: String, since: Watcher.Since?, on connection: RedisConnection
   ) async throws -> HistoryFollower {
     let keys = Keys(app: app)
@@ -28,7 +28,7 @@ public struct HistoryFollower: Sendable {
   }
 
   /// Begins with the first event of a bus that is only now being born.
-  public init(app: String) {
+  package init(app: String) {
     self.init(Keys(app: app), behind: nil)
   }
 
@@ -40,7 +40,7 @@ public struct HistoryFollower: Sendable {
   /// Hands over what the history holds that has not been handed over, page by page.
   ///
   /// - Throws: `RedisError`; what was handed over counts as read.
-  public mutating func catchUp(
+  package mutating func catchUp(
     on connection: RedisConnection, _ body: ([WatchOutput]) async throws -> Void
   ) async throws {
     timeline.connectionWasLost()

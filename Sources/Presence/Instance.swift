@@ -19,6 +19,7 @@ public struct Instance: Sendable, Hashable {
   /// The message or record that it was read from, and what was set since.
   private var bytes: ArraySlice<UInt8>
   private var texts: Texts
+  /// The id of its process.
   public var pid: Int?
   /// When it began, in ms since 1970 by the Redis server's clock; nil before the first contact.
   public var started: Int64?
@@ -27,6 +28,7 @@ public struct Instance: Sendable, Hashable {
   /// Whether the tutorial's bare words are published with its events.
   public var isPlain: Bool
 
+  /// An instance that has not begun yet.
   public init(app: String, id: String = InstanceID.make(), name: String, lease: Duration) {
     self.init(app: app, id: id, name: name, lease: lease.milliseconds)
   }
@@ -40,6 +42,7 @@ public struct Instance: Sendable, Hashable {
     isPlain = false
   }
 
+  /// The app, in the characters of keys.
   public var app: String {
     get { texts.app.text(in: bytes) ?? "" }
     set { texts.app = Self.add(newValue, to: &bytes) }
@@ -51,41 +54,49 @@ public struct Instance: Sendable, Hashable {
     set { texts.id = Self.add(newValue, to: &bytes) }
   }
 
+  /// What it is called, as `web.1`.
   public var name: String {
     get { texts.name.text(in: bytes) ?? "" }
     set { texts.name = Self.add(newValue, to: &bytes) }
   }
 
+  /// The kind of process, as `web`.
   public var process: String? {
     get { texts.process.text(in: bytes) }
     set { texts.process = add(newValue) }
   }
 
+  /// The name of its host.
   public var host: String? {
     get { texts.host.text(in: bytes) }
     set { texts.host = add(newValue) }
   }
 
+  /// The platform, as `heroku`.
   public var platform: String? {
     get { texts.platform.text(in: bytes) }
     set { texts.platform = add(newValue) }
   }
 
+  /// The release that it runs.
   public var release: String? {
     get { texts.release.text(in: bytes) }
     set { texts.release = add(newValue) }
   }
 
+  /// The commit that it runs.
   public var commit: String? {
     get { texts.commit.text(in: bytes) }
     set { texts.commit = add(newValue) }
   }
 
+  /// The region that it runs in.
   public var region: String? {
     get { texts.region.text(in: bytes) }
     set { texts.region = add(newValue) }
   }
 
+  /// What else is told of it.
   public var meta: [String: String] {
     get {
       guard !texts.meta.isAbsent else { return [:] }
@@ -178,6 +189,7 @@ extension Instance {
     Event.times.contains(started) && (1...86_400_000).contains(lease)
   }
 
+  /// Whatever they were read from.
   public static func == (one: Instance, other: Instance) -> Bool {
     (one.app, one.id, one.name) == (other.app, other.id, other.name)
       && (one.process, one.host, one.pid) == (other.process, other.host, other.pid)
@@ -187,6 +199,7 @@ extension Instance {
       && one.meta == other.meta
   }
 
+  /// By what `==` compares.
   public func hash(into hasher: inout Hasher) {
     hasher.combine(id)
     hasher.combine(started)
@@ -195,7 +208,7 @@ extension Instance {
 
 extension Instance {
   /// The members of the whole record, as an event or a snapshot shows them.
-  public func addMembers(to text: inout JSONText) {
+  package func addMembers(to text: inout JSONText) {
     addMembersBeforeStarted(to: &text)
     text.member("started", started)
     addMembersBehindStarted(to: &text)
@@ -223,7 +236,7 @@ extension Instance {
 
 extension Duration {
   /// Whole milliseconds, saturating.
-  public var milliseconds: Int64 {
+  package var milliseconds: Int64 {
     let (seconds, attoseconds) = components
     let whole = seconds.multipliedReportingOverflow(by: 1000)
     if whole.overflow { return seconds > 0 ? .max : .min }

@@ -13,6 +13,7 @@
 public enum InstanceID {
   private static let alphabet = Array("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 
+  /// A new one.
   public static func make() -> String {
     var time = timespec()
     clock_gettime(CLOCK_REALTIME, &time)

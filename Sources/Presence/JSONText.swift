@@ -3,37 +3,37 @@
 /// Foundation's encoder keeps no order of members and cannot leave the braces away, and both
 /// matter here: scripts splice records, and the contract shows events in one order. Members that
 /// are nil or empty are left out.
-public struct JSONText: Sendable {
-  public private(set) var bytes: [UInt8] = []
+package struct JSONText: Sendable {
+  package private(set) var bytes: [UInt8] = []
 
-  public init() {}
+  package init() {}
 
   /// Begins another object in the same memory.
-  public mutating func clear() { bytes.removeAll(keepingCapacity: true) }
+  package mutating func clear() { bytes.removeAll(keepingCapacity: true) }
 
-  public mutating func member(_ name: StaticString, _ value: String?) {
+  package mutating func member(_ name: StaticString, _ value: String?) {
     if let value, !value.isEmpty { always(name, value) }
   }
 
   /// A member that is there even if it is empty.
-  public mutating func always(_ name: StaticString, _ value: String) {
+  package mutating func always(_ name: StaticString, _ value: String) {
     key(name)
     string(value)
   }
 
-  public mutating func member(_ name: StaticString, _ value: Int64?) {
+  package mutating func member(_ name: StaticString, _ value: Int64?) {
     guard let value else { return }
     key(name)
     number(value)
   }
 
-  public mutating func member(_ name: StaticString, _ value: Bool) {
+  package mutating func member(_ name: StaticString, _ value: Bool) {
     key(name)
     bytes += (value ? "true" : "false").utf8
   }
 
   /// An object of strings, sorted by key.
-  public mutating func member(_ name: StaticString, _ values: [String: String]) {
+  package mutating func member(_ name: StaticString, _ values: [String: String]) {
     guard !values.isEmpty else { return }
     key(name)
     bytes += Self.object(values)
@@ -59,17 +59,17 @@ public struct JSONText: Sendable {
   }
 
   /// The members in braces.
-  public var object: [UInt8] { [0x7B] + bytes + [0x7D] }
+  package var object: [UInt8] { [0x7B] + bytes + [0x7D] }
 
   /// The object as a whole line.
-  public var line: [UInt8] {
+  package var line: [UInt8] {
     var line: [UInt8] = []
     addLine(to: &line)
     return line
   }
 
   /// Adds the object as a whole line.
-  public func addLine(to lines: inout [UInt8]) {
+  package func addLine(to lines: inout [UInt8]) {
     lines.append(0x7B)
     lines += bytes
     lines.append(0x7D)
@@ -132,14 +132,14 @@ public struct JSONText: Sendable {
 }
 
 extension UInt8 {
-  public var isPrintableASCII: Bool { (0x20...0x7E).contains(self) }
+  package var isPrintableASCII: Bool { (0x20...0x7E).contains(self) }
 }
 
 extension Unicode.Scalar {
   /// Whether the character could move a cursor, hide or reorder text: controls (C0, DEL, C1),
   /// line and paragraph separators, and the formatting characters (Unicode category Cf, which
   /// holds the bidirectional ones, UAX #9) but for the joiners that emoji and scripts need.
-  public var isUnsafeInText: Bool {
+  package var isUnsafeInText: Bool {
     switch properties.generalCategory {
     case .control, .lineSeparator, .paragraphSeparator, .surrogate: true
     case .format: value != 0x200C && value != 0x200D

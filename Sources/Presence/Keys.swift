@@ -4,32 +4,32 @@ import PaasbusRedis
 ///
 /// All but ``apps`` carry the app's hash tag, so that they share a slot of a cluster and one
 /// script may touch them together.
-public struct Keys: Sendable, Hashable {
-  public let app: String
+package struct Keys: Sendable, Hashable {
+  package let app: String
 
-  public init(app: String) {
+  package init(app: String) {
     self.app = app
   }
 
   /// Hash: `epoch`, `seq`, `channel`, `history`.
-  public var bus: String { "paasbus:{\(app)}:bus" }
+  package var bus: String { "paasbus:{\(app)}:bus" }
 
   /// Hash: id → `STATE SEQ RECORD`, the record being JSON.
-  public var instances: String { "paasbus:{\(app)}:instances" }
+  package var instances: String { "paasbus:{\(app)}:instances" }
 
   /// Sorted set: id → end of the lease in ms; only those that are up or stopping.
-  public var leases: String { "paasbus:{\(app)}:leases" }
+  package var leases: String { "paasbus:{\(app)}:leases" }
 
   /// Sorted set: id → when it was lost or stopped, in ms.
-  public var ended: String { "paasbus:{\(app)}:ended" }
+  package var ended: String { "paasbus:{\(app)}:ended" }
 
   /// Stream: entry id `EPOCH-SEQ`, field `event`.
-  public var events: String { "paasbus:{\(app)}:events" }
+  package var events: String { "paasbus:{\(app)}:events" }
 
   /// Sorted set, one for the whole server: app → when it last announced, in ms.
-  public static let apps = "paasbus:apps"
+  package static let apps = "paasbus:apps"
   /// The app of instances that name none.
-  public static let defaultApp = "default"
+  package static let defaultApp = "default"
 
   /// The keys of a transition, in the order that the scripts expect.
   var transition: [String] { [bus, instances, leases, ended, events] }
@@ -38,7 +38,7 @@ public struct Keys: Sendable, Hashable {
   /// cluster; see ``unlist(on:)``.
   ///
   /// - Throws: `RedisError`.
-  public func remove(on connection: RedisConnection) async throws {
+  package func remove(on connection: RedisConnection) async throws {
     // So, since that is permitted to whoever may announce, as DEL is not.
     _ = try await connection.transaction(transition.map { RedisCommand("EXPIRE", $0, "0") })
   }
@@ -46,15 +46,15 @@ public struct Keys: Sendable, Hashable {
   /// Takes the bus from the list of apps.
   ///
   /// - Throws: `RedisError`.
-  public func unlist(on connection: RedisConnection) async throws {
+  package func unlist(on connection: RedisConnection) async throws {
     _ = try await connection.send(RedisCommand("ZREM", Keys.apps, app))
   }
 
   /// How long a key lives after the last transition.
-  public static let timeToLive = Duration.seconds(7 * 24 * 3600)
+  package static let timeToLive = Duration.seconds(7 * 24 * 3600)
 
   /// An app's name in the characters that keys may have: others become `-`; at most 100.
-  public static func appName(from text: String) -> String {
+  package static func appName(from text: String) -> String {
     var name = String.UnicodeScalarView()
     for scalar in text.unicodeScalars.prefix(100) {
       let isPlain =

@@ -2,22 +2,22 @@
 ///
 /// A value without I/O. It starts from the whole bus and follows its events; what the whole
 /// already holds is passed over, by its number.
-public struct Roster: Sendable {
+package struct Roster: Sendable {
   /// Whoever ended is kept as well, until ``forgetEnded(before:)``.
   private let keepsEnded: Bool
   /// By id.
-  public private(set) var statuses: [String: InstanceStatus] = [:]
+  package private(set) var statuses: [String: InstanceStatus] = [:]
   /// When an instance ended, in ms by the server's clock; as it was told.
-  public private(set) var ends: [String: Int64] = [:]
+  package private(set) var ends: [String: Int64] = [:]
   private var position: Position?
 
-  public init(keepsEnded: Bool = false) {
+  package init(keepsEnded: Bool = false) {
     self.keepsEnded = keepsEnded
   }
 
   /// - Returns: whether anything has changed.
   @discardableResult
-  public mutating func apply(_ output: WatchOutput) -> Bool {
+  package mutating func apply(_ output: WatchOutput) -> Bool {
     switch output {
     case .whole(let snapshot):
       take(snapshot)
@@ -58,7 +58,7 @@ public struct Roster: Sendable {
   }
 
   /// Takes what the leases are now: id → the end of the lease in ms by the server's clock.
-  public mutating func renew(_ leaseEnds: [String: Int64]) {
+  package mutating func renew(_ leaseEnds: [String: Int64]) {
     for (id, end) in leaseEnds where statuses[id]?.isPresent == true {
       statuses[id]?.leaseEnd = end
     }
@@ -68,7 +68,7 @@ public struct Roster: Sendable {
   ///
   /// - Returns: whether there were any.
   @discardableResult
-  public mutating func forgetEnded(before moment: Int64) -> Bool {
+  package mutating func forgetEnded(before moment: Int64) -> Bool {
     let gone = ends.filter { $0.value < moment }.keys
     for id in gone { (statuses[id], ends[id]) = (nil, nil) }
     return !gone.isEmpty
@@ -77,7 +77,7 @@ public struct Roster: Sendable {
 
 extension InstanceStatus.State {
   /// The state that an event leads to; nil for one that removes the instance.
-  public init?(after type: EventType) {
+  package init?(after type: EventType) {
     switch type {
     case .start, .back: self = .up
     case .stopping: self = .stopping

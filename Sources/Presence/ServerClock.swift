@@ -2,9 +2,9 @@ import PaasbusRedis
 
 /// The Redis server's clock, as far as it is known here: its last answer to `TIME`, carried on by
 /// this machine's monotonic clock. Two machines' clocks are never compared.
-public struct ServerClock: Sendable {
+package struct ServerClock: Sendable {
   /// The server's time when it answered, in ms since 1970.
-  public let time: Int64
+  package let time: Int64
   /// The server looked at its clock at some moment between these.
   private(set) var asked: ContinuousClock.Instant
   private(set) var answered: ContinuousClock.Instant
@@ -35,7 +35,7 @@ public struct ServerClock: Sendable {
   /// Asks the server.
   ///
   /// - Throws: `RedisError`.
-  public static func read(on connection: RedisConnection) async throws -> ServerClock {
+  package static func read(on connection: RedisConnection) async throws -> ServerClock {
     let asked = ContinuousClock.now
     let reply = try await connection.pipeline([RedisCommand("TIME")]).first
     guard let clock = try ServerClock(reply, asked: asked) else {
@@ -46,7 +46,7 @@ public struct ServerClock: Sendable {
 
   /// The server's time now, in ms since 1970; too early rather than too late by what the answer took,
   /// so that no lease ends later than it may: an end far ahead looks as if the clock had gone back.
-  public var now: Int64 { time(at: .now) }
+  package var now: Int64 { time(at: .now) }
 
   func time(at moment: ContinuousClock.Instant) -> Int64 {
     time + (moment - answered).milliseconds

@@ -2,10 +2,12 @@ import PaasbusRedis
 
 /// An instance as it is recorded.
 public struct InstanceStatus: Sendable, Hashable {
+  /// How an instance stands.
   public enum State: String, Sendable, CaseIterable {
     case up, stopping, overdue, lost, stopped
   }
 
+  /// The instance as it is recorded.
   public internal(set) var instance: Instance
   /// As recorded, or `overdue` where the lease has run out and nobody has said so yet.
   public var state: State
@@ -44,6 +46,7 @@ extension InstanceStatus {
       && one.instance == other.instance
   }
 
+  /// By what `==` compares.
   public func hash(into hasher: inout Hasher) {
     hasher.combine(instance)
     hasher.combine(seq)
@@ -52,7 +55,7 @@ extension InstanceStatus {
 
 extension InstanceStatus {
   /// The record with its state.
-  public func addMembers(to text: inout JSONText) {
+  package func addMembers(to text: inout JSONText) {
     text.member("state", state.rawValue)
     text.member("seq", seq)
     if let record = instance.bytes(in: record) {
@@ -69,17 +72,18 @@ public struct Snapshot: Sendable, Hashable {
   public var now: Int64
   /// nil where nobody has ever announced.
   public var position: Position?
+  /// The channel of the bus; nil where nobody has ever announced.
   public var channel: String?
   /// By `started`, then name.
   public var instances: [InstanceStatus]
   /// The last entries of the history, oldest first; as many as were asked for.
-  public var tail: [HistoryEntry]
+  package var tail: [HistoryEntry]
 
   /// Reads it in one transaction, so that its position and its instances belong together.
   ///
   /// - Parameter tailLength: how many of the last entries of the history to read as well.
   /// - Throws: `RedisError`.
-  public static func read(
+  package static func read(
     keys: Keys, tailLength: Int = 0, on connection: RedisConnection
   ) async throws -> Snapshot {
     var commands = [
@@ -175,10 +179,10 @@ public struct Snapshot: Sendable, Hashable {
 }
 
 /// What the bus's hash says.
-public struct BusState: Sendable {
+package struct BusState: Sendable {
   /// The last event; nil where nobody has ever announced.
-  public var position: Position?
-  public var channel: String?
+  package var position: Position?
+  package var channel: String?
 
   /// - Parameter fields: the reply to ``command(_:)``.
   init(_ fields: [RedisValue]) {
@@ -196,20 +200,20 @@ public struct BusState: Sendable {
   }
 
   /// - Throws: `RedisError`.
-  public static func read(keys: Keys, on connection: RedisConnection) async throws -> BusState {
+  package static func read(keys: Keys, on connection: RedisConnection) async throws -> BusState {
     BusState(try await connection.send(command(keys)).elements)
   }
 }
 
 /// The leases of a bus at one moment.
-public struct Leases: Sendable {
+package struct Leases: Sendable {
   /// id → the end of the lease in ms by the server's clock; only who is up or stopping.
-  public var ends: [String: Int64]
+  package var ends: [String: Int64]
   /// When it was that.
-  public var clock: ServerClock
+  package var clock: ServerClock
 
   /// - Throws: `RedisError`.
-  public static func read(keys: Keys, on connection: RedisConnection) async throws -> Leases {
+  package static func read(keys: Keys, on connection: RedisConnection) async throws -> Leases {
     let clock = try await ServerClock.read(on: connection)
     let reply = try await connection.send(
       RedisCommand("ZRANGE", keys.leases, "0", "-1", "WITHSCORES"))

@@ -11,7 +11,7 @@ extension Timeline {
   }
 
   /// Begins a reading: where to read from (inclusive).
-  public mutating func begin(_ bus: Position) -> (from: Position, output: [WatchOutput]) {
+  package mutating func begin(_ bus: Position) -> (from: Position, output: [WatchOutput]) {
     reading = Reading(isDeep: reading.isDeep)
     absences = 0
     let birth = Position(epoch: bus.epoch, seq: 0)
@@ -32,7 +32,7 @@ extension Timeline {
   }
 
   /// Shows what a page of the history holds beyond the position.
-  public mutating func replay(_ page: [HistoryEntry], bus: Position) -> [WatchOutput] {
+  package mutating func replay(_ page: [HistoryEntry], bus: Position) -> [WatchOutput] {
     var output: [WatchOutput] = []
     for entry in page {
       guard !reading.mustRestart, let position else { break }
@@ -98,7 +98,7 @@ extension Timeline {
   }
 
   /// Ends a reading: the history has been read up to `bus` at least.
-  public mutating func finish(_ bus: Position) -> [WatchOutput] {
+  package mutating func finish(_ bus: Position) -> [WatchOutput] {
     guard !reading.mustRestart else {
       isBehind = true
       return []
@@ -116,7 +116,7 @@ extension Timeline {
   }
 
   /// There is no bus to ask: what waits cannot be more than messages.
-  public mutating func abandon() -> [WatchOutput] {
+  package mutating func abandon() -> [WatchOutput] {
     isBehind = false
     let waiting = suspects.take()
     var output: [WatchOutput] = []

@@ -9,7 +9,7 @@
 ///
 /// A value without I/O and without a clock, so that every order of input can be tested. The
 /// reading of the history stands in `Timeline+History.swift`.
-public struct Timeline: Sendable {
+package struct Timeline: Sendable {
   /// So much unverified calls for a comparison before its time.
   private static let muchUnverified: Int64 = 16_384
   /// So much unverified is the most that can be retracted for certain.
@@ -18,15 +18,15 @@ public struct Timeline: Sendable {
   /// So many other apps are told by name.
   static let mostOtherApps = 20
 
-  public let app: String
+  package let app: String
   /// In UTF-8, as it is compared with each message's.
   private let appBytes: [UInt8]
   /// Whether what continues the position is shown before the history is known to hold it.
   private(set) var trustsMessages = true
   /// Other apps that publish on the same channel; a few of them.
-  public private(set) var otherApps: Set<String> = []
+  package private(set) var otherApps: Set<String> = []
   /// The last event shown; nil while no bus has been seen.
-  public internal(set) var position: Position?
+  package internal(set) var position: Position?
   /// Up to here the history agrees with what was shown; of the same epoch as `position`.
   var verified: Position?
   var shown = ShownEvents()
@@ -49,7 +49,7 @@ public struct Timeline: Sendable {
   ///     and a loss of the last events is noticed.
   ///   - trustsMessages: whether what continues the position is shown at once; else only what the
   ///     history holds is.
-  public init(
+  package init(
     app: String, position: Position?, tail: [HistoryEntry] = [], trustsMessages: Bool = true
   ) {
     self.app = app
@@ -63,17 +63,17 @@ public struct Timeline: Sendable {
   }
 
   /// Whether the history has to be read before anything more is shown.
-  public var needsHistory: Bool {
+  package var needsHistory: Bool {
     isBehind || !suspects.isEmpty || unverified >= Self.mostUnverified
   }
 
   /// Whether so much is unverified that the next comparison should not wait for its time.
-  public var wantsComparison: Bool { unverified >= Self.muchUnverified }
+  package var wantsComparison: Bool { unverified >= Self.muchUnverified }
 
   private var unverified: Int64 { (position?.seq ?? 0) - (verified?.seq ?? 0) }
 
   /// After a lost connection, whatever happened meanwhile is missing.
-  public mutating func connectionWasLost() {
+  package mutating func connectionWasLost() {
     isBehind = true
     isBeginning = false
     expectedWord = nil
@@ -85,7 +85,7 @@ public struct Timeline: Sendable {
   ///
   /// - Parameter now: the time of its arrival by the server's clock, in ms.
   /// - Returns: what to show at once; nil where that is nothing.
-  public mutating func receive(_ bytes: ArraySlice<UInt8>, now: Int64) -> WatchOutput? {
+  package mutating func receive(_ bytes: ArraySlice<UInt8>, now: Int64) -> WatchOutput? {
     let word = expectedWord
     expectedWord = nil
     if let foreign = Self.word(bytes) {
@@ -153,7 +153,7 @@ public struct Timeline: Sendable {
   ///
   /// A bus that is gone is mostly born anew within moments, by the instances that announce
   /// themselves again; that it stays away is said at the second comparison.
-  public mutating func compare(_ bus: Position?, shownBefore before: Position?) {
+  package mutating func compare(_ bus: Position?, shownBefore before: Position?) {
     absences = bus == nil && before != nil ? absences + 1 : 0
     if absences >= 2 { isBehind = true }
     guard let bus, bus != before else { return }
@@ -165,7 +165,7 @@ public struct Timeline: Sendable {
   }
 
   /// Every message that was published before `bus` was read has been received by now.
-  public mutating func settle(_ bus: Position?) {
+  package mutating func settle(_ bus: Position?) {
     isBeginning = false
     guard let bus else { return }
     guard let position, position >= bus else {

@@ -4,7 +4,7 @@ import PaasbusRedis
 /// message change together, or not at all.
 ///
 /// All are idempotent by state, so that one whose reply was lost is simply sent again.
-public struct Transitions: Sendable {
+package struct Transitions: Sendable {
   /// What a script answers.
   package struct Outcome: Sendable {
     /// The event that was published, or `silent`, `refused`, `channel`.
@@ -36,7 +36,7 @@ public struct Transitions: Sendable {
   private static let scripts = Scripts()
   let keys: Keys
 
-  public init(keys: Keys) {
+  package init(keys: Keys) {
     self.keys = keys
   }
 
@@ -124,7 +124,7 @@ public struct Transitions: Sendable {
   /// Removes an instance by hand; says whether there was one.
   ///
   /// - Throws: `RedisError`.
-  public func forget(_ id: String, on connection: RedisConnection) async throws -> Bool {
+  package func forget(_ id: String, on connection: RedisConnection) async throws -> Bool {
     try await run(Self.scripts.forget, [.text(id)], on: connection).word == "forgotten"
   }
 

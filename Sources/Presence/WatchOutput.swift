@@ -1,5 +1,6 @@
 /// What a watcher tells, in order.
 public enum WatchOutput: Sendable, Hashable {
+  /// Where an event was read from.
   public enum Source: String, Sendable {
     /// As it happened.
     case live

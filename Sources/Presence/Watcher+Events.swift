@@ -28,22 +28,27 @@ extension Watcher {
   /// fails.
   public var events: Events { Events(watcher: self) }
 
+  /// The events of a watch; each iteration is a watch of its own.
   public struct Events: AsyncSequence, Sendable {
+    /// One event.
     public typealias Element = Event
     let watcher: Watcher
 
+    /// Begins a watch.
     public func makeAsyncIterator() -> Iterator {
       var watcher = watcher
       watcher.options.showsSnapshot = false
       return Iterator(watch: EventWatch(watcher))
     }
 
+    /// A watch under way, which ends with it.
     public struct Iterator: AsyncIteratorProtocol {
       fileprivate let watch: EventWatch
       private var batch: ArraySlice<WatchOutput> = []
 
       fileprivate init(watch: EventWatch) { self.watch = watch }
 
+      /// The next event; nil once the task is cancelled.
       public mutating func next() async throws -> Event? {
         while true {
           while let output = batch.popFirst() {

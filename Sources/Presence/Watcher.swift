@@ -6,6 +6,7 @@ import Synchronization
 /// Uses two connections, since a subscribed one cannot ask. `run` lasts until its task is
 /// cancelled; the decisions are the ``Timeline``'s.
 public struct Watcher: Sendable {
+  /// From when on the history is told.
   public enum Since: Sendable, Hashable {
     case beginning
     /// By the server's clock.
@@ -20,20 +21,24 @@ public struct Watcher: Sendable {
     }
   }
 
+  /// What a watch tells, and how much of it.
   public struct Options: Sendable {
     /// The channel asked for; nil for the bus's own.
     public var channel: String?
     /// From when on to show the history first; nil for none of it.
     public var since: Since?
+    /// Whether to tell who is there before what happens.
     public var showsSnapshot = true
     /// Show events only once the history holds them, so that no forged message passes for one.
     public var confirmsEvents = false
     /// Tell all of the bus when the watch begins, and again where what was told no longer adds up.
     public var tellsWholes = false
 
+    /// What `paasbus watch` tells.
     public init() {}
   }
 
+  /// What a person may want to know of the watch itself.
   public enum Notice: Sendable {
     /// Nobody has announced on this server yet; the first app that does will be watched.
     case waitingForBus
@@ -48,6 +53,7 @@ public struct Watcher: Sendable {
     case manyOtherApps
   }
 
+  /// The channel of a bus that has none yet.
   public static let defaultChannel = "instances"
   /// A connection that lived for so long was a good one.
   private static let steady = Duration.seconds(5)

@@ -1,12 +1,12 @@
 /// A condition that did not come true.
-public struct Impatience: Error, CustomStringConvertible {
-  public var description: String
+package struct Impatience: Error, CustomStringConvertible {
+  package var description: String
 }
 
 /// Waits until the condition holds, and fails at a deadline that is far beyond what is promised.
 ///
 /// An error of the condition counts as not yet.
-public func eventually(
+package func eventually(
   _ what: String, within limit: Duration = .seconds(30), _ condition: () async throws -> Bool
 ) async throws {
   let deadline = ContinuousClock.now + limit
@@ -20,7 +20,7 @@ public func eventually(
 }
 
 /// Waits for a stretch of time in which something must not happen.
-public func pass(_ duration: Duration) async throws {
+package func pass(_ duration: Duration) async throws {
   let begun = ContinuousClock.now
   try await eventually("\(duration) have passed", within: duration + .seconds(30)) {
     ContinuousClock.now - begun > duration

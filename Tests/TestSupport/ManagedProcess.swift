@@ -2,23 +2,23 @@ import Foundation
 import Synchronization
 
 /// A value behind a lock.
-public final class Mutable<Value: Sendable>: Sendable {
+package final class Mutable<Value: Sendable>: Sendable {
   private let value: Mutex<Value>
 
-  public init(_ value: Value) {
+  package init(_ value: Value) {
     self.value = Mutex(value)
   }
 
-  public func get() -> Value { value.withLock { $0 } }
-  public func set(_ new: Value) { value.withLock { $0 = new } }
-  public func update(_ change: (inout Value) -> Void) { value.withLock { change(&$0) } }
+  package func get() -> Value { value.withLock { $0 } }
+  package func set(_ new: Value) { value.withLock { $0 = new } }
+  package func update(_ change: (inout Value) -> Void) { value.withLock { change(&$0) } }
 }
 
 /// A child process whose output is collected as it comes.
 ///
 /// Spawned by ourselves: Foundation's `Process` lets children inherit each other's descriptors, so
 /// that tests that run side by side wait for each other's children.
-public final class ManagedProcess: Sendable {
+package final class ManagedProcess: Sendable {
   private struct State {
     var out: [UInt8] = []
     var error: [UInt8] = []
@@ -30,14 +30,14 @@ public final class ManagedProcess: Sendable {
     var status: Int32?
   }
 
-  public let processID: Int32
+  package let processID: Int32
   private let state = Mutex(State())
 
   /// - Parameters:
   ///   - program: a path, or a name that is looked for on the PATH.
   ///   - environment: the whole environment; nil for a bare one with a PATH.
   ///   - input: what it gets on stdin; nothing when nil.
-  public init(
+  package init(
     _ program: String, _ arguments: [String], environment: [String: String]? = nil,
     input: [UInt8]? = nil
   ) throws {
@@ -99,7 +99,7 @@ public final class ManagedProcess: Sendable {
     }
   }
 
-  public static var bareEnvironment: [String: String] {
+  package static var bareEnvironment: [String: String] {
     ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin", "TZ": "UTC"]
   }
 
@@ -132,14 +132,14 @@ public final class ManagedProcess: Sendable {
     }
   }
 
-  public var bytes: [UInt8] { state.withLock { $0.out } }
-  public var output: String { state.withLock { String(decoding: $0.out, as: UTF8.self) } }
-  public var errorOutput: String { state.withLock { String(decoding: $0.error, as: UTF8.self) } }
-  public var lines: [String] { Self.lines(output) }
-  public var errorLines: [String] { Self.lines(errorOutput) }
+  package var bytes: [UInt8] { state.withLock { $0.out } }
+  package var output: String { state.withLock { String(decoding: $0.out, as: UTF8.self) } }
+  package var errorOutput: String { state.withLock { String(decoding: $0.error, as: UTF8.self) } }
+  package var lines: [String] { Self.lines(output) }
+  package var errorLines: [String] { Self.lines(errorOutput) }
 
   /// The lines of JSON that have come, as dictionaries.
-  public var objects: [[String: JSONValue]] {
+  package var objects: [[String: JSONValue]] {
     state.withLock { state in
       while let end = state.out[state.read...].firstIndex(of: UInt8(ascii: "\n")) {
         let line = Data(state.out[state.read..<end])
@@ -156,16 +156,16 @@ public final class ManagedProcess: Sendable {
     text.split(separator: "\n").map(String.init)
   }
 
-  public func signal(_ number: Int32) {
+  package func signal(_ number: Int32) {
     if isRunning { kill(processID, number) }
   }
 
-  public var isRunning: Bool { poll(WNOHANG) == nil }
+  package var isRunning: Bool { poll(WNOHANG) == nil }
 
-  public func waitForEnd() { _ = poll(0) }
+  package func waitForEnd() { _ = poll(0) }
 
   /// Waits for its end; whether it ended with 0.
-  public var hasSucceeded: Bool { poll(0) == 0 }
+  package var hasSucceeded: Bool { poll(0) == 0 }
 
   private func poll(_ options: Int32) -> Int32? {
     state.withLock { state in
@@ -177,7 +177,7 @@ public final class ManagedProcess: Sendable {
   }
 
   /// Waits for its end and its last output; what a shell would tell of it.
-  public func exitStatus(within limit: Duration = .seconds(30)) async throws -> Int32 {
+  package func exitStatus(within limit: Duration = .seconds(30)) async throws -> Int32 {
     try await eventually("the process ends", within: limit) { !self.isRunning }
     // Whoever inherited the streams, as a keeper may, is not waited for.
     try? await eventually("the output ends", within: .milliseconds(500)) {
@@ -189,7 +189,7 @@ public final class ManagedProcess: Sendable {
   }
 
   /// The most memory that it has had at a time, in kB.
-  public var peakMemory: Int {
+  package var peakMemory: Int {
     get throws {
       let status = try String(contentsOfFile: "/proc/\(processID)/status", encoding: .utf8)
       let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }

@@ -1,20 +1,20 @@
 import Foundation
 
 /// The built program.
-public enum Paasbus {
-  public static var path: String {
+package enum Paasbus {
+  package static var path: String {
     let tests = CommandLine.arguments.first ?? ""
     return URL(filePath: tests).deletingLastPathComponent().appending(path: "paasbus").path
   }
 
   /// Starts it with a bare environment and the server's URL in `PAASBUS_URL`.
-  public static func start(
+  package static func start(
     _ words: String..., on server: RedisServer? = nil, environment: [String: String] = [:]
   ) throws -> ManagedProcess {
     try start(words, on: server, environment: environment)
   }
 
-  public static func start(
+  package static func start(
     _ words: [String], on server: RedisServer? = nil, environment: [String: String] = [:]
   ) throws -> ManagedProcess {
     var all = ManagedProcess.bareEnvironment
@@ -24,7 +24,7 @@ public enum Paasbus {
   }
 
   /// Starts an announcer and waits until it has been announced.
-  public static func announce(
+  package static func announce(
     _ words: String..., on server: RedisServer
   ) async throws -> ManagedProcess {
     let process = try start(["announce"] + words, on: server)
@@ -33,7 +33,7 @@ public enum Paasbus {
   }
 
   /// Starts `watch --json` and waits until it watches.
-  public static func watch(
+  package static func watch(
     _ words: String..., on server: RedisServer
   ) async throws -> ManagedProcess {
     let process = try start(["watch", "--json"] + words, on: server)
@@ -46,12 +46,12 @@ public enum Paasbus {
 
 extension ManagedProcess {
   /// Those of one type, in order.
-  public func objects(ofType type: String) -> [[String: JSONValue]] {
+  package func objects(ofType type: String) -> [[String: JSONValue]] {
     objects.filter { $0["type"] == .string(type) }
   }
 
   /// Waits for as many objects of a type.
-  public func waitFor(_ type: String, count: Int = 1) async throws -> [[String: JSONValue]] {
+  package func waitFor(_ type: String, count: Int = 1) async throws -> [[String: JSONValue]] {
     do {
       try await eventually("\(count) of \(type)") { self.objects(ofType: type).count >= count }
     } catch {
@@ -62,18 +62,18 @@ extension ManagedProcess {
 }
 
 /// A JSON value as tests compare it.
-public enum JSONValue: Decodable, Hashable, Sendable {
+package enum JSONValue: Decodable, Hashable, Sendable {
   case number(Int64)
   case string(String)
   case bool(Bool)
   case object([String: JSONValue])
   case other
 
-  public var text: String? {
+  package var text: String? {
     if case .string(let text) = self { text } else { nil }
   }
 
-  public init(from decoder: any Decoder) throws {
+  package init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
     if let value = try? container.decode(Bool.self) {
       self = .bool(value)

@@ -3,8 +3,8 @@ import PaasbusRedis
 
 /// A proxy in front of a server that can fall silent (bytes of both directions are swallowed, and
 /// no connection ends) or lead to another server.
-public final class Proxy: Sendable {
-  public let port: Int
+package final class Proxy: Sendable {
+  package let port: Int
   private let process: ManagedProcess
   /// Holds the path of the socket that new connections lead to.
   private let target = URL(filePath: "/tmp/paasbus-test-target-\(UUID().uuidString.prefix(12))")
@@ -15,7 +15,7 @@ public final class Proxy: Sendable {
   ///   - idleLimit: a connection over which nothing goes for longer is cut.
   ///   - rewriting: what of a server's answers is replaced by something else.
   ///   - commands: a connection on which one of these is asked for ends without an answer.
-  public init(
+  package init(
     to server: RedisServer, idleLimit: Duration? = nil,
     rewriting: (answer: String, to: String)? = nil, closingAt commands: [String] = []
   ) async throws {
@@ -91,21 +91,21 @@ public final class Proxy: Sendable {
     try? FileManager.default.removeItem(at: target)
   }
 
-  public var url: String { "redis://127.0.0.1:\(port)" }
-  public var connector: RedisConnector {
+  package var url: String { "redis://127.0.0.1:\(port)" }
+  package var connector: RedisConnector {
     let host = RedisEndpoint.Host(name: "127.0.0.1", port: port)
     return RedisConnector(endpoint: RedisEndpoint(address: .tcp(host)))
   }
 
   /// How many connections were cut for being idle.
-  public var cuts: Int { process.lines.count { $0 == "cut" } }
+  package var cuts: Int { process.lines.count { $0 == "cut" } }
 
   /// From here on nothing passes; connections that were open now stay dead for ever.
-  public func fallSilent() { process.signal(SIGUSR1) }
-  public func speak() { process.signal(SIGUSR2) }
+  package func fallSilent() { process.signal(SIGUSR1) }
+  package func speak() { process.signal(SIGUSR2) }
 
   /// Ends all connections; new ones lead to this server.
-  public func point(to server: RedisServer) async throws {
+  package func point(to server: RedisServer) async throws {
     try Data(server.socketPath.utf8).write(to: target, options: .atomic)
     process.signal(SIGHUP)
   }

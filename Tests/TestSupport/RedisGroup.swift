@@ -3,7 +3,7 @@ import PaasbusRedis
 
 extension RedisServer {
   /// Runs `body` with several servers.
-  public static func withSeveral(
+  package static func withSeveral(
     _ count: Int, options: [String] = [], _ body: ([RedisServer]) async throws -> Void
   ) async throws {
     try await nest(count, options, [], body)
@@ -21,12 +21,12 @@ extension RedisServer {
 }
 
 /// A Redis Cluster: three masters with a replica each.
-public struct RedisCluster: Sendable {
-  public let nodes: [RedisServer]
+package struct RedisCluster: Sendable {
+  package let nodes: [RedisServer]
 
-  public init(nodes: [RedisServer]) { self.nodes = nodes }
+  package init(nodes: [RedisServer]) { self.nodes = nodes }
 
-  public static func with(_ body: (RedisCluster) async throws -> Void) async throws {
+  package static func with(_ body: (RedisCluster) async throws -> Void) async throws {
     let options = [
       "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout",
       "1500", "--repl-diskless-sync-delay", "0",
@@ -46,7 +46,7 @@ public struct RedisCluster: Sendable {
   }
 
   /// Waits until all nodes that answer agree that everything is fine, their replicas included.
-  public func awaitHealth() async throws {
+  package func awaitHealth() async throws {
     try await eventually("the cluster is fine", within: .seconds(60)) {
       for node in nodes {
         let info = try await node.cli("CLUSTER", "INFO")
@@ -58,10 +58,10 @@ public struct RedisCluster: Sendable {
     }
   }
 
-  public var url: String { "redis://127.0.0.1:\(nodes.first?.port ?? 0)" }
+  package var url: String { "redis://127.0.0.1:\(nodes.first?.port ?? 0)" }
 
   /// The node that holds a key's slot.
-  public func master(of key: String) async throws -> RedisServer {
+  package func master(of key: String) async throws -> RedisServer {
     for node in nodes {
       let reply = try await node.cli("EXISTS", key)
       if !reply.hasPrefix("MOVED"), try await node.cli("ROLE").hasPrefix("master") { return node }
@@ -71,13 +71,13 @@ public struct RedisCluster: Sendable {
 }
 
 /// A master with a replica, and three sentinels that watch over them.
-public struct RedisSentinels: Sendable {
-  public let servers: [RedisServer]
+package struct RedisSentinels: Sendable {
+  package let servers: [RedisServer]
   private let ports: [Int]
   private let password: String
   private let sentinelPassword: String
 
-  public static func with(
+  package static func with(
     password: String, sentinelPassword: String,
     _ body: (RedisSentinels) async throws -> Void
   ) async throws {
@@ -135,7 +135,7 @@ public struct RedisSentinels: Sendable {
     }
   }
 
-  public var url: String {
+  package var url: String {
     let hosts = ports.map { "127.0.0.1:\($0)" }.joined(separator: ",")
     return "redis+sentinel://:\(password)@\(hosts)/mine?sentinel_password=\(sentinelPassword)"
   }

@@ -2,28 +2,28 @@ import Foundation
 import PaasbusRedis
 
 /// A real redis-server in a private folder, for as long as a closure runs.
-public final class RedisServer: Sendable {
+package final class RedisServer: Sendable {
   /// The server that is tested against: `PAASBUS_TEST_SERVER`, else the one on the PATH.
   static let program =
     ProcessInfo.processInfo.environment["PAASBUS_TEST_SERVER"] ?? "redis-server"
 
   /// Whether it knows the options by which loading takes long (Redis 7).
-  public static let canLoadSlowly: Bool = {
+  package static let canLoadSlowly: Bool = {
     guard let process = try? ManagedProcess(program, ["--version"]), process.hasSucceeded,
       let start = process.output.firstRange(of: " v=")?.upperBound
     else { return false }
     return Int(process.output[start...].prefix { $0.isNumber }) ?? 0 >= 7
   }()
 
-  public let folder: URL
-  public let port: Int?
+  package let folder: URL
+  package let port: Int?
   private let arguments: [String]
   private let environment: [String: String]
   private let process: Mutable<ManagedProcess?> = Mutable(nil)
 
-  public var socketPath: String { folder.appending(path: "redis.sock").path }
-  public var url: String { "unix://\(socketPath)" }
-  public var connector: RedisConnector {
+  package var socketPath: String { folder.appending(path: "redis.sock").path }
+  package var url: String { "unix://\(socketPath)" }
+  package var connector: RedisConnector {
     RedisConnector(endpoint: RedisEndpoint(address: .unixSocket(path: socketPath)))
   }
 
@@ -46,7 +46,7 @@ public final class RedisServer: Sendable {
   ///   - options: more options; `FOLDER` in them stands for the private folder.
   ///   - environment: more variables for the server.
   ///   - prepare: makes files in the private folder before the server starts.
-  public static func with(
+  package static func with(
     usesTCP: Bool = false, options: [String] = [], environment: [String: String] = [:],
     prepare: (URL) async throws -> Void = { _ in },
     _ body: (RedisServer) async throws -> Void
@@ -77,7 +77,7 @@ public final class RedisServer: Sendable {
   /// Starts it (again), and waits until it answers.
   ///
   /// - Parameter isLoading: wait only until it takes connections.
-  public func start(moreOptions: [String] = [], isLoading: Bool = false) async throws {
+  package func start(moreOptions: [String] = [], isLoading: Bool = false) async throws {
     process.set(
       try ManagedProcess(
         Self.program, arguments + moreOptions,
@@ -89,13 +89,13 @@ public final class RedisServer: Sendable {
   }
 
   /// Writes so many small keys.
-  public func fill(keys: Int) async throws {
+  package func fill(keys: Int) async throws {
     let script = "for number = 1, \(keys) do redis.call('SET', 'filler' .. number, 'x') end"
     try await command("EVAL", script, "0")
   }
 
   /// Starts it anew with so many keys to load, slowly; returns while it loads.
-  public func restartLoading(keys: Int) async throws {
+  package func restartLoading(keys: Int) async throws {
     try await fill(keys: keys)
     try await command("SAVE")
     kill()
@@ -104,18 +104,18 @@ public final class RedisServer: Sendable {
   }
 
   /// Ends it without saving.
-  public func kill() {
+  package func kill() {
     process.get()?.signal(SIGKILL)
     process.get()?.waitForEnd()
   }
 
-  public func freeze() { process.get()?.signal(SIGSTOP) }
-  public func thaw() { process.get()?.signal(SIGCONT) }
+  package func freeze() { process.get()?.signal(SIGSTOP) }
+  package func thaw() { process.get()?.signal(SIGCONT) }
 
   /// Sends one command on a connection of its own, by redis-cli's socket and not by our own code
   /// paths' state; error replies come back as values.
   @discardableResult
-  public func command(_ words: String...) async throws -> RedisValue {
+  package func command(_ words: String...) async throws -> RedisValue {
     try await connector.withConnection { connection in
       try await connection.pipeline([RedisCommand(words)]).first ?? .null
     }
@@ -123,12 +123,12 @@ public final class RedisServer: Sendable {
 
   /// What redis-cli prints for a command.
   @discardableResult
-  public func cli(_ words: String..., input: [UInt8]? = nil) async throws -> String {
+  package func cli(_ words: String..., input: [UInt8]? = nil) async throws -> String {
     try await cli(words, input: input)
   }
 
   @discardableResult
-  public func cli(_ words: [String], input: [UInt8]? = nil) async throws -> String {
+  package func cli(_ words: [String], input: [UInt8]? = nil) async throws -> String {
     let process = try ManagedProcess("redis-cli", ["-s", socketPath] + words, input: input)
     _ = try await process.exitStatus()
     return process.output
@@ -140,7 +140,7 @@ public final class RedisServer: Sendable {
   private static let nextPort = Mutable(10_000 + Int(getpid()) % 12_000)
 
   /// A port of the loopback that nobody listens on.
-  public static func freePort() throws -> Int {
+  package static func freePort() throws -> Int {
     for _ in 0..<1000 {
       var port = 0
       nextPort.update { next in

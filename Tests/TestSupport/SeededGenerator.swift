@@ -1,10 +1,10 @@
 /// The same numbers every time (SplitMix64).
-public struct SeededGenerator: RandomNumberGenerator, Sendable {
+package struct SeededGenerator: RandomNumberGenerator, Sendable {
   private var state: UInt64
 
-  public init(state: UInt64) { self.state = state }
+  package init(state: UInt64) { self.state = state }
 
-  public mutating func next() -> UInt64 {
+  package mutating func next() -> UInt64 {
     state &+= 0x9E37_79B9_7F4A_7C15
     var mixed = state
     mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
@@ -13,11 +13,11 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable {
   }
 
   /// True once in so many times.
-  public mutating func chance(oneIn times: Int) -> Bool {
+  package mutating func chance(oneIn times: Int) -> Bool {
     Int.random(in: 0..<times, using: &self) == 0
   }
 
-  public mutating func milliseconds(_ range: ClosedRange<Int>) -> Duration {
+  package mutating func milliseconds(_ range: ClosedRange<Int>) -> Duration {
     .milliseconds(Int.random(in: range, using: &self))
   }
 }

@@ -1,12 +1,12 @@
 import Foundation
 
 /// A real terminal (tmux) in which a program runs, to type into and to read from.
-public final class Terminal: Sendable {
+package final class Terminal: Sendable {
   private let name = "paasbus-test-\(UUID().uuidString.prefix(12))"
   private let environment: [String: String]
 
   /// Runs `body` with a terminal, which is closed afterwards.
-  public static func with(
+  package static func with(
     _ command: String, columns: Int = 80, rows: Int = 24, environment: [String: String] = [:],
     _ body: (Terminal) async throws -> Void
   ) async throws {
@@ -37,27 +37,27 @@ public final class Terminal: Sendable {
   }
 
   /// Types text as it is.
-  public func type(_ text: String) async throws { try await tmux("send-keys", "-l", text) }
+  package func type(_ text: String) async throws { try await tmux("send-keys", "-l", text) }
 
   /// Presses a key by tmux' name for it, as `Enter` or `C-c`.
-  public func press(_ key: String) async throws { try await tmux("send-keys", key) }
+  package func press(_ key: String) async throws { try await tmux("send-keys", key) }
 
-  public func enter(_ line: String) async throws {
+  package func enter(_ line: String) async throws {
     try await type(line)
     try await press("Enter")
   }
 
-  public var screen: String {
+  package var screen: String {
     get async throws { try await tmux("capture-pane", "-p") }
   }
 
   /// The screen and all that has scrolled out of it.
-  public var everything: String {
+  package var everything: String {
     get async throws { try await tmux("capture-pane", "-p", "-S", "-") }
   }
 
   /// The screen without what is empty at the ends of its rows and below them.
-  public var picture: String {
+  package var picture: String {
     get async throws {
       var rows = try await screen.split(separator: "\n", omittingEmptySubsequences: false).map {
         $0.replacing(#/ +$/#, with: "")
@@ -67,12 +67,12 @@ public final class Terminal: Sendable {
     }
   }
 
-  public func resize(columns: Int, rows: Int) async throws {
+  package func resize(columns: Int, rows: Int) async throws {
     try await tmux("resize-window", "-x", "\(columns)", "-y", "\(rows)")
   }
 
   /// Waits until the screen shows something.
-  public func expect(_ what: String, _ holds: @escaping (String) -> Bool) async throws {
+  package func expect(_ what: String, _ holds: @escaping (String) -> Bool) async throws {
     var last = ""
     do {
       try await eventually(what) {
@@ -84,7 +84,7 @@ public final class Terminal: Sendable {
     }
   }
 
-  public func expect(_ text: String) async throws {
+  package func expect(_ text: String) async throws {
     try await expect("\(text) is shown") { $0.contains(text) }
   }
 }

@@ -2,6 +2,7 @@
 ///
 /// Source of the codes: Redis' `server.c` (`createSharedObjects`) and its ACL documentation.
 public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
+  /// What a reply means, whatever its words are.
   public enum Meaning: Hashable, Sendable {
     /// No further connection is to be had.
     case connectionLimit
@@ -28,8 +29,10 @@ public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
 
   /// The server's words, without what a script puts in front of them.
   public let text: String
+  /// What it means.
   public let meaning: Meaning
 
+  /// - Parameter reply: the text as it came, without the leading `-`.
   public init(_ reply: String) {
     let text = Self.withoutScript(reply)
     // Scripts hand their errors on with words of their own around the code.
@@ -38,6 +41,7 @@ public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
     meaning = Self.meaning(self.text)
   }
 
+  /// The server's words.
   public var description: String { text }
 
   var kind: RedisError.Kind {

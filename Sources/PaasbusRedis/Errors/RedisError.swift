@@ -2,6 +2,7 @@
 ///
 /// Holds no words for a person; what to say and to do depends on the program.
 public struct RedisError: Error, Hashable, Sendable {
+  /// What went wrong.
   public enum Cause: Hashable, Sendable {
     // MARK: On the way to the server
 
@@ -70,14 +71,17 @@ public struct RedisError: Error, Hashable, Sendable {
     case configuration
   }
 
+  /// What went wrong.
   public let cause: Cause
   /// Which server it was, where the attempt to reach it failed.
   public private(set) var endpoint: RedisEndpoint?
 
+  /// An error that is not tied to a server yet.
   public init(_ cause: Cause) {
     self.cause = cause
   }
 
+  /// What it asks of whoever meets it.
   public var kind: Kind {
     switch cause {
     case .connectionRefused, .connectTimeout, .unresolved, .system, .transport, .closed,
@@ -118,6 +122,7 @@ public struct RedisError: Error, Hashable, Sendable {
 }
 
 extension RedisError: CustomStringConvertible {
+  /// The cause and the server, for a log; never a password.
   public var description: String {
     endpoint.map { "\(cause) (\($0.redactedURL))" } ?? "\(cause)"
   }

@@ -7,16 +7,20 @@ import Synchronization
 /// must not end an app. Where a server refuses what was read, or we refuse the server, and the files have
 /// changed since, they are read again; what cannot be used leaves the last good content in place.
 public final class RedisTLS: Sendable {
+  /// Where certificates and keys stand, and whether the server is checked.
   public struct Options: Sendable, Hashable {
     /// A PEM file with authorities to trust beside the system's.
     public var authorityFile: String?
     /// A PEM file with the certificate to present, and its key unless ``keyFile`` is given.
     public var certificateFile: String?
+    /// A PEM file with the private key of the certificate.
     public var keyFile: String?
+    /// Whether any certificate of the server will do.
     public var skipsVerification = false
     /// May name the system's authorities: `SSL_CERT_FILE`, `SSL_CERT_DIR`.
     public var environment: [String: String] = [:]
 
+    /// Nothing but what the system trusts.
     public init() {}
 
     fileprivate var files: [String] {
@@ -43,6 +47,7 @@ public final class RedisTLS: Sendable {
   /// What a machine trusts, and nothing else.
   static let usual = try? RedisTLS(Options())
 
+  /// What this was made of.
   public let options: Options
   private let state: Mutex<State>
 

@@ -13,6 +13,7 @@ public struct TLSFileError: Error, Hashable, Sendable {
     case system(variable: String)
   }
 
+  /// What is wrong with it.
   public enum Fault: Hashable, Sendable {
     /// The value is no file's name but looks like something else.
     case noFileName(SecretKind)
@@ -43,7 +44,9 @@ public struct TLSFileError: Error, Hashable, Sendable {
     case alone
   }
 
+  /// What the file is for.
   public var role: Role
+  /// What is wrong with it.
   public var fault: Fault
   /// The file; nil where there is none of that name.
   public var path: String?

@@ -7,6 +7,7 @@ import PaasbusRedis
 /// other. A stop gives up whatever is waited for and is sent on the same connection, so that no command that
 /// hangs can delay it and none can overtake it.
 public actor Announcer {
+  /// What a person may want to know.
   public enum Notice: Sendable {
     /// - Parameter started: when the instance began, in ms since 1970 by the server's clock.
     case announced(channel: String, started: Int64)
@@ -14,6 +15,7 @@ public actor Announcer {
     case connectionBack
   }
 
+  /// How an instance is announced.
   public struct Options: Sendable {
     /// The channel asked for; nil for the bus's own.
     public var channel: String?
@@ -31,6 +33,7 @@ public actor Announcer {
     /// The channel that a predecessor has told of.
     public var lastChannel: String?
 
+    /// What `paasbus announce` does.
     public init() {}
   }
 
@@ -44,6 +47,7 @@ public actor Announcer {
     /// The signal that ended the command.
     public var signal: String?
 
+    /// A stop for a reason, of a command with its status.
     public init(reason: String, exit: Int32? = nil, signal: String? = nil) {
       self.reason = reason
       self.exit = exit
@@ -51,6 +55,7 @@ public actor Announcer {
     }
   }
 
+  /// How `run()` ended.
   public enum Ending: Sendable, Hashable {
     /// The `stop` is on the bus.
     case stopped
@@ -128,6 +133,7 @@ public actor Announcer {
     later { $0.take { $0.stop(stop, at: time) } }
   }
 
+  /// The same, for a reason alone.
   public nonisolated func stop(reason: String) { stop(Stop(reason: reason)) }
 
   /// On the thread of the connections, in the order of the calls.
