@@ -44,7 +44,12 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
-    .target(name: "Platforms", dependencies: ["PaasbusRedis", "Presence"]),
+    .target(
+      name: "Platforms",
+      dependencies: [
+        "PaasbusRedis", "Presence",
+        .product(name: "NIOCore", package: "swift-nio"),
+      ]),
     .executableTarget(
       name: "paasbus",
       dependencies: [
@@ -66,7 +71,11 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Tests/Soak"),
-    .testTarget(name: "PaasbusRedisTests", dependencies: ["PaasbusRedis", "TestSupport"]),
+    .testTarget(
+      name: "PaasbusRedisTests",
+      dependencies: [
+        "PaasbusRedis", "TestSupport", .product(name: "NIOPosix", package: "swift-nio"),
+      ]),
     .testTarget(name: "PresenceTests", dependencies: ["Presence", "PaasbusRedis", "TestSupport"]),
     .testTarget(name: "SupervisorTests", dependencies: ["Supervisor", "TestSupport"]),
     .testTarget(name: "PlatformsTests", dependencies: ["Platforms", "PaasbusRedis"]),

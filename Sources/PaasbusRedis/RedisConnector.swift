@@ -24,22 +24,28 @@ public struct RedisConnector: Sendable {
   public var key: String?
   let nodes = RedisNodes()
   private let habits = ServerHabits()
+  /// nil for the one that all share which have none of their own.
+  private let ownThread: ConnectionThread?
   /// The most bytes that one reply may have.
   public var replySizeLimit = 256 * 1024 * 1024
 
   /// Makes no connection yet.
+  ///
+  /// - Parameter eventLoop: where its connections live, and the announcers and watchers that use it do most
+  ///   of their work; nil for one of ours, which is made when it is first needed.
   public init(
     endpoint: RedisEndpoint, tls: RedisTLS? = nil, timeout: Duration = .seconds(5),
-    name: String? = nil
+    name: String? = nil, eventLoop: (any EventLoop)? = nil
   ) {
+    ownThread = eventLoop.map(ConnectionThread.init)
     self.endpoint = endpoint
     self.tls = tls
     self.timeout = timeout
     self.name = name
   }
 
-  /// The one event-loop thread of the process.
-  static let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+  /// Where its connections live.
+  package var thread: ConnectionThread { ownThread ?? .shared }
 
   /// Connects and logs in, to whoever holds ``key`` and to the master that the sentinels know.
   ///
@@ -162,7 +168,7 @@ public struct RedisConnector: Sendable {
     // channel, since a name with several addresses has several tried.
     let handlers = Mutex<[ObjectIdentifier: NIOLoopBound<RedisChannelHandler>]>([:])
     let answers = AnswerTimes()
-    let bootstrap = ClientBootstrap(group: Self.group)
+    let bootstrap = ClientBootstrap(group: thread.loop)
       .connectTimeout(limit)
       .channelOption(.socketOption(.so_keepalive), value: 1)
       .channelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -191,7 +197,7 @@ public struct RedisConnector: Sendable {
       if let address = try? SocketAddress(ipAddress: host.name, port: host.port) {
         attempt = bootstrap.connect(to: address)
       } else {
-        attempt = bootstrap.resolver(HostResolver(loop: Self.group.next()))
+        attempt = bootstrap.resolver(HostResolver(loop: thread.loop))
           .connect(host: host.name, port: host.port)
       }
     case .unixSocket(let path): attempt = bootstrap.connect(unixDomainSocketPath: path)

@@ -1,3 +1,4 @@
+import NIOCore
 import PaasbusRedis
 import Presence
 
@@ -25,12 +26,15 @@ public struct AnnouncerConfiguration: Sendable {
   /// How it is announced.
   public var options = Announcer.Options()
 
-  /// - Parameter environment: the process's variables: the platform's, the provider's, and `PAASBUS_URL`,
-  ///   `PAASBUS_APP`, `PAASBUS_CHANNEL`, `PAASBUS_TLS_CA`, `PAASBUS_TLS_INSECURE`.
+  /// - Parameters:
+  ///   - environment: the process's variables: the platform's, the provider's, and `PAASBUS_URL`,
+  ///     `PAASBUS_APP`, `PAASBUS_CHANNEL`, `PAASBUS_TLS_CA`, `PAASBUS_TLS_INSECURE`.
+  ///   - eventLoop: where the connection lives; nil for one of ours.
   /// - Throws: ``RedisLocatorError`` where the first variable that names a Redis cannot be read,
   ///   `TLSFileError`.
   public init(
-    environment: [String: String] = ProcessInfo.processInfo.environment
+    environment: [String: String] = ProcessInfo.processInfo.environment,
+    eventLoop: (any EventLoop)? = nil
   ) throws {
     let settled = environment.settled
     let id = InstanceID.make()
@@ -40,7 +44,7 @@ public struct AnnouncerConfiguration: Sendable {
     instance = Instance(
       identity, app: Keys.appName(from: app), id: id, lease: Announcer.defaultLease,
       processID: getpid())
-    connector = try RedisDiscovery(environment: environment)?.connector()
+    connector = try RedisDiscovery(environment: environment)?.connector(eventLoop: eventLoop)
     options.channel = settled["PAASBUS_CHANNEL"]
   }
 }

@@ -1,3 +1,4 @@
+import NIOCore
 import PaasbusRedis
 
 /// Where Redis is and how connections to it are encrypted, from the environment and from what is given
@@ -53,7 +54,12 @@ public struct RedisDiscovery: Sendable {
   }
 
   /// What makes connections.
-  public func connector(timeout: Duration = .seconds(5)) -> RedisConnector {
-    RedisConnector(endpoint: location.endpoint, tls: tls, timeout: timeout)
+  ///
+  /// - Parameter eventLoop: where its connections live; nil for one of ours.
+  public func connector(
+    timeout: Duration = .seconds(5), eventLoop: (any EventLoop)? = nil
+  ) -> RedisConnector {
+    RedisConnector(
+      endpoint: location.endpoint, tls: tls, timeout: timeout, eventLoop: eventLoop)
   }
 }

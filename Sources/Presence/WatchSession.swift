@@ -66,7 +66,7 @@ struct WatchSession {
       keys: keys, beat: beat, isReconnected: isReconnected, notify: watcher.notify)
     let query = query.limited(to: min(watcher.timeout, Self.longestAnswer))
     try await withThrowingTaskGroup(of: Bool.self) { group in
-      group.addTask(executorPreference: RedisConnector.connectionThread) {
+      group.addTask(executorPreference: watcher.connector.thread.executor) {
         try await leases.run(on: query)
         return false
       }

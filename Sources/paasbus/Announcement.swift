@@ -11,7 +11,7 @@ struct Announcement: Sendable {
 
   /// Where all of it runs: a beat that changed threads would wake several, and a thread of the pool
   /// brings one with it that wakes every second.
-  static func thread() -> any TaskExecutor { RedisConnector.connectionThread }
+  static func thread() -> any TaskExecutor { ConnectionThread.shared.executor }
 
   /// An announcer that tells a person what happens to it.
   ///

@@ -70,7 +70,7 @@ enum Program {
       // history is printed while more of it comes, and a person is asked while a connection is open.
       let isPatient = command is HistoryCommand || command is ForgetCommand
       var thread: (() -> any TaskExecutor)?
-      if !isPatient { thread = { RedisConnector.connectionThread } }
+      if !isPatient { thread = { ConnectionThread.shared.executor } }
       start(on: thread) {
         var command = command
         try await command.run()

@@ -1,9 +1,27 @@
-import PaasbusRedis
+import NIOPosix
 import TestSupport
 import Testing
 
+@testable import PaasbusRedis
+
 @Suite("Connections")
 struct RedisConnectionTests {
+  @Test("connections live on the event loop that is handed in, else all on one of ours")
+  func eventLoop() async throws {
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    try await RedisServer.with { server in
+      let endpoint = server.connector.endpoint
+      let own = RedisConnector(endpoint: endpoint, eventLoop: group.next())
+      try await own.routed(to: "k").withConnection { connection in
+        #expect(connection.channel.eventLoop === group.next())
+      }
+      try await RedisConnector(endpoint: endpoint).withConnection { connection in
+        #expect(connection.channel.eventLoop === ConnectionThread.shared.loop)
+      }
+    }
+    try await group.shutdownGracefully()
+  }
+
   @Test("requests are pipelined and replies come in order")
   func pipelining() async throws {
     try await RedisServer.with { server in

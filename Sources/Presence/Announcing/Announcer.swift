@@ -121,7 +121,7 @@ public actor Announcer {
     guard !state.isDrainSettled else { return }
     await withTaskGroup(of: Void.self) { group in
       group.addTask { [drained] in for await _ in drained.stream {} }
-      group.addTask { try? await RedisConnector.sleep(for: limit) }
+      group.addTask { [connector] in try? await connector.thread.sleep(for: limit) }
       await group.next()
       group.cancelAll()
     }
@@ -138,7 +138,7 @@ public actor Announcer {
 
   /// On the thread of the connections, in the order of the calls.
   private nonisolated func later(_ body: @escaping @Sendable (isolated Announcer) -> Void) {
-    Task(executorPreference: RedisConnector.connectionThread) { await body(self) }
+    Task(executorPreference: connector.thread.executor) { await body(self) }
   }
 
   private func take(_ request: (inout AnnouncerState) -> Void) {
@@ -150,8 +150,8 @@ public actor Announcer {
   /// Gives up the step under way once the time is over.
   private func limitWork(to patience: Duration) {
     let number = stepNumber
-    Task(executorPreference: RedisConnector.connectionThread) {
-      try? await RedisConnector.sleep(for: patience)
+    Task(executorPreference: connector.thread.executor) {
+      try? await self.connector.thread.sleep(for: patience)
       await self.giveUp(number)
     }
   }
@@ -173,7 +173,7 @@ public actor Announcer {
   ///   `configuration`, `nonsense`, `tls`), unless the options say otherwise.
   public nonisolated func run() async throws -> Ending {
     // In a task of its own, since the end has to be told even where the caller's is cancelled.
-    let announcing = Task(executorPreference: RedisConnector.connectionThread) {
+    let announcing = Task(executorPreference: connector.thread.executor) {
       try await self.announce()
     }
     return try await withTaskCancellationHandler {
@@ -191,7 +191,7 @@ public actor Announcer {
         await connection?.close()
         return try result.get()
       }
-      let task = Task(executorPreference: RedisConnector.connectionThread) {
+      let task = Task(executorPreference: connector.thread.executor) {
         await self.carryOut(step)
       }
       stepNumber += 1
@@ -219,7 +219,7 @@ public actor Announcer {
   private func attempt(_ step: AnnouncerState.Step) async throws -> AnnouncerState.Outcome {
     switch step {
     case .connect(let limit): try await connect(within: limit)
-    case .wait(let duration): try await RedisConnector.sleep(for: duration)
+    case .wait(let duration): try await connector.thread.sleep(for: duration)
     case .finish: break
     case .register, .beat, .tellStopping, .list, .prepareEnd, .renewKeys, .rest, .tellStop:
       guard let connection else { throw RedisError(.closed) }
