@@ -18,6 +18,16 @@ package struct Backoff: Sendable {
 
   package mutating func reset() { attempts = 0 }
 
+  /// A connection that lived for so long was a good one.
+  private static let steady = Duration.seconds(5)
+
+  /// A connection ended. One that ends at once each time is no better than none.
+  ///
+  /// - Parameter begun: since when there was one; nil where there was none.
+  package mutating func connectionEnded(since begun: ContinuousClock.Instant?) {
+    if let begun, .now - begun > Self.steady { reset() }
+  }
+
   /// The next wait.
   package mutating func next() -> Duration {
     var generator = SystemRandomNumberGenerator()

@@ -10,8 +10,6 @@ package struct RedisListener: Sendable {
 
   /// How long nothing may come before we ask whether the server is there.
   private static let quiet = Duration.seconds(4)
-  /// A connection that lived for so long was a good one.
-  private static let steady = Duration.seconds(5)
 
   private let connector: RedisConnector
   private let channels: [String]
@@ -52,8 +50,7 @@ package struct RedisListener: Sendable {
       } catch let error as RedisError where hasContact {
         if trouble == nil { notify(.connectionLost(error)) }
         trouble = error
-        // One that ends at once each time is no better than none.
-        if let since = connected, .now - since > Self.steady { backoff.reset() }
+        backoff.connectionEnded(since: connected)
         connected = nil
         try? await Task.sleep(for: backoff.next())
       }

@@ -26,7 +26,8 @@ extension RedisEndpoint {
     var database = query.database
     if database == nil { database = try RedisURLParts.database(in: path) }
     self.init(
-      address: address, usesTLS: scheme.usesTLS, skipsTLSVerification: query.skipsVerification,
+      address: address, usesTLS: scheme.usesTLS || query.usesTLS && scheme.kind != .socket,
+      skipsTLSVerification: query.skipsVerification,
       username: login.user, password: login.password,
       database: database ?? 0, ignoredQueryItems: query.ignored)
     sentinelUsername = query.sentinelUsername
@@ -61,6 +62,7 @@ struct RedisScheme {
 
 private struct RedisQuery {
   var database: Int?
+  var usesTLS = false
   var skipsVerification = false
   var sentinelUsername: String?
   var sentinelPassword: String?
@@ -76,6 +78,8 @@ private struct RedisQuery {
       case "tls" where value == "insecure", "ssl_cert_reqs" where value == "none",
         "skip_verify" where value == "true":
         skipsVerification = true
+      // As for Azure and StackExchange.Redis.
+      case "ssl" where value == "true", "tls" where value == "true": usesTLS = true
       case "sentinel_username": sentinelUsername = try RedisURLParts.decode(raw)
       case "sentinel_password": sentinelPassword = try RedisURLParts.decode(raw)
       case let name: ignored.append(Self.isName(name) ? name : "?")

@@ -55,8 +55,6 @@ public struct Watcher: Sendable {
 
   /// The channel of a bus that has none yet.
   public static let defaultChannel = "instances"
-  /// A connection that lived for so long was a good one.
-  private static let steady = Duration.seconds(5)
 
   let app: String?
   let connector: RedisConnector
@@ -123,8 +121,7 @@ public struct Watcher: Sendable {
         if trouble == nil { notify(.connectionLost(error)) }
         trouble = error
         progress.connectionWasLost()
-        // One that ends at once each time is no better than none.
-        if let since = connected, .now - since > Self.steady { backoff.reset() }
+        backoff.connectionEnded(since: connected)
         connected = nil
         try? await Task.sleep(for: backoff.next())
       }

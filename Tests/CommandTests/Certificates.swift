@@ -22,11 +22,13 @@ enum Certificates {
       sign client client root 2 'extendedKeyUsage=clientAuth'
       (export LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 FAKETIME=-30d
        sign expired localhost middle 5 'subjectAltName=DNS:localhost')
+      sign address other.example middle 2 'subjectAltName=DNS:other.example,IP:127.0.0.1'
+      sign star localhost middle 2 'subjectAltName=DNS:*'
       key='ed25519' sign ed25519 localhost middle 2 'subjectAltName=DNS:localhost'
       key='ec -pkeyopt ec_paramgen_curve:P-521' \\
         sign p521 localhost middle 2 'subjectAltName=DNS:localhost'
       openssl genpkey -genparam -algorithm DH -pkeyopt group:ffdhe2048 -out dh.pem
-      for name in good other expired ed25519 p521; do cat $name.pem middle.pem > $name.chain; done
+      for name in good other expired ed25519 p521 address star; do cat $name.pem middle.pem > $name.chain; done
       openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost \
         -addext subjectAltName=DNS:localhost -keyout own.key -out own.chain
       """

@@ -44,7 +44,10 @@ struct TLSTests {
 
   @Test(
     "what is wrong with a certificate is named, and the remedy works",
-    arguments: [("own", "--tls-insecure"), ("other", "another name"), ("expired", "has expired")])
+    arguments: [
+      ("own", "--tls-insecure"), ("other", "another name"), ("expired", "has expired"),
+      ("address", "another name"), ("star", "another name"),
+    ])
   func bad(certificate: String, says text: String) async throws {
     try await Certificates.withServer(certificate) { server, url, file in
       try await expectRefusal(["--url", url, "--tls-ca", file("root.pem")], 78, says: text)

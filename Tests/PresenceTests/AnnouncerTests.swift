@@ -100,6 +100,30 @@ struct AnnouncerTests {
     }
   }
 
+  @Test("while nobody can renew a lease since the server is full, the time counts for nobody")
+  func full() async throws {
+    try await RedisServer.with { server in
+      // Those with a short lease try again sooner, and could take the others for dead.
+      let announcers = (1...8).map { number in
+        Announcer(
+          Instance(app: "shop", name: "web.\(number)", lease: .seconds(number < 3 ? 2 : 6)),
+          connector: server.connector)
+      }
+      let runs = announcers.map { announcer in Task { try await announcer.run() } }
+      try await eventually("all are up") { try await present(server).count == 8 }
+      try await server.command("CONFIG", "SET", "maxmemory", "1")
+      try await pass(.seconds(12))
+      try await server.command("CONFIG", "SET", "maxmemory", "0")
+      try await pass(.seconds(3))
+      let instances = try await server.connector.withConnection { connection in
+        try await Snapshot.read(keys: keys, on: connection)
+      }
+      #expect(instances.position?.seq == 8, "somebody was told lost")
+      for announcer in announcers { announcer.stop(reason: "SIGTERM") }
+      for run in runs { _ = try await run.value }
+    }
+  }
+
   @Test("after FLUSHALL it is back")
   func flushed() async throws {
     try await RedisServer.with { server in

@@ -13,6 +13,7 @@ import NIOSSL
 struct TLSHandshake: Sendable {
   private let context: NIOSSLContext
   private let serverName: String?
+  private let isVerifying: Bool
 
   init(_ connector: RedisConnector) throws {
     guard let tls = connector.tls ?? RedisTLS.usual else {
@@ -20,6 +21,7 @@ struct TLSHandshake: Sendable {
     }
     context = try tls.context(verifying: connector.verifiesServer)
     serverName = connector.endpoint.hostName
+    isVerifying = connector.verifiesServer
   }
 
   /// Adds to a new channel what encrypts it. To be called on its event loop.
@@ -29,13 +31,25 @@ struct TLSHandshake: Sendable {
     let records = TLSRecords()
     let pipeline = channel.pipeline.syncOperations
     try pipeline.addHandler(records)
-    do {
-      try pipeline.addHandler(NIOSSLClientHandler(context: context, serverHostname: serverName))
-    } catch {
-      // An IP address is no name for SNI; the certificate is checked against the address.
-      try pipeline.addHandler(NIOSSLClientHandler(context: context, serverHostname: nil))
-    }
+    try pipeline.addHandler(handler())
     return records
+  }
+
+  private func handler() throws -> NIOSSLClientHandler {
+    guard let serverName, let name = ServerName(serverName) else {
+      // An address is no name for SNI; the certificate is checked against the address.
+      return try NIOSSLClientHandler(context: context, serverHostname: nil)
+    }
+    guard isVerifying else {
+      return try NIOSSLClientHandler(context: context, serverHostname: serverName)
+    }
+    return try NIOSSLClientHandler._makeSSLClientHandler(
+      context: context, serverHostname: serverName
+    ) { certificate, channel in
+      name.isNamed(by: certificate)
+        ? channel.eventLoop.makeSucceededVoidFuture()
+        : channel.eventLoop.makeFailedFuture(RedisError(.tls(.otherName)))
+    }
   }
 }
 

@@ -39,7 +39,7 @@ struct AnnouncerState: Sendable {
     case abandoned
   }
 
-  private enum Link: Sendable {
+  enum Link: Sendable {
     case none
     /// It is not known yet whether the server knows the instance.
     case fresh
@@ -47,7 +47,7 @@ struct AnnouncerState: Sendable {
   }
 
   /// How the end goes.
-  private struct End: Sendable {
+  struct End: Sendable {
     let stop: Announcer.Stop
     let deadline: Instant
     var backoff = Backoff(longest: .milliseconds(500))
@@ -63,41 +63,41 @@ struct AnnouncerState: Sendable {
 
   let keys: Keys
   let options: Announcer.Options
-  private(set) var instance: Instance
-  private(set) var channel: String?
+  var instance: Instance
+  var channel: String?
   /// The server's, as the last answer told it.
-  private(set) var clock: ServerClock?
+  var clock: ServerClock?
 
-  private var link = Link.none
-  private var heartbeat: Heartbeat?
+  var link = Link.none
+  var heartbeat: Heartbeat?
   /// How many beats in a row had to be sent again.
-  private var staleBeats = 0
-  private var isForgotten = false
-  private var due: Instant
-  private var renewed: Instant
-  private var mustList = false
-  private var mustPrepareEnd = false
+  var staleBeats = 0
+  var isForgotten = false
+  var due: Instant
+  var renewed: Instant
+  var mustList = false
+  var mustPrepareEnd = false
 
-  private var backoff: Backoff
-  private var retryAt: Instant?
+  var backoff: Backoff
+  var retryAt: Instant?
   /// What was told to go wrong and is not over.
-  private var trouble: PresenceError?
+  var trouble: PresenceError?
   /// What ends it all.
-  private var refusal: PresenceError?
-  private var hasAnnounced = false
+  var refusal: PresenceError?
+  var hasAnnounced = false
   /// Whether the first contact has come to an outcome, whatever it was.
-  private var hasOutcome = false
+  var hasOutcome = false
   /// Whether a `start` has been written at all, whatever became of it.
-  private var hasSentStart: Bool
+  var hasSentStart: Bool
   /// The same before the last was written.
-  private var hadSentStart: Bool
+  var hadSentStart: Bool
   /// Whether the next start says `back`, also of an instance that is up.
-  private var tellsReturn: Bool
+  var tellsReturn: Bool
 
-  private var drainReason: String?
-  private var hasToldDraining = false
-  private var end: End?
-  private var notices: [Announcer.Notice] = []
+  var drainReason: String?
+  var hasToldDraining = false
+  var end: End?
+  var notices: [Announcer.Notice] = []
 
   init(_ instance: Instance, options: Announcer.Options, at now: Instant) {
     keys = Keys(app: instance.app)
@@ -110,6 +110,9 @@ struct AnnouncerState: Sendable {
     tellsReturn = options.succeeds
     channel = options.lastChannel
   }
+
+  /// Whether something goes wrong and is not over.
+  var isTroubled: Bool { trouble != nil }
 
   var isConnected: Bool { link != .none }
 
@@ -136,7 +139,7 @@ struct AnnouncerState: Sendable {
 
   /// Whether a stop has been asked for and may be told: with ``Announcer/Options/tellsShortRuns`` it waits for
   /// the outcome of the first contact.
-  private func isEnding(at now: Instant) -> Bool {
+  func isEnding(at now: Instant) -> Bool {
     guard let end else { return false }
     return !options.tellsShortRuns || hasOutcome || now >= end.deadline
   }
@@ -201,133 +204,5 @@ struct AnnouncerState: Sendable {
       return .tellStopping(reason: drainReason, within: Self.drainPatience)
     }
     return .tellStop(instance, end.stop, lastChannel: channel, within: left * 0.5)
-  }
-
-  // MARK: What came of it
-
-  mutating func receive(_ outcome: Outcome, of step: Step, at now: Instant) {
-    switch (outcome, step) {
-    case (.failed(let error), _): fail(error, step, now)
-    case (.registered(let outcome, let asked), _): registered(outcome, asked: asked, now)
-    case (.beaten(let replies, let asked), _): beaten(replies, asked: asked, now)
-    case (.done, .connect): connected(now)
-    case (_, .tellStopping): hasToldDraining = true
-    case (.done, .list): listed()
-    case (.done, .prepareEnd): mustPrepareEnd = false
-    case (.done, .renewKeys): (renewed, mustList) = (now, true)
-    case (.done, .tellStop): end?.isDelivered = true
-    case (.done, _), (.abandoned, _): break
-    }
-  }
-
-  private mutating func connected(_ now: Instant) {
-    link = .fresh
-    (staleBeats, renewed) = (0, now)
-    heartbeat = clock.map {
-      Heartbeat(keys: keys, id: instance.id, lease: instance.lease, clock: $0)
-    }
-  }
-
-  private mutating func registered(
-    _ outcome: Transitions.Outcome, asked: Instant, _ now: Instant
-  ) {
-    guard outcome.word != "channel" else {
-      let error = PresenceError.otherChannel(
-        app: instance.app, channel: outcome.channel ?? "?")
-      return fail(error, .register(instance, lastChannel: nil, tellsReturn: false), now)
-    }
-    let clock = ServerClock(time: outcome.now, asked: asked, answered: now)
-    self.clock = clock
-    var beating =
-      heartbeat
-      ?? Heartbeat(keys: keys, id: instance.id, lease: instance.lease, clock: clock)
-    beating.learn(clock)
-    heartbeat = beating
-    channel = outcome.channel ?? channel
-    instance.started = outcome.started ?? instance.started ?? outcome.now
-    (isForgotten, hasToldDraining, mustList) = (false, false, true)
-    mustPrepareEnd = mustPrepareEnd || !outcome.wasKnown
-    join()
-  }
-
-  private mutating func beaten(_ replies: [RedisValue], asked: Instant, _ now: Instant) {
-    guard var beating = heartbeat else { return }
-    let finding: Heartbeat.Finding
-    do {
-      finding = try beating.read(replies, asked: asked, answered: now)
-    } catch {
-      return fail(PresenceError(error) ?? .redis(RedisError(.closed)), .beat([]), now)
-    }
-    (heartbeat, clock) = (beating, beating.clock)
-    switch finding {
-    case .present:
-      // What the server refuses on a connection that there is, is over once it beats again.
-      if link == .joined { recover() }
-      join()
-    case .forgotten: isForgotten = true
-    case .stale:
-      // A second beat, now that the clock or the server's abilities are known.
-      staleBeats += 1
-      guard staleBeats > 2 else {
-        due = now
-        return
-      }
-      if link == .fresh { isForgotten = true }
-      join()
-    }
-  }
-
-  /// The server knows the instance on this connection.
-  private mutating func join() {
-    if link == .fresh { hasToldDraining = false }
-    (link, staleBeats) = (.joined, 0)
-    // From the last beat's sending on: what the server was slow with since does not count.
-    due = (clock?.asked ?? due) + instance.beat * Double.random(in: 0.9...1.1)
-  }
-
-  /// All is told that was to be told on this connection.
-  private mutating func settle() {
-    if trouble?.endsConnection == true { recover() }
-    backoff.reset()
-  }
-
-  private mutating func recover() {
-    if trouble != nil { notices.append(.connectionBack) }
-    trouble = nil
-  }
-
-  /// Only now, so that whoever hears that it is announced also finds it.
-  private mutating func listed() {
-    mustList = false
-    hasOutcome = true
-    guard !hasAnnounced else { return }
-    hasAnnounced = true
-    notices.append(
-      .announced(channel: channel ?? "", started: instance.started ?? clock?.now ?? 0))
-  }
-
-  private mutating func fail(_ error: PresenceError, _ step: Step, _ now: Instant) {
-    if case .register = step, !error.endsConnection {
-      // A script that the server refuses has changed nothing, so there is nothing to take back either.
-      hasSentStart = hadSentStart
-      tellsReturn = options.succeeds && !hasAnnounced
-    }
-    if end != nil, isEnding(at: now) { return failAtEnd(error, now) }
-    if instance.started == nil, options.failsWhenRefused, error.isFinal {
-      refusal = error
-      return
-    }
-    hasOutcome = true
-    if trouble == nil { notices.append(.connectionLost(error)) }
-    trouble = error
-    if error.endsConnection { link = .none } else if link == .joined { link = .fresh }
-    retryAt = now + backoff.next()
-  }
-
-  private mutating func failAtEnd(_ error: PresenceError, _ now: Instant) {
-    // How long each attempt had is of no interest.
-    if !error.isTimeout { end?.failure = error }
-    link = .none
-    retryAt = now + (end?.backoff.next() ?? .zero)
   }
 }

@@ -1,0 +1,133 @@
+import PaasbusRedis
+
+/// Carrying out what ``AnnouncerState`` decides, one step at a time.
+extension Announcer {
+  func carryOut(_ step: AnnouncerState.Step) async -> AnnouncerState.Outcome {
+    do {
+      return try await attempt(step)
+    } catch {
+      return PresenceError(error).map { .failed($0) } ?? .abandoned
+    }
+  }
+
+  private func attempt(_ step: AnnouncerState.Step) async throws -> AnnouncerState.Outcome {
+    switch step {
+    case .connect(let limit): try await connect(within: limit)
+    case .wait(let duration): try await connector.thread.sleep(for: duration)
+    case .finish: break
+    case .register, .beat, .tellStopping, .list, .prepareEnd, .renewKeys, .rest, .tellStop:
+      guard let connection else { throw RedisError(.closed) }
+      return try await attempt(step, on: connection)
+    }
+    return .done
+  }
+
+  private func connect(within limit: Duration?) async throws {
+    var connector = connector
+    if let limit { connector.timeout = limit }
+    let fresh = try await connector.connect()
+    guard !Task.isCancelled else {
+      await fresh.close()
+      throw CancellationError()
+    }
+    connection = fresh
+    beginLooking()
+  }
+
+  private func attempt(
+    _ step: AnnouncerState.Step, on connection: RedisConnection
+  ) async throws -> AnnouncerState.Outcome {
+    let asked = ContinuousClock.now
+    switch step {
+    case .register(let instance, let lastChannel, let tellsReturn):
+      let outcome = try await transitions.start(
+        instance, elapsed: asked - began, channel: options.channel, lastChannel: lastChannel,
+        history: options.history, tellsReturn: tellsReturn, on: connection)
+      return .registered(outcome, asked: asked)
+    case .beat(let commands): return try await beat(commands, on: connection)
+    case .rest(let due): try await rest(until: due, on: connection.limited(to: patience))
+    case .tellStopping(let reason, _):
+      _ = try await transitions.stopping(state.instance.id, reason: reason, on: connection)
+    case .list(let now): try await listApp(now, on: connection)
+    case .prepareEnd: try await transitions.prepareEnd(on: connection)
+    case .renewKeys: _ = try await connection.pipeline(keys.transition.map(Self.renewal))
+    case .tellStop(let instance, let stop, let lastChannel, let limit):
+      _ = try await transitions.stop(
+        instance, elapsed: asked - began, stop: stop, lastChannel: lastChannel,
+        on: connection.limited(to: limit))
+    case .connect, .wait, .finish: break
+    }
+    return .done
+  }
+
+  // MARK: Beating
+
+  /// Whatever was observed of others before counts no longer.
+  func beginLooking() {
+    reaper = Reaper(keys: keys, ownID: state.instance.id, isReconnected: hasBeaten)
+  }
+
+  /// An answer that is later than the next beat comes from a connection that is half dead; a new
+  /// one can still renew the lease in time. The end of our patience is behind the latest next beat,
+  /// so that a timer which was set for it wakes nobody.
+  private var patience: Duration {
+    let beat = state.instance.beat
+    return connector.timeout < beat ? connector.timeout : max(beat * 1.15, .seconds(1))
+  }
+
+  /// Beats, and looks with it at leases that are over.
+  private func beat(
+    _ commands: [RedisCommand], on connection: RedisConnection
+  ) async throws -> AnnouncerState.Outcome {
+    let connection = connection.limited(to: patience)
+    let asked = ContinuousClock.now
+    hasBeaten = true
+    guard var reaper, let clock = state.clock else { throw RedisError(.closed) }
+    let look = reaper.overdueCommand(near: clock.now)
+    let replies = try await connection.pipeline(commands + [look])
+    let answers = Array(replies.dropLast())
+    // While our own beat is refused, so are those of others: that time counts for nobody.
+    if answers.dropFirst().allSatisfy({ $0.integer == 1 }),
+      let now = try ServerClock(answers.first, asked: asked)
+    {
+      try await reaper.takeOverdue(replies.last ?? .null, now, on: connection)
+      self.reaper = reaper
+    }
+    return .beaten(answers, asked: asked)
+  }
+
+  /// Waits for the next beat, and looks meanwhile at others whose lease is over, if there are any.
+  private func rest(
+    until due: ContinuousClock.Instant, on connection: RedisConnection
+  ) async throws {
+    while var reaper, let clock = state.clock, let look = reaper.nextLook, max(look, .now) < due {
+      try await connection.sleep(for: max(.zero, look - .now))
+      try await reaper.lookAgain(clock, on: connection)
+      self.reaper = reaper
+    }
+    try await connection.sleep(for: max(.zero, due - .now))
+  }
+
+  // MARK: The list of apps
+
+  /// Renews the app's place among those that announce, by which a reader without `--app` finds it.
+  private func listApp(_ now: Int64, on connection: RedisConnection) async throws {
+    let oldest = now - Keys.timeToLive.milliseconds
+    let commands = [
+      RedisCommand("ZADD", Keys.apps, "\(now)", keys.app),
+      RedisCommand("ZREMRANGEBYSCORE", Keys.apps, "-inf", "\(oldest)"),
+      Self.renewal(Keys.apps),
+    ]
+    guard case .error(let text)? = try await connection.pipeline(commands).first,
+      RedisError.server(text).kind == .elsewhere
+    else { return }
+    // In a cluster the list is in a slot of its own. A refusal is no matter of ours.
+    var other = connector.routed(to: Keys.apps)
+    other.name = nil
+    _ = try? await other.withConnection { try await $0.pipeline(commands) }
+  }
+
+  private static func renewal(_ key: String) -> RedisCommand {
+    RedisCommand("EXPIRE", key, "\(Keys.timeToLive.components.seconds)")
+  }
+}
