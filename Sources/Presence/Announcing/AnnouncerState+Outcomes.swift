@@ -44,6 +44,8 @@ extension AnnouncerState {
     instance.started = outcome.started ?? instance.started ?? outcome.now
     (isForgotten, hasToldDraining, mustList) = (false, false, true)
     mustPrepareEnd = mustPrepareEnd || !outcome.wasKnown
+    // The others have been told, so a person is too.
+    if trouble?.endsConnection == true { recover() }
     join()
   }
 
