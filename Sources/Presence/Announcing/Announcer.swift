@@ -86,8 +86,8 @@ public actor Announcer {
   /// The step under way, and its number.
   private var work: (step: AnnouncerState.Step, task: Task<AnnouncerState.Outcome, Never>)?
   private var stepNumber = 0
-  /// Ends once nothing is left to be told of the draining.
-  private let drained = AsyncStream<Void>.makeStream()
+  /// Of those who wait until nothing is left to be told of the draining.
+  private var drainWaiters: [AsyncStream<Void>.Continuation] = []
 
   /// - Parameters:
   ///   - began: when the instance really began, by this machine's monotonic clock.
@@ -119,12 +119,19 @@ public actor Announcer {
   public func drain(reason: String, within limit: Duration) async {
     take { $0.drain(reason: reason) }
     guard !state.isDrainSettled else { return }
+    let (settled, waiter) = AsyncStream<Void>.makeStream()
+    drainWaiters.append(waiter)
     await withTaskGroup(of: Void.self) { group in
-      group.addTask { [drained] in for await _ in drained.stream {} }
+      group.addTask { for await _ in settled {} }
       group.addTask { [connector] in try? await connector.thread.sleep(for: limit) }
       await group.next()
       group.cancelAll()
     }
+  }
+
+  private func endDrainWaits() {
+    for waiter in drainWaiters { waiter.finish() }
+    drainWaiters = []
   }
 
   /// Ends `run()` with a `stop`; later calls change nothing.
@@ -188,6 +195,7 @@ public actor Announcer {
       let step = state.next(at: .now)
       for notice in state.takeNotices() { notify(notice) }
       if case .finish(let result) = step {
+        endDrainWaits()
         await connection?.close()
         return try result.get()
       }
@@ -205,7 +213,7 @@ public actor Announcer {
         connection = nil
         await broken.close()
       }
-      if state.isDrainSettled { drained.continuation.finish() }
+      if state.isDrainSettled { endDrainWaits() }
     }
   }
 }
