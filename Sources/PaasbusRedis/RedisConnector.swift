@@ -90,7 +90,7 @@ public struct RedisConnector: Sendable {
     let connection = try await open()
     let full = RedisLogin(endpoint: endpoint, name: name, questions: questions)
     do {
-      return try await perform(habits.takesExtras ? full : full.bare, on: connection)
+      return try await perform(full, withExtras: habits.takesExtras, on: connection)
     } catch {
       await connection.close()
       if let refusal = await refusal(behind: error) { throw refusal }
@@ -100,11 +100,9 @@ public struct RedisConnector: Sendable {
     }
     let second = try await open()
     do {
-      let result = try await perform(full.bare, on: second)
+      let result = try await perform(full, withExtras: false, on: second)
       habits.refusesExtras()
-      return (
-        result.connection.loggedIn(result.connection.login, takesExtras: false), result.answers
-      )
+      return result
     } catch {
       await second.close()
       throw error
@@ -120,10 +118,10 @@ public struct RedisConnector: Sendable {
   }
 
   private func perform(
-    _ login: RedisLogin, on connection: RedisConnection
+    _ login: RedisLogin, withExtras takesExtras: Bool, on connection: RedisConnection
   ) async throws -> (connection: RedisConnection, answers: [RedisValue]) {
-    let (taken, answers) = try await login.perform(on: connection)
-    return (connection.loggedIn(taken, takesExtras: habits.takesExtras), answers)
+    let (taken, answers) = try await (takesExtras ? login : login.bare).perform(on: connection)
+    return (connection.loggedIn(taken, takesExtras: takesExtras), answers)
   }
 
   /// Runs `body` with a connection, which is closed afterwards.

@@ -2,14 +2,20 @@ extension [String: String] {
   /// The variables that count: blanks and newlines at the end of a value, as a secret's file leaves
   /// them, are not part of it, and an empty one is not set.
   package var settled: [String: String] {
-    compactMapValues { value in
-      let settled = value.withoutTrailingBlanks
-      return settled.isEmpty ? nil : settled
-    }
+    compactMapValues(\.settled)
   }
+
+  /// One of them.
+  package func settled(_ name: String) -> String? { self[name]?.settled }
 }
 
 extension String {
+  /// nil where nothing is left.
+  fileprivate var settled: String? {
+    let settled = withoutTrailingBlanks
+    return settled.isEmpty ? nil : settled
+  }
+
   var withoutTrailingBlanks: String {
     guard last?.isWhitespace == true else { return self }
     var rest = self[...]

@@ -134,7 +134,7 @@ struct Setup {
     return String(cString: folder) + "/" + path
   }
 
-  func variable(_ name: String) -> String? { environment.settled[name] }
+  func variable(_ name: String) -> String? { environment.settled(name) }
 
   // MARK: Bus
 

@@ -5,8 +5,8 @@ extension AnnouncerState {
   mutating func receive(_ outcome: Outcome, of step: Step, at now: Instant) {
     switch (outcome, step) {
     case (.failed(let error), _): fail(error, step, now)
-    case (.registered(let outcome, let asked), _): registered(outcome, asked: asked, now)
-    case (.beaten(let replies, let asked), _): beaten(replies, asked: asked, now)
+    case (.registered(let outcome, let asked), _): registered(outcome, asked: asked, step, now)
+    case (.beaten(let replies, let asked), _): beaten(replies, asked: asked, step, now)
     case (.done, .connect): connected(now)
     case (_, .tellStopping): hasToldDraining = true
     case (.done, .list): listed()
@@ -26,12 +26,12 @@ extension AnnouncerState {
   }
 
   private mutating func registered(
-    _ outcome: Transitions.Outcome, asked: Instant, _ now: Instant
+    _ outcome: Transitions.Outcome, asked: Instant, _ step: Step, _ now: Instant
   ) {
     guard outcome.word != "channel" else {
       let error = PresenceError.otherChannel(
         app: instance.app, channel: outcome.channel ?? "?")
-      return fail(error, .register(instance, lastChannel: nil, tellsReturn: false), now)
+      return fail(error, step, now)
     }
     let clock = ServerClock(time: outcome.now, asked: asked, answered: now)
     self.clock = clock
@@ -49,13 +49,15 @@ extension AnnouncerState {
     join()
   }
 
-  private mutating func beaten(_ replies: [RedisValue], asked: Instant, _ now: Instant) {
+  private mutating func beaten(
+    _ replies: [RedisValue], asked: Instant, _ step: Step, _ now: Instant
+  ) {
     guard var beating = heartbeat else { return }
     let finding: Heartbeat.Finding
     do {
       finding = try beating.read(replies, asked: asked, answered: now)
     } catch {
-      return fail(PresenceError(error) ?? .redis(RedisError(.closed)), .beat([]), now)
+      return fail(PresenceError(error) ?? .redis(RedisError(.closed)), step, now)
     }
     (heartbeat, clock) = (beating, beating.clock)
     switch finding {
