@@ -23,6 +23,10 @@ final class HostResolver: Resolver, Sendable {
   private let older: EventLoopPromise<[SocketAddress]>
   private let newer: EventLoopPromise<[SocketAddress]>
   private let isCancelled = Atomic(false)
+  private let pending = Mutex<String?>(nil)
+
+  /// The name that is being looked up; nil once there is an answer.
+  var pendingHost: String? { pending.withLock { $0 } }
 
   init(loop: any EventLoop) {
     (older, newer) = (loop.makePromise(), loop.makePromise())
@@ -34,12 +38,15 @@ final class HostResolver: Resolver, Sendable {
 
   /// Both are found by the one look-up, which is begun here: NIO asks for these first.
   func initiateAAAAQuery(host: String, port: Int) -> EventLoopFuture<[SocketAddress]> {
+    pending.withLock { $0 = host }
     Self.pool.submit { state in
       // Where looking up takes long, attempts that were given up must not wait in line.
       guard state == .active, !self.isCancelled.load(ordering: .relaxed) else {
         return self.finish(.failure(RedisError(.closed)))
       }
-      self.finish(Result { try Self.addresses(host, port) })
+      let found = Result { try Self.addresses(host, port) }
+      self.pending.withLock { $0 = nil }
+      self.finish(found)
     }
     return newer.futureResult
   }
@@ -58,13 +65,17 @@ final class HostResolver: Resolver, Sendable {
   }
 
   /// - Throws: ``RedisError`` where the name does not resolve.
-  private static func addresses(_ host: String, _ port: Int) throws -> [SocketAddress] {
+  fileprivate static func addresses(
+    _ host: String, _ port: Int
+  ) throws(RedisError) -> [SocketAddress] {
     var hints = addrinfo()
     hints.ai_socktype = CInt(SOCK_STREAM.rawValue)
     hints.ai_protocol = CInt(IPPROTO_TCP)
     var first: UnsafeMutablePointer<addrinfo>?
-    guard getaddrinfo(host, String(port), &hints, &first) == 0 else {
-      throw RedisError(.unresolved(host: host))
+    let status = getaddrinfo(host, String(port), &hints, &first)
+    guard status == 0 else {
+      throw RedisError(
+        status == EAI_AGAIN ? .namesUnanswered(host: host) : .unresolved(host: host))
     }
     defer { freeaddrinfo(first) }
     var addresses: [SocketAddress] = []
@@ -85,5 +96,14 @@ final class HostResolver: Resolver, Sendable {
       }
     }
     return addresses
+  }
+}
+
+extension RedisEndpoint.Host {
+  /// The addresses that the name stands for, as text. Blocks while they are looked up.
+  ///
+  /// - Throws: ``RedisError`` where there are none.
+  package func addresses() throws(RedisError) -> [String] {
+    try HostResolver.addresses(name, port).compactMap(\.ipAddress)
   }
 }

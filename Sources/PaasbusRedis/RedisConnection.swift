@@ -68,12 +68,15 @@ package final class RedisConnection: Sendable {
 
   /// Runs the commands as one atomic step (`MULTI` … `EXEC`) and returns their replies.
   ///
-  /// - Throws: ``RedisError``, also for an error reply to any of them.
+  /// - Throws: ``RedisError``, also for an error reply to any of them; where the transaction could not be
+  ///   ended, the connection is closed.
   package func transaction(_ commands: [RedisCommand]) async throws -> [RedisValue] {
     // Inside of it, one ASKING holds for all.
     let front = isAsking ? [RedisCommand("ASKING")] : []
     let all = front + [RedisCommand("MULTI")] + commands + [RedisCommand("EXEC")]
     let replies = try await start(all).cancellableValue()
+    // Where EXEC itself is unknown or refused, the transaction stays open and swallows what comes next.
+    if case .error(let text)? = replies.last, !text.hasPrefix("EXECABORT") { await close() }
     // An error before EXEC says more than the EXECABORT that follows from it.
     for reply in replies { try reply.get() }
     return try (replies.last?.elements ?? []).map { try $0.get() }

@@ -190,13 +190,15 @@ public struct RedisConnector: Sendable {
 
   private func connect(with bootstrap: ClientBootstrap) async throws -> any Channel {
     let attempt: EventLoopFuture<any Channel>
+    var resolver: HostResolver?
     switch endpoint.address {
     case .tcp(let host):
       if let address = try? SocketAddress(ipAddress: host.name, port: host.port) {
         attempt = bootstrap.connect(to: address)
       } else {
-        attempt = bootstrap.resolver(HostResolver(loop: thread.loop))
-          .connect(host: host.name, port: host.port)
+        let own = HostResolver(loop: thread.loop)
+        resolver = own
+        attempt = bootstrap.resolver(own).connect(host: host.name, port: host.port)
       }
     case .unixSocket(let path): attempt = bootstrap.connect(unixDomainSocketPath: path)
     case .sentinel: throw RedisError(.closed)
@@ -206,6 +208,9 @@ public struct RedisConnector: Sendable {
     } catch {
       // Whoever waits no longer has no use for a connection that comes later.
       attempt.whenSuccess { $0.close(promise: nil) }
+      if let host = resolver?.pendingHost, !(error is CancellationError) {
+        throw RedisError(.namesUnanswered(host: host))
+      }
       throw error
     }
   }

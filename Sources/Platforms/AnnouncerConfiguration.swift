@@ -36,16 +36,15 @@ public struct AnnouncerConfiguration: Sendable {
     environment: [String: String] = ProcessInfo.processInfo.environment,
     eventLoop: (any EventLoop)? = nil
   ) throws {
-    let settled = environment.settled
     let id = InstanceID.make()
     let identity = PlatformIdentity.detect(
       environment: environment, bootID: id, hostName: Machine.hostName, processID: getpid())
-    let app = settled["PAASBUS_APP"] ?? identity.app ?? Keys.defaultApp
+    let app = environment.settledName("PAASBUS_APP") ?? identity.app ?? Keys.defaultApp
     instance = Instance(
       identity, app: Keys.appName(from: app), id: id, lease: Announcer.defaultLease,
       processID: getpid())
     connector = try RedisDiscovery(environment: environment)?.connector(eventLoop: eventLoop)
-    options.channel = settled["PAASBUS_CHANNEL"]
+    options.channel = environment.settledName("PAASBUS_CHANNEL")
   }
 }
 

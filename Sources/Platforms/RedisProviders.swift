@@ -34,19 +34,17 @@ struct RedisProvider: Sendable {
     return RedisProvider(name: name, companions: companions) {
       environment throws(RedisLocatorError.Cause) in
       guard let host = environment[name] else { return .absent }
+      let portText = environment[port]
+      if let portText, !RedisParts.isPort(portText) { throw .port(variable: port) }
       guard host.contains("://") else {
         var parts = RedisParts(host: host)
-        if let text = environment[port] {
-          guard RedisParts.isPort(text) else {
-            throw .port(variable: port)
-          }
-          parts.port = text
-        }
+        parts.port = portText
         parts.username = user.flatMap { environment[$0] }
         parts.password = environment[password]
         return .endpoint(try parts.endpoint())
       }
       var endpoint = try RedisEndpoint.read(host)
+      if let portText { endpoint.setPort(portText, unlessNamedIn: host) }
       if endpoint.password == nil {
         endpoint.username = endpoint.username ?? user.flatMap { environment[$0] }
         endpoint.password = environment[password]
@@ -126,6 +124,11 @@ struct RedisParts {
       && (1...65_535).contains(Int(digits) ?? 0)
   }
 
+  /// nil for none from 1 to 65535.
+  fileprivate static func portNumber(_ text: String) -> Int? {
+    Int(number(text)).flatMap { (1...65_535).contains($0) ? $0 : nil }
+  }
+
   /// The port itself: Kubernetes and Docker links set `REDIS_PORT=tcp://10.0.0.1:6379` for a
   /// service of that name.
   private static func number(_ port: String) -> Substring {
@@ -135,6 +138,14 @@ struct RedisParts {
 }
 
 extension RedisEndpoint {
+  /// Takes the port of a variable that stands beside a URL, which wins where it names one itself.
+  fileprivate mutating func setPort(_ text: String, unlessNamedIn url: String) {
+    guard case .tcp(let host) = address, host == Host(name: host.name),
+      !url.contains(":\(host.port)"), let port = RedisParts.portNumber(text)
+    else { return }
+    address = .tcp(Host(name: host.name, port: port))
+  }
+
   static func read(_ url: String) throws(RedisLocatorError.Cause) -> RedisEndpoint {
     do {
       return try RedisEndpoint(url: url)

@@ -64,6 +64,8 @@ struct WatchSession {
   ) async throws {
     let leases = LeaseWatch(
       keys: keys, beat: beat, isReconnected: isReconnected, notify: watcher.notify)
+    // Before anything else, since whatever the server lacks shows here.
+    let snapshot = progress.isFollowing ? nil : try await firstSnapshot()
     let query = query.limited(to: min(watcher.timeout, Self.longestAnswer))
     try await withThrowingTaskGroup(of: Bool.self) { group in
       group.addTask(executorPreference: watcher.connector.thread.executor) {
@@ -72,7 +74,7 @@ struct WatchSession {
       }
       group.addTask {
         var session = self
-        try await session.follow(progress, messages)
+        try await session.follow(progress, snapshot, messages)
         return true
       }
       while let isOver = try await group.next() {
@@ -83,13 +85,16 @@ struct WatchSession {
 
   // MARK: Beginning
 
-  /// Shows the history asked for and the snapshot.
-  private mutating func begin() async throws -> Timeline {
+  private func firstSnapshot() async throws -> (snapshot: Snapshot, clock: ServerClock) {
     let asked = ContinuousClock.now
     let snapshot = try await Snapshot.read(keys: keys, tailLength: Self.tailLength, on: query)
-    clock = ServerClock(time: snapshot.now, asked: asked)
+    for status in snapshot.instances where status.isPresent { beat.learn(status.instance.beat) }
+    return (snapshot, ServerClock(time: snapshot.now, asked: asked))
+  }
+
+  /// Shows the history asked for and the snapshot.
+  private mutating func begin(with snapshot: Snapshot) async throws -> Timeline {
     let present = snapshot.instances.filter(\.isPresent)
-    for status in present { beat.learn(status.instance.beat) }
     if let since = watcher.options.since, let end = snapshot.position {
       let earliest = since.earliest(now: snapshot.now)
       let history = History(keys: keys)
@@ -107,14 +112,20 @@ struct WatchSession {
 
   // MARK: Following
 
-  private mutating func follow(_ progress: WatchProgress, _ messages: RedisBatch?) async throws {
+  private mutating func follow(
+    _ progress: WatchProgress, _ first: (snapshot: Snapshot, clock: ServerClock)?,
+    _ messages: RedisBatch?
+  ) async throws {
     var current: Timeline
-    if case .following(let timeline) = progress.get() {
-      current = timeline
-    } else {
-      current = try await begin()
+    if let first {
+      clock = first.clock
+      current = try await begin(with: first.snapshot)
       progress.set(.following(current))
       watcher.notify(.watching(app: keys.app, channel: channel))
+    } else if case .following(let timeline) = progress.get() {
+      current = timeline
+    } else {
+      return
     }
     // From here on an answer that takes long is none.
     query = query.limited(to: min(watcher.timeout, Self.longestAnswer))

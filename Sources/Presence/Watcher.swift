@@ -192,6 +192,8 @@ final class WatchProgress: Sendable {
     return true
   }
 
+  var isFollowing: Bool { app != nil }
+
   var app: String? {
     guard case .following(let timeline) = get() else { return nil }
     return timeline.app

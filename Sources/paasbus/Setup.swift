@@ -138,17 +138,12 @@ struct Setup {
 
   // MARK: Bus
 
-  var channel: String? { options.channel ?? ownName("PAASBUS_CHANNEL") }
-
-  /// A variable that names something of ours; nothing where it surely holds a secret instead.
-  private func ownName(_ name: String) -> String? {
-    guard let value = variable(name), SecretKind.isCertain(value) else { return variable(name) }
-    return nil
-  }
+  var channel: String? { options.channel ?? environment.settledName("PAASBUS_CHANNEL") }
 
   /// Says what is passed over.
   private func reportSecrets() {
-    for name in ["PAASBUS_APP", "PAASBUS_CHANNEL"] where variable(name) != ownName(name) {
+    for name in ["PAASBUS_APP", "PAASBUS_CHANNEL"]
+    where variable(name) != environment.settledName(name) {
       let kind = variable(name).flatMap { SecretKind(of: $0) }?.rawValue ?? "a secret"
       diagnostics.note("\(name) is passed over: it holds \(kind)")
     }
@@ -163,7 +158,9 @@ struct Setup {
 
   /// The app as it was given or as the platform calls it, in the characters of keys.
   var app: String? {
-    guard let given = options.app ?? ownName("PAASBUS_APP") ?? identity.app else { return nil }
+    guard let given = options.app ?? environment.settledName("PAASBUS_APP") ?? identity.app else {
+      return nil
+    }
     let name = Keys.appName(from: given)
     if name != given { diagnostics.note("the app \(given) is called \(name) on the bus") }
     return name

@@ -69,6 +69,57 @@ struct ProxyTests {
     }
   }
 
+  @Test(
+    "a server that lacks a command of transactions is told so by what reads, and by the doctor once",
+    arguments: ["MULTI", "EXEC"])
+  func transactions(command: String) async throws {
+    try await RedisServer.with(options: ["--rename-command", command, ""]) { server in
+      _ = try await Paasbus.announce(on: server)
+      for words in [["watch"], ["list"], ["wait", "--timeout", "9s"]] {
+        let reader = try Paasbus.start(words, on: server)
+        #expect(try await reader.exitStatus() == 78, "\(words) \(reader.errorOutput)")
+        #expect(
+          reader.errorOutput.contains("the server has no command \(command)"),
+          "\(words) \(reader.errorOutput)")
+      }
+      let doctor = try Paasbus.start("doctor", on: server)
+      #expect(try await doctor.exitStatus() == 1)
+      #expect(doctor.output.ranges(of: command).count == 1, "\(doctor.output)")
+      #expect(doctor.lines.count { $0.hasPrefix("fail") } == 1, "\(doctor.output)")
+      #expect(doctor.lines.contains { $0.hasPrefix("ok    message") }, "\(doctor.output)")
+    }
+  }
+
+  @Test("a server without DISCARD is not left in the middle of a transaction")
+  func discard() async throws {
+    try await RedisServer.with(options: ["--rename-command", "DISCARD", ""]) { server in
+      let doctor = try Paasbus.start("doctor", on: server)
+      #expect(try await doctor.exitStatus() == 0, "\(doctor.output)")
+    }
+  }
+
+  @Test("INFO that is unknown is not told as refused")
+  func info() async throws {
+    try await RedisServer.with(options: ["--rename-command", "INFO", ""]) { server in
+      let doctor = try Paasbus.start("doctor", on: server)
+      #expect(try await doctor.exitStatus() == 0, "\(doctor.output)")
+      #expect(doctor.output.contains("does not know INFO"), "\(doctor.output)")
+      #expect(!doctor.output.contains("+info"), "\(doctor.output)")
+    }
+  }
+
+  @Test(
+    "the doctor finds the one command at which a server ends the connection",
+    arguments: ["XRANGE", "HGETALL", "ZADD", "EVALSHA", "XINFO"])
+  func closingAtOne(command: String) async throws {
+    try await withStrict([command]) { _, url in
+      let doctor = try Paasbus.start("doctor", "--url", url)
+      _ = try await doctor.exitStatus()
+      let line = doctor.lines.first { $0.contains("  commands  ") } ?? ""
+      #expect(line.contains("ends the connection at \(command) ("), "\(doctor.output)")
+    }
+  }
+
   @Test("without SCRIPT, or without EVALSHA too, everything works, and doctor says so")
   func withoutScript() async throws {
     for commands in [["SCRIPT"], ["SCRIPT", "EVALSHA"], ["EVAL"], ["CLIENT", "CLUSTER", "INFO"]] {

@@ -90,6 +90,19 @@ struct WrapOutageTests {
     #expect(try await process.exitStatus() == 4)
     // The resolver itself would try for ten seconds and more.
     #expect(ContinuousClock.now - begun < .seconds(5))
+    let list = try ManagedProcess(
+      "unshare",
+      [
+        "--mount", "sh", "-c",
+        """
+        mount --bind \(folder)/resolv.conf /etc/resolv.conf
+        exec \(Paasbus.path) list --timeout 1s --url redis://slow.example.test
+        """,
+      ], environment: ManagedProcess.bareEnvironment)
+    #expect(try await list.exitStatus() == 69)
+    #expect(
+      list.errorOutput.contains("slow.example.test does not resolve, since no name server answers"),
+      "\(list.errorOutput)")
   }
 
   @Test("what a refusal keeps from being announced delays nothing, and a server that hangs is said")

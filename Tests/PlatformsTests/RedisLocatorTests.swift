@@ -148,6 +148,10 @@ struct RedisLocatorTests {
       (["REDIS_HOST": "::1"], "redis://[::1]:6379"),
       (["REDIS_HOST": "[::1]", "REDIS_PORT": "7"], "redis://[::1]:7"),
       (["REDIS_HOST": "redis://h:9", "REDIS_PASSWORD": "p"], "redis://:***@h:9"),
+      (["REDIS_HOST": "redis://h:9", "REDIS_PORT": "7"], "redis://h:9"),
+      (["REDIS_HOST": "redis://h:6379", "REDIS_PORT": "7"], "redis://h:6379"),
+      (["REDIS_HOST": "rediss://h/2", "REDIS_PORT": "tcp://10.0.0.1:7"], "rediss://h:7/2"),
+      (["REDIS_HOST": "redis://[::1]", "REDIS_PORT": "7"], "redis://[::1]:7"),
       (["REDIS_HOST": "h", "REDIS_PORT": "tcp://10.0.0.1:7"], "redis://h:7"),
       (
         [

@@ -12,6 +12,8 @@ public struct RedisError: Error, Hashable, Sendable {
     case connectTimeout
     /// The host's name does not resolve.
     case unresolved(host: String)
+    /// No name server has said in time what the host's name stands for.
+    case namesUnanswered(host: String)
     /// The system's own error (`errno`).
     case system(Int32)
     /// Another fault of the transport, in its own words.
@@ -84,7 +86,8 @@ public struct RedisError: Error, Hashable, Sendable {
   /// What it asks of whoever meets it.
   public var kind: Kind {
     switch cause {
-    case .connectionRefused, .connectTimeout, .unresolved, .system, .transport, .closed,
+    case .connectionRefused, .connectTimeout, .unresolved, .namesUnanswered, .system, .transport,
+      .closed,
       .closedUnheard, .closedAsked, .noAnswer, .silentSubscription:
       .unreachable
     // Whoever does not answer may do so later.

@@ -7,9 +7,11 @@ struct BusChecks {
   let connector: RedisConnector
   let setup: Setup
 
+  /// - Parameter readsBus: whether the server lets us.
   /// - Throws: `RedisError` where the connection fails, what `tell` throws.
-  func run(_ tell: (Finding) throws -> Void) async throws {
+  func run(readsBus: Bool, _ tell: (Finding) throws -> Void) async throws {
     try tell(try await message())
+    guard readsBus else { return }
     let apps = try await connector.routed(to: Keys.apps).withConnection {
       let list = try await $0.pipeline([RedisCommand("ZRANGE", Keys.apps, "0", "-1")]).first
       return (list?.elements ?? []).compactMap(\.string).sorted()
@@ -89,7 +91,9 @@ struct BusChecks {
 
   /// Announcers who use another database of the same server, where one is found.
   private func otherDatabase() async throws -> Finding? {
-    let reply = try await connection.pipeline([RedisCommand("INFO", "keyspace")]).first
+    let reply = try? await connector.withConnection { connection in
+      try await connection.pipeline([RedisCommand("INFO", "keyspace")]).first
+    }
     let own = connector.endpoint.database
     for database in ServerFacts(reply?.string ?? "").databases where database != own {
       var other = connector

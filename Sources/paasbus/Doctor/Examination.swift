@@ -35,8 +35,10 @@ struct Examination {
     do {
       try login(connection, connector)
       try await ServerChecks(connection: connection, connector: connector).run(tell)
-      try await PermissionChecks(connection: connection, app: app, setup: setup).run(tell)
-      try await BusChecks(connection: connection, connector: connector, setup: setup).run(tell)
+      let isReadable = try await PermissionChecks(connector: connector, app: app, setup: setup)
+        .run(tell)
+      let bus = BusChecks(connection: connection, connector: connector, setup: setup)
+      try await bus.run(readsBus: isReadable, tell)
     } catch let error as RedisError {
       try tell(.fail("connection", error))
     }
@@ -74,11 +76,11 @@ struct Examination {
         return false
       }
     case .tcp(let host):
-      guard let addresses = HostLookup.addresses(of: host.name) else {
-        try tell(
-          .fail(
-            "name", "the name \(host.name) does not resolve",
-            remedy: "correct the host in the URL, or this machine's name servers"))
+      let addresses: [String]
+      do {
+        addresses = try host.addresses()
+      } catch {
+        try tell(Self.unresolved(error, host))
         return false
       }
       if addresses != [host.name] {
@@ -87,6 +89,13 @@ struct Examination {
     case .sentinel: break
     }
     return true
+  }
+
+  private static func unresolved(_ error: RedisError, _ host: RedisEndpoint.Host) -> Finding {
+    guard error.cause == .unresolved(host: host.name) else { return .fail("name", error) }
+    return .fail(
+      "name", "the name \(host.name) does not resolve",
+      remedy: "correct the host in the URL, or this machine's name servers")
   }
 
   // MARK: Getting in
@@ -137,33 +146,5 @@ struct Examination {
           "credentials", "a password was given, and the server has none: anybody may enter",
           remedy: "set requirepass on the server"))
     }
-  }
-}
-
-/// What a name stands for.
-enum HostLookup {
-  /// The addresses of a name as text; nil where it does not resolve.
-  static func addresses(of name: String) -> [String]? {
-    var hints = addrinfo()
-    hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-    var list: UnsafeMutablePointer<addrinfo>?
-    guard getaddrinfo(name, nil, &hints, &list) == 0 else { return nil }
-    defer { freeaddrinfo(list) }
-    var addresses: [String] = []
-    var entry = list
-    while let current = entry {
-      var buffer = [CChar](repeating: 0, count: Int(NI_MAXHOST))
-      let isText =
-        getnameinfo(
-          current.pointee.ai_addr, current.pointee.ai_addrlen, &buffer, socklen_t(buffer.count),
-          nil,
-          0, NI_NUMERICHOST) == 0
-      if isText {
-        addresses.append(
-          String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self))
-      }
-      entry = current.pointee.ai_next
-    }
-    return addresses
   }
 }

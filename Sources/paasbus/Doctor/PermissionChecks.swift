@@ -4,11 +4,11 @@ import Presence
 /// Tries each command that paasbus uses, and says which the server does not have, and which words of an ACL
 /// are missing.
 ///
-/// A server checks permissions when a command is queued in a transaction, so all are queued and then
-/// discarded; nothing is carried out. Where transactions are refused, what cannot succeed still shows
-/// by how it fails whether it may be used.
+/// A server checks permissions when a command is queued in a transaction, so all are queued and never
+/// carried out. Where transactions are refused, what cannot succeed still shows by how it fails whether it
+/// may be used.
 struct PermissionChecks {
-  let connection: RedisConnection
+  let connector: RedisConnector
   let app: String
   let setup: Setup
 
@@ -62,33 +62,56 @@ struct PermissionChecks {
     ]
   }
 
+  /// - Returns: whether a bus can be read.
   /// - Throws: `RedisError` where the connection fails, what `tell` throws.
-  func run(_ tell: (Finding) throws -> Void) async throws {
+  func run(_ tell: (Finding) throws -> Void) async throws -> Bool {
     // An empty transaction first, since what ends one cannot be queued in it.
     let frame = [Trial("MULTI", loss: Self.watching), Trial("EXEC", loss: Self.watching)]
-    let empty = try await connection.pipeline(
-      frame.map(\.command) + [RedisCommand("DISCARD")])
-    var lacks = zip(frame, empty).compactMap { lack($0, $1) }
+    var lacks = zip(frame, try await ask(frame)).compactMap { lack($0, $1) }
     let isQueued = !lacks.contains { $0.trial.name == "MULTI" }
     let trials = isQueued ? trials : trials.filter { $0.name != "PUBLISH" }
-    let ends = isQueued ? ["MULTI", "DISCARD"].map { RedisCommand($0) } : []
-    let all = try await connection.pipeline(
-      ends.prefix(1) + trials.map(\.command) + ends.suffix(1))
-    for (trial, reply) in zip(trials, all.dropFirst(ends.prefix(1).count)) {
-      // In a cluster the list of apps may be elsewhere; permissions are checked before that.
-      guard case .error(let text) = reply, !text.hasPrefix("MOVED ") else { continue }
-      let error = RedisError(.reply(ErrorReply(text)))
-      if error.kind == .passing || error.kind == .elsewhere {
-        return try tell(.fail("writes", error))
+    for (trial, reply) in zip(trials, try await ask(trials, isQueued: isQueued)) {
+      if case .error(let text)? = reply {
+        // In a cluster the list of apps may be elsewhere; permissions are checked before that.
+        if text.hasPrefix("MOVED ") { continue }
+        let error = RedisError(.reply(ErrorReply(text)))
+        if error.kind == .passing || error.kind == .elsewhere {
+          try tell(.fail("writes", error))
+          return true
+        }
       }
       if let lack = lack(trial, reply) { lacks.append(lack) }
     }
+    return try report(lacks, tell)
+  }
+
+  /// The replies to the trials, none of which is carried out where they are queued; nil for one at which
+  /// the server ends the connection, for which each is tried by itself.
+  private func ask(_ trials: [Trial], isQueued: Bool = false) async throws -> [RedisValue?] {
+    let front = isQueued ? [RedisCommand("MULTI")] : []
+    do {
+      return try await connector.withConnection {
+        try await $0.pipeline(front + trials.map(\.command)).dropFirst(front.count).map { $0 }
+      }
+    } catch let error as RedisError {
+      guard case .closedAsked = error.cause else { throw error }
+      guard trials.count > 1 else { return [nil] }
+      var replies: [RedisValue?] = []
+      for trial in trials { replies += try await ask([trial], isQueued: isQueued) }
+      return replies
+    }
+  }
+
+  /// - Returns: whether a bus can be read.
+  private func report(_ all: [Lack], _ tell: (Finding) throws -> Void) throws -> Bool {
+    var lacks = all
     let scripting = lacks.filter { ["SCRIPT", "EVALSHA", "EVAL"].contains($0.trial.name) }
-    if scripting.count == 3, scripting.allSatisfy({ $0.word == nil }) {
-      return try tell(
+    if scripting.count == 3, scripting.allSatisfy({ $0.kind.word == nil }) {
+      try tell(
         .fail(
           "scripts", "this server knows no scripts (EVAL)",
           remedy: "take a Redis or Valkey with Lua; paasbus changes nothing without it"))
+      return false
     }
     // A script that cannot be loaded, or run by its digest, is run by its text.
     let canSendText = !scripting.contains { $0.trial.name == "EVAL" }
@@ -96,51 +119,77 @@ struct PermissionChecks {
       switch lack.trial.name {
       case "EVAL": true
       case "SCRIPT": canSendText
-      case "EVALSHA": canSendText && lack.word == nil
+      case "EVALSHA": canSendText && lack.kind == .unknown
       default: false
       }
     }
-    let (refused, unknown) = (lacks.filter { $0.word != nil }, lacks.filter { $0.word == nil })
-    if !unknown.isEmpty { try tell(unavailable(unknown)) }
-    if !refused.isEmpty || unknown.isEmpty { try tell(permissions(refused)) }
+    let unknown = lacks.filter { $0.kind == .unknown }
+    let closing = lacks.filter { $0.kind == .endsConnection }
+    let refused = lacks.filter { $0.kind.word != nil }
+    if !unknown.isEmpty {
+      try tell(
+        unavailable(
+          unknown, "the server does not know",
+          remedy: "allow it in the server's configuration (rename-command), or take another server")
+      )
+    }
+    if !closing.isEmpty {
+      try tell(
+        unavailable(
+          closing, "the server ends the connection at",
+          remedy: "see whether it and any proxy in front of it know this, or take another server"))
+    }
+    if !refused.isEmpty || lacks.isEmpty { try tell(permissions(refused)) }
+    return !lacks.contains { $0.loss == Self.watching }
   }
 
   private static let watching = "watch and list do not work"
 
-  /// What cannot be used.
+  /// What cannot be used, and why.
   private struct Lack {
+    enum Kind: Equatable {
+      /// A word of an ACL is missing.
+      case refused(word: String)
+      /// The server has no such command.
+      case unknown
+      case endsConnection
+
+      var word: String? {
+        if case .refused(let word) = self { word } else { nil }
+      }
+    }
+
     let trial: Trial
-    /// The word of an ACL that is missing; nil where the server has no such command.
-    let word: String?
+    let kind: Kind
 
     var loss: String { trial.loss ?? "announce does not work" }
     var isFatal: Bool { loss.contains("not work") }
   }
 
-  private func lack(_ trial: Trial, _ reply: RedisValue) -> Lack? {
+  private func lack(_ trial: Trial, _ reply: RedisValue?) -> Lack? {
+    guard let reply else { return Lack(trial: trial, kind: .endsConnection) }
     guard case .error(let text) = reply else { return nil }
     if text.contains("unknown command") || text.contains("unknown subcommand") {
-      return Lack(trial: trial, word: nil)
+      return Lack(trial: trial, kind: .unknown)
     }
     guard text.contains("NOPERM") else { return nil }
-    if text.contains("key") { return Lack(trial: trial, word: "~paasbus:*") }
-    if text.contains("channel") {
-      return Lack(trial: trial, word: "&\(setup.channel ?? Watcher.defaultChannel)")
-    }
-    return Lack(trial: trial, word: trial.word)
+    let word =
+      text.contains("key")
+      ? "~paasbus:*"
+      : text.contains("channel") ? "&\(setup.channel ?? Watcher.defaultChannel)" : trial.word
+    return Lack(trial: trial, kind: .refused(word: word))
   }
 
-  private func unavailable(_ lacks: [Lack]) -> Finding {
+  private func unavailable(_ lacks: [Lack], _ problem: String, remedy: String) -> Finding {
     let names = unique(lacks.map(\.trial.name)).joined(separator: ", ")
-    let found = "the server does not know \(names) (\(losses(lacks)))"
-    let remedy = "allow it in the server's configuration (rename-command), or take another server"
+    let found = "\(problem) \(names) (\(losses(lacks)))"
     return lacks.contains(where: \.isFatal)
       ? .fail("commands", found, remedy: remedy) : .warn("commands", found, remedy: remedy)
   }
 
   private func permissions(_ lacks: [Lack]) -> Finding {
     guard !lacks.isEmpty else { return .ok("permissions", "all that is needed, scripts included") }
-    let words = unique(lacks.compactMap(\.word)).joined(separator: " ")
+    let words = unique(lacks.compactMap(\.kind.word)).joined(separator: " ")
     let found = "missing \(words) (\(losses(lacks)))"
     let remedy = "ACL SETUSER USER \(words)"
     return lacks.contains(where: \.isFatal)

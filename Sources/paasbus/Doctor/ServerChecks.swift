@@ -18,21 +18,30 @@ struct ServerChecks {
   func run(_ tell: (Finding) throws -> Void) async throws {
     // On a connection of its own, which a server that does not know it may end.
     let reply = try? await connector.withConnection { connection in
-      try await connection.send(RedisCommand("INFO"))
+      try await connection.pipeline([RedisCommand("INFO")]).first
     }
-    if let text = reply?.string {
+    if let text = reply?.string, !text.isEmpty {
       let facts = ServerFacts(text)
       try tell(server(facts))
       try tell(clients(facts))
       try tell(memory(facts))
     } else {
-      try tell(
-        .warn(
-          "server", "it tells nothing of itself: INFO is refused",
-          remedy: "permit +info to see its role, memory and connections here"))
+      try tell(silence(reply))
     }
     try tell(try await roundTrip())
     if let clock = try await clock() { try tell(clock) }
+  }
+
+  /// What it means that INFO has no answer.
+  private func silence(_ reply: RedisValue?) -> Finding {
+    if case .error(let text) = reply, RedisError.server(text).kind == .refused {
+      return .warn(
+        "server", "it tells nothing of itself: INFO is refused",
+        remedy: "permit +info to see its role, memory and connections here")
+    }
+    return .warn(
+      "server", "it tells nothing of itself: it does not know INFO",
+      remedy: "nothing here needs it; its role, memory and connections are not shown")
   }
 
   private func server(_ facts: ServerFacts) -> Finding {

@@ -50,6 +50,11 @@ extension RedisError {
     case .connectionRefused: unreached("connection refused")
     case .connectTimeout: unreached("no answer within the time-out")
     case .unresolved(let host): unreached("the name \(host) does not resolve")
+    case .namesUnanswered(let host):
+      (
+        "cannot reach Redis: the name \(host) does not resolve, since no name server answers",
+        "check the name servers of this machine (/etc/resolv.conf)"
+      )
     case .system(let number): unreached(String(cString: strerror(number)))
     case .transport(let text): unreached(text)
     case .tls(let failure): failure.words(plain: plainScheme)
@@ -119,6 +124,7 @@ extension RedisError {
     return (
       "the server closed the connection when it was asked for \(which)",
       "check that it runs, and that it and any proxy in front of it know \(known)"
+        + (commands.count == 1 ? "" : "; 'paasbus doctor' finds out which")
     )
   }
 
