@@ -37,10 +37,9 @@ extension Bench {
     try await link.connector.withSubscription(to: ["instances"]) { subscription in
       try await body { text in
         let wanted = Array(text.utf8)
-        while let batch = try await subscription.nextBatch(within: .seconds(20)) {
+        while case .messages(let batch) = await subscription.next(within: .seconds(20)) {
           let now = ContinuousClock.now
           if batch.contains(where: { $0.payload?.firstRange(of: wanted) != nil }) { return now }
-          if batch.isEmpty { break }
         }
         throw Silence(text: text)
       }

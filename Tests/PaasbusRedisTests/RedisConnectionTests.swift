@@ -84,7 +84,7 @@ struct RedisConnectionTests {
         try await server.command("PUBLISH", "two", "last")
         subscription.ping()
         var pushes: [RedisPush] = []
-        while pushes.last != .pong, let batch = try await subscription.nextBatch() {
+        while pushes.last != .pong, case .messages(let batch) = await subscription.next() {
           pushes += batch
         }
         let texts = pushes.compactMap(\.payload).map { String(decoding: $0, as: UTF8.self) }
@@ -95,16 +95,29 @@ struct RedisConnectionTests {
     }
   }
 
-  @Test("nothing comes within the limit, and a cancelled reader gets nil")
-  func silence() async throws {
+  @Test("a limit that passes, a cancelled reader and a connection that ends are told apart")
+  func ends() async throws {
     try await RedisServer.with { server in
       try await server.connector.withSubscription(to: ["one"]) { subscription in
-        let nothing = try await subscription.nextBatch(within: .milliseconds(10))
-        #expect(nothing?.isEmpty == true)
-        let reader = Task { try await subscription.nextBatch() }
+        guard case .timeOut = await subscription.next(within: .milliseconds(10)) else {
+          Issue.record("no time-out")
+          return
+        }
+        let reader = Task { await subscription.next() }
         reader.cancel()
-        let end = try await reader.value
-        #expect(end == nil)
+        guard case .cancelled = await reader.value else {
+          Issue.record("not cancelled")
+          return
+        }
+      }
+      try await server.connector.withSubscription(to: ["one"]) { subscription in
+        try await server.command("PUBLISH", "one", "before")
+        try await server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        guard case .messages = await subscription.next(), case .ended = await subscription.next()
+        else {
+          Issue.record("what came before the end is lost")
+          return
+        }
       }
     }
   }
@@ -114,7 +127,7 @@ struct RedisConnectionTests {
     try await RedisServer.with { server in
       try await server.connector.withSubscription(to: ["one"]) { subscription in
         let reader = Task {
-          for _ in 0..<2000 { _ = try await subscription.nextBatch(within: .zero) }
+          for _ in 0..<2000 { _ = await subscription.next(within: .zero) }
           return true
         }
         let watchdog = Task {
@@ -122,7 +135,7 @@ struct RedisConnectionTests {
           reader.cancel()
         }
         defer { watchdog.cancel() }
-        let hasEnded = try await reader.value
+        let hasEnded = await reader.value
         #expect(hasEnded && !reader.isCancelled)
       }
     }
@@ -139,7 +152,7 @@ struct RedisConnectionTests {
           }
         }
         var count = 0
-        while count < 150, let batch = try await subscription.nextBatch() {
+        while count < 150, case .messages(let batch) = await subscription.next() {
           count += batch.count
         }
         #expect(count == 150)

@@ -192,7 +192,13 @@ struct CancellationTests {
         },
         Task {
           try await connector.withSubscription(to: ["c"]) {
-            while try await $0.nextBatch() != nil {}
+            while true {
+              switch await $0.next() {
+              case .messages, .timeOut: continue
+              case .cancelled: return
+              case .ended(let error): throw error
+              }
+            }
           }
         },
       ]

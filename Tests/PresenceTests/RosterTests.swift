@@ -6,25 +6,22 @@ import Testing
 struct RosterTests {
   private func event(
     _ type: EventType, _ seq: Int64, id: String = "A", epoch: Int64 = 5
-  ) -> WatchOutput {
+  ) -> Event {
     var instance = Instance(app: "x", id: id, name: "w", lease: .seconds(15))
     instance.started = 100
-    return .event(
-      Event(
-        type: type, position: Position(epoch: epoch, seq: seq), at: 1000 + seq, instance: instance),
-      .live)
+    return Event(
+      type: type, position: Position(epoch: epoch, seq: seq), at: 1000 + seq, instance: instance)
   }
 
-  private func whole(_ states: [(String, InstanceStatus.State)], seq: Int64) -> WatchOutput {
+  private func whole(_ states: [(String, InstanceStatus.State)], seq: Int64) -> Snapshot {
     let statuses = states.map { id, state in
       InstanceStatus(
         instance: Instance(app: "x", id: id, name: "w", lease: .seconds(15)), state: state, seq: 1,
         leaseEnd: 20_000)
     }
-    return .whole(
-      Snapshot(
-        now: 900, position: Position(epoch: 5, seq: seq), channel: nil, instances: statuses,
-        tail: []))
+    return Snapshot(
+      now: 900, position: Position(epoch: 5, seq: seq), channel: nil, instances: statuses,
+      tail: [])
   }
 
   @Test("who is kept is kept in memory of its own, and not with all that came at once")
@@ -38,23 +35,22 @@ struct RosterTests {
     var roster = Roster()
     let status = InstanceStatus(instance: instance, state: .up, seq: 1, leaseEnd: 20_000)
     let place = Position(epoch: 5, seq: 1)
-    roster.apply(
-      .whole(Snapshot(now: 900, position: place, channel: nil, instances: [status], tail: [])))
+    roster.begin(
+      with: Snapshot(now: 900, position: place, channel: nil, instances: [status], tail: []))
     #expect(start(roster) == 0)
     let next = Position(epoch: 5, seq: 2)
-    roster.apply(
-      .event(Event(type: .stopping, position: next, at: 1000, instance: instance), .live))
+    roster.receive(Event(type: .stopping, position: next, at: 1000, instance: instance))
     #expect(start(roster) == 0)
   }
 
-  @Test("events change who is there; what ended is gone")
+  @Test("events change who is there")
   func events() {
     var roster = Roster()
     for (number, (type, state)) in [
-      (EventType.start, InstanceStatus.State?.some(.up)), (.stopping, .stopping), (.stop, nil),
-      (.back, .up), (.lost, nil), (.start, .up), (.forgotten, nil),
+      (EventType.start, InstanceStatus.State?.some(.up)), (.stopping, .stopping),
+      (.stop, .stopped), (.back, .up), (.lost, .lost), (.start, .up), (.forgotten, nil),
     ].enumerated() {
-      roster.apply(event(type, Int64(number) + 1))
+      roster.receive(event(type, Int64(number) + 1))
       #expect(roster.statuses["A"]?.state == state)
     }
   }
@@ -62,22 +58,22 @@ struct RosterTests {
   @Test("what the whole bus already holds is passed over, and a new whole replaces everything")
   func wholes() {
     var roster = Roster()
-    roster.apply(event(.start, 1, id: "gone"))
-    roster.apply(whole([("A", .up), ("B", .stopped)], seq: 7))
+    roster.receive(event(.start, 1, id: "gone"))
+    roster.begin(with: whole([("A", .up), ("B", .stopped)], seq: 7))
     #expect(Set(roster.statuses.keys) == ["A"])
-    roster.apply(event(.stop, 7))
+    roster.receive(event(.stop, 7))
     #expect(roster.statuses["A"]?.state == .up)
-    roster.apply(event(.stop, 8))
-    #expect(roster.statuses.isEmpty)
+    roster.receive(event(.stop, 8))
+    #expect(roster.statuses["A"]?.state == .stopped)
     // The bus was born again, and its numbers begin anew.
-    roster.apply(event(.start, 1, epoch: 6))
+    roster.receive(event(.start, 1, epoch: 6))
     #expect(roster.statuses["A"]?.state == .up)
   }
 
   @Test("leases are renewed, and who is late for a moment is overdue just then")
   func leases() {
     var roster = Roster()
-    roster.apply(event(.start, 1))
+    roster.receive(event(.start, 1))
     #expect(roster.statuses["A"]?.leaseEnd == 16_001)
     roster.renew(["A": 30_000, "nobody": 1])
     #expect(roster.statuses["A"]?.leaseEnd == 30_000 && roster.statuses.count == 1)
@@ -85,11 +81,11 @@ struct RosterTests {
     #expect(roster.statuses["A"]?.state(at: 30_000) == .up)
   }
 
-  @Test("who ended is kept where that is wanted, until it is forgotten")
+  @Test("who ended is kept until it is forgotten")
   func ends() {
-    var roster = Roster(keepsEnded: true)
-    roster.apply(event(.start, 1))
-    roster.apply(event(.lost, 2))
+    var roster = Roster()
+    roster.receive(event(.start, 1))
+    roster.receive(event(.lost, 2))
     #expect(roster.statuses["A"]?.state == .lost)
     roster.forgetEnded(before: 1002)
     #expect(roster.statuses.count == 1)

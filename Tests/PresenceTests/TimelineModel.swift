@@ -106,7 +106,7 @@ struct Reader {
       case .reset(let epoch):
         isAnew = true
         if let epoch, last?.epoch != epoch { last = Position(epoch: epoch, seq: 0) }
-      case .message, .foreign, .snapshot, .whole: break
+      case .message, .foreign, .snapshot: break
       }
     }
   }

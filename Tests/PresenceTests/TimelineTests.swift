@@ -76,7 +76,6 @@ private struct Bench {
     case .gap(let from, let to): "gap \(from)-\(to)"
     case .reset(let epoch): "reset \(epoch.map(String.init) ?? "to nothing")"
     case .retracted(let seq): "retracted \(seq)"
-    case .whole: "whole"
     }
   }
 }

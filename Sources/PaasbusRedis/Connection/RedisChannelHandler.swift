@@ -77,7 +77,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
   func deliver(to mailbox: RedisMailbox) {
     self.mailbox = mailbox
     codec.keepsPushes = true
-    if let failure { mailbox.end(.failure(failure)) }
+    if let failure { mailbox.end(failure) }
   }
 
   private func requestTimedOut(after timeout: Duration) {
@@ -187,7 +187,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
     }
     sleeper?.fail(reason)
     sleeper = nil
-    mailbox?.end(.failure(reason))
+    mailbox?.end(reason)
     context?.close(promise: nil)
   }
 }

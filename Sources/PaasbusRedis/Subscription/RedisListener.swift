@@ -61,18 +61,21 @@ package struct RedisListener: Sendable {
     to subscription: RedisSubscription, _ body: ([RedisMessage]) async throws -> Bool
   ) async throws {
     var isAsked = false
-    while let batch = try await subscription.nextBatch(within: Self.quiet) {
-      guard !batch.isEmpty else {
+    while true {
+      switch await subscription.next(within: Self.quiet) {
+      case .cancelled: return
+      case .ended(let error): throw error
+      case .timeOut:
         guard !isAsked else { throw RedisError(.noAnswer(within: Self.quiet)) }
         subscription.ping()
         isAsked = true
-        continue
+      case .messages(let batch):
+        isAsked = false
+        let messages = batch.compactMap { push in
+          if case .message(let message) = push { message } else { nil }
+        }
+        if !messages.isEmpty, try await !body(messages) { return }
       }
-      isAsked = false
-      let messages = batch.compactMap { push in
-        if case .message(let message) = push { message } else { nil }
-      }
-      if !messages.isEmpty, try await !body(messages) { return }
     }
   }
 }

@@ -1,12 +1,24 @@
 import NIOCore
 import Synchronization
 
+/// What whoever listens to a subscription gets.
+package enum RedisArrival: Sendable {
+  /// At least one.
+  case messages(RedisBatch)
+  /// Nothing came in the time that was given.
+  case timeOut
+  /// The task that listens was cancelled.
+  case cancelled
+  /// The connection is gone, and all that came before has been handed out.
+  case ended(RedisError)
+}
+
 /// Hands messages from the event loop to one reader, in batches.
 ///
 /// For a slow reader they wait, up to `capacity`; then reading from the socket pauses, so that the
 /// backlog is Redis' and not ours.
 final class RedisMailbox: Sendable {
-  private typealias Waiting = CheckedContinuation<RedisBatch?, any Error>
+  private typealias Waiting = CheckedContinuation<RedisArrival, Never>
 
   private struct State {
     /// In helpings as they came, but for small ones, which are put together.
@@ -16,11 +28,12 @@ final class RedisMailbox: Sendable {
     var waiting: Waiting?
     /// Woken before it waited: the next reader does not.
     var isWoken = false
-    var end: Result<Void, RedisError>?
+    /// What is handed out once all batches are.
+    var end: RedisArrival?
 
     mutating func add(_ batch: RedisBatch) {
       size += batch.size
-      if let last = batches.last, last.count + batch.count <= RedisMailbox.mostTogether {
+      if let last = batches.last, last.count + batch.count <= RedisMailbox.maxTogether {
         batches.modify(batches.index(before: batches.endIndex)) { $0.append(batch) }
       } else {
         batches.append(batch)
@@ -28,15 +41,15 @@ final class RedisMailbox: Sendable {
     }
 
     /// What can be handed out at once; otherwise the reader waits.
-    mutating func takeOrWait(_ continuation: Waiting) -> Result<RedisBatch?, any Error>? {
+    mutating func arrival(orResume reader: Waiting) -> RedisArrival? {
       defer { isWoken = false }
       if let batch = batches.popFirst() {
         size -= batch.size
-        return .success(batch)
+        return .messages(batch)
       }
-      if let end { return end.map { nil }.mapError { $0 } }
-      if isWoken { return .success(RedisBatch()) }
-      waiting = continuation
+      if let end { return end }
+      if isWoken { return .timeOut }
+      waiting = reader
       return nil
     }
   }
@@ -44,7 +57,7 @@ final class RedisMailbox: Sendable {
   /// In bytes.
   private static let capacity = 1024 * 1024
   /// Larger batches would be worked on in slower memory than the processor's own.
-  private static let mostTogether = 256
+  private static let maxTogether = 256
   private let state = Mutex(State())
 
   /// Adds a batch; returns whether to pause reading.
@@ -58,43 +71,44 @@ final class RedisMailbox: Sendable {
       if state.size > Self.capacity { state.isPaused = true }
       return (nil, state.isPaused)
     }
-    waiting?.resume(returning: batch)
+    waiting?.resume(returning: .messages(batch))
     return pause
   }
 
   /// Ends the mailbox; what has come is still handed out.
-  func end(_ result: Result<Void, RedisError>) {
+  func end(_ error: RedisError) { end(with: .ended(error)) }
+
+  private func end(with arrival: RedisArrival) {
     let waiting = state.withLock { state in
-      if state.end == nil { state.end = result }
+      if state.end == nil { state.end = arrival }
       return state.waiting.take()
     }
-    waiting?.resume(with: result.map { nil }.mapError { $0 })
+    waiting?.resume(returning: arrival)
   }
 
-  /// Lets the reader go with nothing, also one that is only about to wait.
+  /// Tells the reader that its time is over, also one that is only about to wait.
   func wake() {
     let waiting = state.withLock { state in
       state.isWoken = state.waiting == nil
       return state.waiting.take()
     }
-    waiting?.resume(returning: RedisBatch())
+    waiting?.resume(returning: .timeOut)
   }
 
   var isPaused: Bool { state.withLock { $0.isPaused } }
 
-  /// What has come, once there is something; nothing after ``wake()``, nil after the end or when
-  /// the task is cancelled.
+  /// What comes next.
   ///
   /// - Parameter onResume: called where reading had paused and may go on.
-  func take(onResume: () -> Void) async throws -> RedisBatch? {
-    let batch = try await withTaskCancellationHandler {
-      try await withCheckedThrowingContinuation { (continuation: Waiting) in
-        if let ready = state.withLock({ $0.takeOrWait(continuation) }) {
-          continuation.resume(with: ready)
+  func next(onResume: () -> Void) async -> RedisArrival {
+    let arrival = await withTaskCancellationHandler {
+      await withCheckedContinuation { (reader: Waiting) in
+        if let ready = state.withLock({ $0.arrival(orResume: reader) }) {
+          reader.resume(returning: ready)
         }
       }
     } onCancel: {
-      end(.success(()))
+      end(with: .cancelled)
     }
     let resumes = state.withLock { state in
       guard state.isPaused, state.size <= Self.capacity / 2 else { return false }
@@ -102,6 +116,6 @@ final class RedisMailbox: Sendable {
       return true
     }
     if resumes { onResume() }
-    return batch
+    return arrival
   }
 }

@@ -19,18 +19,15 @@ package struct RedisSubscription: Sendable {
     for reply in try await connection.pipeline(commands) { try reply.get() }
   }
 
-  /// What has come since the last call; nothing when `limit` has passed without, nil when the
-  /// task is cancelled.
-  ///
-  /// - Throws: ``RedisError`` when the connection is gone and everything before has been taken.
-  package func nextBatch(within limit: Duration? = nil) async throws -> RedisBatch? {
+  /// What comes next; without a limit, waits for ever.
+  package func next(within limit: Duration? = nil) async -> RedisArrival {
     let timer = limit.map { limit in
       connection.channel.eventLoop.scheduleTask(in: TimeAmount(limit)) { [mailbox] in
         mailbox.wake()
       }
     }
     defer { timer?.cancel() }
-    return try await mailbox.take { connection.resumeReading() }
+    return await mailbox.next { connection.resumeReading() }
   }
 
   /// Asks for a sign of life, which comes as ``RedisPush/pong`` behind every message that was

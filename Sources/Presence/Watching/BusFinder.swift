@@ -7,27 +7,32 @@ struct BusFinder {
   /// So many apps that messages name are looked for at once.
   private static let maxNamed = 20
 
-  let query: RedisConnection
-  let subscription: RedisSubscription
-  let output: OutputQueue
+  let hub: Hub
+  let connections: WatchConnections
 
   /// - Returns: the app and what came last; nil when the task is cancelled.
   /// - Throws: `RedisError`.
-  func find() async throws -> (app: String, messages: RedisBatch)? {
-    while let batch = try await subscription.nextBatch(within: Self.interval) {
-      subscription.ping()
+  func find() async throws -> (app: String, messages: RedisBatch?)? {
+    while true {
+      let batch: RedisBatch?
+      switch await connections.subscription.next(within: Self.interval) {
+      case .messages(let messages): batch = messages
+      case .timeOut: batch = nil
+      case .cancelled: return nil
+      case .ended(let error): throw error
+      }
+      connections.subscription.ping()
       let asked = ContinuousClock.now
-      let replies = try await query.pipeline([
+      let replies = try await connections.query.pipeline([
         RedisCommand("TIME"), RedisCommand("ZRANGE", Keys.apps, "0", "0"),
       ])
       let clock = try? ServerClock(replies.first, asked: asked)
-      let messages = batch.compactMap(\.payload)
+      let messages = batch?.compactMap(\.payload) ?? []
       if let listed = replies.at(1)?.elements.first?.string { return (listed, batch) }
       if let announced = try await announcedApp(messages) { return (announced, batch) }
-      try await output.room()
-      output.put(messages.map { Timeline.outsideAnyBus($0, now: clock?.now ?? 0) })
+      try await hub.room()
+      hub.put(messages.map { Timeline.outsideAnyBus($0, now: clock?.now ?? 0) })
     }
-    return nil
   }
 
   /// The app that one of the messages comes from. It arrives before the list knows the app; but
@@ -36,7 +41,7 @@ struct BusFinder {
     let apps = Set(messages.lazy.compactMap { Event.read($0)?.instance.app }.prefix(Self.maxNamed))
     for app in apps.sorted() where Keys.appName(from: app) == app {
       do {
-        let bus = try await BusState.read(keys: Keys(app: app), on: query)
+        let bus = try await BusState.read(keys: Keys(app: app), on: connections.query)
         if bus.position != nil { return app }
       } catch let error as RedisError where error.kind == .elsewhere {
         // The list of apps, which is here, will know it.

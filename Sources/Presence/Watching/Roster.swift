@@ -1,33 +1,21 @@
 /// Who is on a bus, kept up to date by a watch.
 ///
 /// A value without I/O. It starts from the whole bus and follows its events; what the whole
-/// already holds is passed over, by its number.
+/// already holds is passed over, by its number. Who ended is kept until ``forgetEnded(before:)``.
 package struct Roster: Sendable {
-  /// Whoever ended is kept as well, until ``forgetEnded(before:)``.
-  private let keepsEnded: Bool
   /// By id.
   package private(set) var statuses: [String: InstanceStatus] = [:]
   /// When an instance ended, in ms by the server's clock; as it was told.
   package private(set) var ends: [String: Int64] = [:]
+  /// Differs whenever something has changed.
+  package private(set) var version = 0
   private var position: Position?
 
-  package init(keepsEnded: Bool = false) {
-    self.keepsEnded = keepsEnded
-  }
+  package init() {}
 
-  /// - Returns: whether anything has changed.
-  @discardableResult
-  package mutating func apply(_ output: WatchOutput) -> Bool {
-    switch output {
-    case .whole(let snapshot):
-      take(snapshot)
-      return true
-    case .event(let event, _): return apply(event)
-    case .snapshot, .foreign, .message, .gap, .reset, .retracted: return false
-    }
-  }
-
-  private mutating func take(_ snapshot: Snapshot) {
+  /// Takes all of the bus.
+  package mutating func begin(with snapshot: Snapshot) {
+    version += 1
     position = snapshot.position
     // Of those that ended before we looked it is not told when, so they are none of ours.
     let kept = snapshot.instances.filter { $0.isPresent || ends[$0.instance.id] != nil }
@@ -35,9 +23,12 @@ package struct Roster: Sendable {
     ends = ends.filter { id, _ in statuses[id].map { !$0.isPresent } ?? false }
   }
 
-  private mutating func apply(_ event: Event) -> Bool {
+  /// - Returns: whether anything has changed.
+  @discardableResult
+  package mutating func receive(_ event: Event) -> Bool {
     if let position, event.position <= position { return false }
     position = event.position
+    version += 1
     let id = event.instance.id
     guard let state = InstanceStatus.State(after: event.type) else {
       (statuses[id], ends[id]) = (nil, nil)
@@ -52,13 +43,13 @@ package struct Roster: Sendable {
     } else {
       ends[id] = event.at
     }
-    statuses[id] = status.isPresent || keepsEnded ? status : nil
-    if !keepsEnded { ends[id] = nil }
+    statuses[id] = status
     return true
   }
 
   /// Takes what the leases are now: id → the end of the lease in ms by the server's clock.
   package mutating func renew(_ leaseEnds: [String: Int64]) {
+    version += 1
     for (id, end) in leaseEnds where statuses[id]?.isPresent == true {
       statuses[id]?.leaseEnd = end
     }
@@ -70,6 +61,7 @@ package struct Roster: Sendable {
   @discardableResult
   package mutating func forgetEnded(before moment: Int64) -> Bool {
     let gone = ends.filter { $0.value < moment }.keys
+    if !gone.isEmpty { version += 1 }
     for id in gone { (statuses[id], ends[id]) = (nil, nil) }
     return !gone.isEmpty
   }

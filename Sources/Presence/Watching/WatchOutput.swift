@@ -11,8 +11,6 @@ public enum WatchOutput: Sendable, Hashable {
   case event(Event, Source)
   /// Who was there when the watch began. Not stored in place, since it is larger than all others.
   indirect case snapshot(InstanceStatus)
-  /// All of the bus, where that was asked for; what follows changes it.
-  indirect case whole(Snapshot)
   /// One of the tutorial's bare words, with the time of its arrival in ms by the server's clock.
   case foreign(EventType, at: Int64)
   /// Anything else that came on the channel, as untrusted text.

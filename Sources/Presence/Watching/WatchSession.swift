@@ -19,15 +19,16 @@ struct WatchSession {
   private static let confirmationInterval = Duration.milliseconds(20)
   /// A turn of the loop that took longer says that we stood still ourselves.
   private static let longestTurn = Duration.seconds(2)
+  /// More leases than these are not read so often.
+  private static let manyLeases = 20_000
   /// How many events before the snapshot's position are remembered.
   private static let tailLength = 200
 
-  private let watcher: Watcher
+  private let hub: Hub
   private let keys: Keys
   private let channel: String
   private var query: RedisConnection
   private let subscription: RedisSubscription
-  private let output: OutputQueue
   private var clock: ServerClock?
   private var knownApps: Set<String> = []
   private let beat = LeaseWatch.LongestBeat()
@@ -38,20 +39,18 @@ struct WatchSession {
   /// The comparison that waits for its pong: what the bus said, and when it was asked.
   private var pending: (bus: Position?, asked: ContinuousClock.Instant)?
   private var lastHeard = ContinuousClock.now
-  /// What was told of the whole bus no longer adds up.
-  private var needsWhole = false
+  /// What the hub holds no longer adds up.
+  private var needsSnapshot = false
 
-  init(
-    _ watcher: Watcher, app: String, channel: String, query: RedisConnection,
-    subscription: RedisSubscription, output: OutputQueue
-  ) {
-    self.watcher = watcher
+  init(_ hub: Hub, app: String, _ connections: WatchConnections) {
+    self.hub = hub
     keys = Keys(app: app)
-    self.channel = channel
-    self.query = query
-    self.subscription = subscription
-    self.output = output
+    channel = connections.channel
+    query = connections.query
+    subscription = connections.subscription
   }
+
+  private var options: Watcher.Options { hub.watcher.options }
 
   /// Shows all that is to be shown, until the connection fails or the task is cancelled, or another
   /// channel turns out to be the bus's; and looks after the instances. What fails first ends both.
@@ -63,14 +62,20 @@ struct WatchSession {
     _ progress: WatchProgress, messages: RedisBatch?, isReconnected: Bool
   ) async throws {
     let leases = LeaseWatch(
-      keys: keys, beat: beat, isReconnected: isReconnected, notify: watcher.notify)
+      keys: keys, beat: beat, isReconnected: isReconnected, notify: hub.notify)
     // Before anything else, since whatever the server lacks shows here.
     let snapshot = progress.isFollowing ? nil : try await firstSnapshot()
-    let query = query.limited(to: min(watcher.timeout, Self.longestAnswer))
+    let query = query.limited(to: min(hub.watcher.timeout, Self.longestAnswer))
     try await withThrowingTaskGroup(of: Bool.self) { group in
-      group.addTask(executorPreference: watcher.connector.thread.executor) {
+      group.addTask(executorPreference: hub.watcher.connector.thread.executor) {
         try await leases.run(on: query)
         return false
+      }
+      if let interval = options.leaseInterval {
+        group.addTask {
+          try await readLeases(every: interval, on: query)
+          return false
+        }
       }
       group.addTask {
         var session = self
@@ -80,6 +85,16 @@ struct WatchSession {
       while let isOver = try await group.next() {
         if isOver { return group.cancelAll() }
       }
+    }
+  }
+
+  /// Tells the hub again and again when each instance last said that it is there.
+  private func readLeases(every interval: Duration, on query: RedisConnection) async throws {
+    while true {
+      let leases = try await Leases.read(keys: keys, on: query)
+      hub.renew(leases)
+      let isMany = leases.ends.count > Self.manyLeases
+      try await Task.sleep(for: interval * (isMany ? 5 : 1))
     }
   }
 
@@ -95,7 +110,7 @@ struct WatchSession {
   /// Shows the history asked for and the snapshot.
   private mutating func begin(with snapshot: Snapshot) async throws -> Timeline {
     let present = snapshot.instances.filter(\.isPresent)
-    if let since = watcher.options.since, let end = snapshot.position {
+    if let since = options.since, let end = snapshot.position {
       let earliest = since.earliest(now: snapshot.now)
       let history = History(keys: keys)
       let start = try await history.start(notBefore: earliest, end: end, on: query)
@@ -103,11 +118,11 @@ struct WatchSession {
         try await tell(page.compactMap { $0.output(notBefore: earliest) })
       }
     }
-    if watcher.options.tellsWholes { try await tell([.whole(snapshot)]) }
-    if watcher.options.showsSnapshot { try await tell(present.map { .snapshot($0) }) }
+    if options.keepsRoster { hub.begin(with: snapshot) }
+    if options.showsSnapshot { try await tell(present.map { .snapshot($0) }) }
     return Timeline(
       app: keys.app, position: snapshot.position, tail: snapshot.tail,
-      trustsMessages: !watcher.options.confirmsEvents)
+      trustsMessages: !options.confirmsEvents)
   }
 
   // MARK: Following
@@ -121,14 +136,14 @@ struct WatchSession {
       clock = first.clock
       current = try await begin(with: first.snapshot)
       progress.set(.following(current))
-      watcher.notify(.watching(app: keys.app, channel: channel))
+      hub.notify(.watching(app: keys.app, channel: channel))
     } else if case .following(let timeline) = progress.get() {
       current = timeline
     } else {
       return
     }
     // From here on an answer that takes long is none.
-    query = query.limited(to: min(watcher.timeout, Self.longestAnswer))
+    query = query.limited(to: min(hub.watcher.timeout, Self.longestAnswer))
     // Whatever ends this, what has been shown stays known.
     defer { progress.set(.following(current)) }
     if let messages { try await receive(messages, &current) }
@@ -144,14 +159,17 @@ struct WatchSession {
         // Or the bus went back to where it was.
         nextComparison = now
       }
-      if needsWhole {
-        needsWhole = false
-        try await tell([.whole(try await Snapshot.read(keys: keys, on: query))])
+      if needsSnapshot {
+        needsSnapshot = false
+        hub.begin(with: try await Snapshot.read(keys: keys, on: query))
       }
       if now >= nextComparison { try await compare(&current, now) }
-      guard let batch = try await subscription.nextBatch(within: untilNext(current)) else { return }
-      if batch.isEmpty { try checkSilence(since: now) }
-      try await receive(batch, &current)
+      switch await subscription.next(within: untilNext(current)) {
+      case .messages(let batch): try await receive(batch, &current)
+      case .timeOut: try checkSilence(since: now)
+      case .cancelled: return
+      case .ended(let error): throw error
+      }
       if current.wantsComparison, pending == nil {
         nextComparison = min(nextComparison, now + Self.floodInterval)
       }
@@ -159,7 +177,7 @@ struct WatchSession {
   }
 
   private var readingInterval: Duration {
-    watcher.options.confirmsEvents ? Self.confirmationInterval : Self.historyInterval
+    options.confirmsEvents ? Self.confirmationInterval : Self.historyInterval
   }
 
   private func untilNext(_ timeline: Timeline) -> Duration {
@@ -174,7 +192,7 @@ struct WatchSession {
   ) async throws {
     guard !batch.isEmpty else { return }
     // Once something has been taken from the channel, nothing may keep it from being told.
-    try await output.room()
+    try await hub.room()
     lastHeard = .now
     let now = clock?.now ?? 0
     var news: [WatchOutput] = []
@@ -194,21 +212,21 @@ struct WatchSession {
   /// Shows something once there is room for it.
   private mutating func tell(_ news: [WatchOutput]) async throws {
     guard !news.isEmpty else { return }
-    try await output.room()
+    try await hub.room()
     put(news)
   }
 
   /// Shows what happened, and remembers what it means for the watch itself.
   private mutating func put(_ news: [WatchOutput]) {
     for item in news { learn(item) }
-    output.put(news)
+    hub.put(news)
   }
 
   private mutating func learn(_ output: WatchOutput) {
     switch output {
     case .event(let event, _): beat.learn(event.instance.beat)
-    case .gap, .reset, .retracted: needsWhole = watcher.options.tellsWholes
-    case .snapshot, .whole, .foreign, .message: break
+    case .gap, .reset, .retracted: needsSnapshot = options.keepsRoster
+    case .snapshot, .foreign, .message: break
     }
   }
 
@@ -216,7 +234,7 @@ struct WatchSession {
     for app in timeline.otherApps.subtracting(knownApps).sorted() {
       knownApps.insert(app)
       let isOneTooMany = knownApps.count > Timeline.mostOtherApps
-      watcher.notify(isOneTooMany ? .manyOtherApps : .otherApp(app))
+      hub.notify(isOneTooMany ? .manyOtherApps : .otherApp(app))
     }
   }
 
@@ -252,18 +270,18 @@ struct WatchSession {
 
   private mutating func readHistory(_ timeline: inout Timeline) async throws {
     guard let bus = try await BusState.read(keys: keys, on: query).position else {
-      try await output.room()
+      try await hub.room()
       return put(timeline.abandon())
     }
     let history = History(keys: keys)
-    try await output.room()
+    try await hub.room()
     let (start, first) = timeline.begin(bus)
     put(first)
     try await history.read(from: start, on: query) { page in
-      try await output.room()
+      try await hub.room()
       put(timeline.replay(page, bus: bus))
     }
-    try await output.room()
+    try await hub.room()
     put(timeline.finish(bus))
   }
 
@@ -274,7 +292,7 @@ struct WatchSession {
         timeline.recall($0)
       }
     }
-    try await output.room()
+    try await hub.room()
     put(timeline.judgeLatecomers())
   }
 }

@@ -68,12 +68,9 @@ private final class EventWatch: Sendable {
   private let task: Task<Void, any Error>
 
   init(_ watcher: Watcher) {
-    let output = OutputQueue()
-    self.output = output
-    task = Task {
-      defer { output.finish() }
-      try await watcher.follow(output)
-    }
+    let hub = Hub(watcher)
+    output = hub.addQueue()
+    task = Task { try await hub.run() }
   }
 
   deinit { task.cancel() }

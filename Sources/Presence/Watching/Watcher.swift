@@ -1,5 +1,4 @@
 import PaasbusRedis
-import Synchronization
 
 /// Follows a bus: what was, what is, and what happens, each event once and in order.
 ///
@@ -31,11 +30,22 @@ public struct Watcher: Sendable {
     public var showsSnapshot = true
     /// Show events only once the history holds them, so that no forged message passes for one.
     public var confirmsEvents = false
-    /// Tell all of the bus when the watch begins, and again where what was told no longer adds up.
-    public var tellsWholes = false
+    /// Whether a ``Hub`` keeps who is there, the last events and counts.
+    public var keepsRoster = false
+    /// How often to read when each instance last said that it is there, which only a hub tells; nil for never.
+    public var leaseInterval: Duration?
 
     /// What `paasbus watch` tells.
     public init() {}
+
+    /// For a reader of a hub's ``HubState`` that must not be deceived.
+    public static var roster: Options {
+      var options = Options()
+      options.showsSnapshot = false
+      options.confirmsEvents = true
+      options.keepsRoster = true
+      return options
+    }
   }
 
   /// What a person may want to know of the watch itself.
@@ -79,131 +89,9 @@ public struct Watcher: Sendable {
   /// Hands over batches of output, in order, until the task is cancelled. Where `show` stalls, the
   /// watch waits with what it tells, but goes on to look after the instances.
   ///
-  /// - Throws: `RedisError` when the first contact fails; what `show` throws. Later failures are
+  /// - Throws: ``PresenceError`` when the first contact fails; what `show` throws. Later failures are
   ///   followed by new attempts, for ever.
   public func run(_ show: ([WatchOutput]) async throws -> Void) async throws {
-    let output = OutputQueue()
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask {
-        defer { output.finish() }
-        try await follow(output)
-      }
-      while let batch = await output.next() { try await show(batch) }
-      try await group.waitForAll()
-    }
-  }
-
-  func follow(_ output: OutputQueue) async throws {
-    let progress = WatchProgress()
-    var backoff = Backoff()
-    var connected: ContinuousClock.Instant?
-    var trouble: PresenceError?
-    while !Task.isCancelled {
-      do {
-        let app = progress.app ?? app
-        let connector = connector.routed(to: app.map { Keys(app: $0).bus } ?? Keys.apps)
-        var asking = connector
-        asking.name = ConnectionProbe.watcherName
-        try await asking.withConnection { query in
-          let channel = try await channel(app, on: query)
-          try await connector.withSubscription(to: [channel]) { subscription in
-            if trouble != nil { notify(.connectionBack) }
-            trouble = nil
-            connected = .now
-            try await follow(progress, app, channel, query, subscription, output)
-          }
-        }
-      } catch is CancellationError {
-        return
-      } catch {
-        guard let error = PresenceError(error) else { throw error }
-        guard progress.hasContact, !isFinal(error) else { throw error }
-        if trouble == nil { notify(.connectionLost(error)) }
-        trouble = error
-        progress.connectionWasLost()
-        backoff.connectionEnded(since: connected)
-        connected = nil
-        try? await Task.sleep(for: backoff.next())
-      }
-    }
-  }
-
-  /// Where no channel was asked for, the next connection listens to the bus's own.
-  private func isFinal(_ error: PresenceError) -> Bool {
-    if case .otherChannel = error { return options.channel != nil }
-    return error.isConfiguration
-  }
-
-  /// Follows the bus, once there is one, until the connection fails or the task is cancelled, or
-  /// another channel turns out to be the bus's.
-  private func follow(
-    _ progress: WatchProgress, _ app: String?, _ channel: String, _ query: RedisConnection,
-    _ subscription: RedisSubscription, _ output: OutputQueue
-  ) async throws {
-    let isReconnected = progress.hasContact
-    func session(_ app: String) -> WatchSession {
-      WatchSession(
-        self, app: app, channel: channel, query: query, subscription: subscription, output: output)
-    }
-    if let app {
-      return try await session(app).run(progress, messages: nil, isReconnected: isReconnected)
-    }
-    progress.set(.waiting)
-    if !isReconnected { notify(.waitingForBus) }
-    let finder = BusFinder(query: query, subscription: subscription, output: output)
-    guard let (found, messages) = try await finder.find() else { return }
-    var timeline = Timeline(app: found, position: nil, trustsMessages: !options.confirmsEvents)
-    timeline.connectionWasLost()
-    progress.set(.following(timeline))
-    // In a cluster, another node holds it than the list of apps.
-    let own = try? await BusState.read(keys: Keys(app: found), on: query)
-    notify(.watching(app: found, channel: own?.channel ?? channel))
-    guard let own, own.channel ?? channel == channel else { return }
-    try await session(found).run(progress, messages: messages, isReconnected: isReconnected)
-  }
-
-  /// The channel to listen to: the bus's own, which one asked for must not contradict.
-  private func channel(_ app: String?, on query: RedisConnection) async throws -> String {
-    guard let app else { return options.channel ?? Self.defaultChannel }
-    let own = try await BusState.read(keys: Keys(app: app), on: query).channel
-    if let own, let asked = options.channel, own != asked {
-      throw PresenceError.otherChannel(app: app, channel: own)
-    }
-    return own ?? options.channel ?? Self.defaultChannel
-  }
-}
-
-/// How far a watch has come, across its connections.
-final class WatchProgress: Sendable {
-  enum State: Sendable {
-    case unconnected
-    /// Nobody has announced on this server yet.
-    case waiting
-    case following(Timeline)
-  }
-
-  private let state = Mutex(State.unconnected)
-
-  func get() -> State { state.withLock { $0 } }
-  func set(_ new: State) { state.withLock { $0 = new } }
-
-  var hasContact: Bool {
-    if case .unconnected = get() { return false }
-    return true
-  }
-
-  var isFollowing: Bool { app != nil }
-
-  var app: String? {
-    guard case .following(let timeline) = get() else { return nil }
-    return timeline.app
-  }
-
-  func connectionWasLost() {
-    state.withLock { state in
-      guard case .following(var timeline) = state else { return }
-      timeline.connectionWasLost()
-      state = .following(timeline)
-    }
+    try await Hub(self).run(show)
   }
 }

@@ -72,19 +72,17 @@ struct WatchCommand: LastingCommand {
     options.channel = setup.channel
     options.since = since?.since
     options.showsSnapshot = !noSnapshot
-    options.tellsWholes = display.statusLine != nil
-    let watcher = Watcher(app: app, connector: connector, options: options) { notice in
-      if case .watching(let app, _) = notice { handling?.begin(withNew: app) }
-      display.take(notice)
-      Self.report(notice, connector.endpoint, setup.diagnostics)
-    }
+    options.keepsRoster = display.statusLine != nil
+    let hub = Hub(
+      Watcher(app: app, connector: connector, options: options) { notice in
+        if case .watching(let app, _) = notice { handling?.begin(withNew: app) }
+        setup.diagnostics.report(notice, connector.endpoint)
+      })
+    @Sendable func status() -> WatchStatus { WatchStatus(hub.state, handling: handling?.progress) }
     try await CurrentDrawing.with(display.statusLine) {
-      async let _ = display.keepFresh()
-      async let _ = handling?.run()
-      try await watcher.run { batch in
-        try display.show(batch)
-        handling?.take(batch)
-      }
+      async let _ = display.keepFresh(hub, status)
+      async let _ = handling?.run(beside: hub)
+      try await hub.run { try display.show($0, status()) }
     }
   }
 
@@ -95,25 +93,23 @@ struct WatchCommand: LastingCommand {
     let handler = EventHandler(
       command: command, limit: execTimeout.duration,
       output: HandlerOutput.open(isDrawing: display.statusLine != nil))
-    return EventHandling(handler: handler, filter: filter, connector: connector) { progress in
-      display.update { $0.handling = progress }
-    }
+    return EventHandling(handler: handler, filter: filter, connector: connector)
   }
+}
 
-  private static func report(
-    _ notice: Watcher.Notice, _ endpoint: RedisEndpoint, _ diagnostics: Diagnostics
-  ) {
+extension Diagnostics {
+  /// Says what a person may want to know of a watch.
+  fileprivate func report(_ notice: Watcher.Notice, _ endpoint: RedisEndpoint) {
     switch notice {
-    case .waitingForBus: diagnostics.note("nobody has announced yet; waiting")
+    case .waitingForBus: note("nobody has announced yet; waiting")
     case .watching(let app, let channel):
-      diagnostics.note(
-        "watching the bus \(app), channel \(channel), at \(endpoint.redactedURL)")
-    case .connectionLost(let error): diagnostics.connectionLost(error)
-    case .connectionBack: diagnostics.connectionBack()
+      note("watching the bus \(app), channel \(channel), at \(endpoint.redactedURL)")
+    case .connectionLost(let error): connectionLost(error)
+    case .connectionBack: connectionBack()
     case .cannotReap:
-      diagnostics.detail("this user may not write, so leases that run out are left to others")
-    case .otherApp(let app): diagnostics.note("the app \(app) uses the same channel; not shown")
-    case .manyOtherApps: diagnostics.note("many more apps use the same channel; none is shown")
+      detail("this user may not write, so leases that run out are left to others")
+    case .otherApp(let app): note("the app \(app) uses the same channel; not shown")
+    case .manyOtherApps: note("many more apps use the same channel; none is shown")
     }
   }
 }

@@ -55,11 +55,14 @@ struct BusChecks {
       let begun = ContinuousClock.now
       let count = try await connection.send(
         RedisCommand(arguments: [Array("PUBLISH".utf8), Array(channel.utf8), payload]))
-      while let batch = try await subscription.nextBatch(within: connector.timeout) {
-        if batch.contains(where: { $0.payload == payload[...] }) {
+      waiting: while true {
+        switch await subscription.next(within: connector.timeout) {
+        case .messages(let batch):
+          guard batch.contains(where: { $0.payload == payload[...] }) else { continue }
           return .ok("message", "came round in \(Examination.milliseconds(.now - begun))")
+        case .timeOut, .cancelled: break waiting
+        case .ended(let error): throw error
         }
-        if batch.isEmpty { break }
       }
       return .fail(
         "message", "was taken (\(count.integer ?? 0) subscribers) and did not come round",

@@ -13,10 +13,9 @@ struct WatchFilter: Sendable {
     case .event(let event, _):
       passes(event.type) && passes(event.instance.name)
     case .snapshot(let status): passes(status.instance.name)
-    case .foreign(let type, _): passes(type) && passes(WatchRendering.unnamed)
+    case .foreign(let type, _): passes(type) && passes(WatchOutput.unnamed)
     case .message: types == nil && name == nil
     case .gap, .reset, .retracted: true
-    case .whole: false
     }
   }
 

@@ -2,9 +2,6 @@ import Presence
 
 /// How a watch's output looks: text for people, JSON for programs. The one place for both.
 struct WatchRendering: Sendable {
-  /// What the tutorial's instances are called, since they do not say.
-  static let unnamed = "(unnamed)"
-
   /// Where the day stands, beside the time.
   enum Days: Sendable {
     case nowhere, everywhere
@@ -40,7 +37,7 @@ struct WatchRendering: Sendable {
     if isJSON {
       var lines: [UInt8] = []
       lines.reserveCapacity(batch.count * 320)
-      for output in batch { Self.add(output, to: &lines) }
+      for output in batch { output.addLine(to: &lines) }
       return lines
     }
     if layout.columns != nil {
@@ -58,55 +55,6 @@ struct WatchRendering: Sendable {
       place: instance.place.map(Visible.text))
   }
 
-  // MARK: JSON
-
-  private static func add(_ output: WatchOutput, to lines: inout [UInt8]) {
-    if case .event(let event, let source) = output {
-      event.addLine(source == .live ? Self.live : Self.replay, to: &lines)
-    } else if let text = json(output) {
-      text.addLine(to: &lines)
-    }
-  }
-
-  private static func json(_ output: WatchOutput) -> JSONText? {
-    var text = JSONText()
-    switch output {
-    case .event, .whole: return nil
-    case .snapshot(let status):
-      text.member("source", "snapshot")
-      status.addMembers(to: &text)
-    case .foreign(let type, let at):
-      text.member("source", "live")
-      text.member("type", type.rawValue)
-      text.member("at", at)
-      text.member("name", unnamed)
-      text.member("foreign", true)
-    case .message(let message):
-      remark("message", &text)
-      text.always("text", message)
-    case .gap(let from, let to):
-      remark("gap", &text)
-      text.member("from", from)
-      text.member("to", to)
-      text.member("missing", to - from + 1)
-    case .reset(let epoch):
-      remark("reset", &text)
-      text.member("epoch", epoch)
-    case .retracted(let seq):
-      remark("retracted", &text)
-      text.member("seq", seq)
-    }
-    return text
-  }
-
-  private static let live = Array(#""source":"live""#.utf8)
-  private static let replay = Array(#""source":"replay""#.utf8)
-
-  private static func remark(_ type: String, _ text: inout JSONText) {
-    text.member("source", "watch")
-    text.member("type", type)
-  }
-
   // MARK: Text
 
   private mutating func addText(_ output: WatchOutput, to lines: inout [UInt8]) {
@@ -121,8 +69,8 @@ struct WatchRendering: Sendable {
       addRow(status.instance, remarks: since, to: &lines)
     case .foreign(let type, let at):
       addFront(at: at, isNews: true, LineStyle(type), to: &lines)
-      lines.add("\(Self.unnamed)\n")
-    case .whole, .message, .gap, .reset, .retracted: lines.add(Self.remark(output))
+      lines.add("\(WatchOutput.unnamed)\n")
+    case .message, .gap, .reset, .retracted: lines.add(Self.remark(output))
     }
   }
 
@@ -136,7 +84,7 @@ struct WatchRendering: Sendable {
         "? reset   the bus lost data or was born again (\(LocalTime(milliseconds: $0).dayAndTime))\n"
       } ?? "? reset   the bus is gone, and with it who was there\n"
     case .retracted(let seq): "? retracted  event \(seq) was not true\n"
-    case .event, .snapshot, .foreign, .whole: ""
+    case .event, .snapshot, .foreign: ""
     }
   }
 
@@ -191,7 +139,7 @@ extension WatchOutput {
     switch self {
     case .event(let event, _): event.instance
     case .snapshot(let status): status.instance
-    case .whole, .foreign, .message, .gap, .reset, .retracted: nil
+    case .foreign, .message, .gap, .reset, .retracted: nil
     }
   }
 }

@@ -2,50 +2,33 @@ import Presence
 
 /// What the status line of a watch tells.
 struct WatchStatus: Sendable {
-  enum Connection: String, Sendable {
-    case connecting, connected
-    case waiting = "waiting for the first instance"
-    case lost = "connection lost, trying again"
-
-    var isTrouble: Bool { self == .lost }
-  }
-
   /// How the command that is run for each event fares.
   struct Handling: Sendable, Hashable {
-    /// Events that it has not been run for yet.
-    var behind: Int64 = 0
+    /// The last event that it has been run for, or passed over.
+    var handled: Position?
     var failures = 0
+
+    /// How many events it has not been run for yet.
+    ///
+    /// - Parameter shown: the last event that the watch has shown.
+    func behind(_ shown: Position?) -> Int64 {
+      guard let shown else { return 0 }
+      // Of a bus that was only now born, nothing has been handled.
+      let done = handled.map { $0.epoch == shown.epoch ? $0.seq : 0 } ?? 0
+      return max(0, shown.seq - done)
+    }
   }
 
   /// So many releases are told apart.
   private static let mostReleases = 4
   private static let longestRelease = 16
 
-  var connection = Connection.connecting
-  var handling: Handling?
-  private var roster: Roster
-  /// The server's time in ms, and when it was that.
-  private var clock: (time: Int64, at: ContinuousClock.Instant)?
-  /// When the last event happened, in ms by the server's clock.
-  private var lastEvent: Int64?
+  private let state: HubState
+  private let handling: Handling?
 
-  init(_ roster: Roster = Roster()) {
-    self.roster = roster
-  }
-
-  mutating func take(_ output: WatchOutput) {
-    roster.apply(output)
-    switch output {
-    case .whole(let snapshot): clock = (snapshot.now, .now)
-    case .event(let event, let source):
-      if source == .live || clock == nil { clock = (max(event.at, serverTime ?? 0), .now) }
-      lastEvent = event.at
-    case .snapshot, .foreign, .message, .gap, .reset, .retracted: break
-    }
-  }
-
-  private var serverTime: Int64? {
-    clock.map { $0.time + (ContinuousClock.now - $0.at).milliseconds }
+  init(_ state: HubState, handling: Handling? = nil) {
+    self.state = state
+    self.handling = handling
   }
 
   /// A line of just so many cells.
@@ -59,13 +42,13 @@ struct WatchStatus: Sendable {
   func summary(columns: Int, _ typography: Typography) -> String {
     let separator = typography.isUnicode ? " · " : " | "
     // Before that, nothing is known.
-    guard connection != .connecting else { return connection.rawValue.cut(to: columns) }
-    let present = roster.statuses.values.filter(\.isPresent)
-    let trouble = connection.isTrouble ? connection.rawValue : nil
-    let isFine = connection.isTrouble ? nil : connection.rawValue
+    let (connection, isTrouble) = state.connection.words
+    if case .connecting = state.connection { return connection.cut(to: columns) }
+    let present = state.instances
     // What is told first stays longest where there is little room.
     let parts = [
-      trouble, counts(present), rollOut(present, typography), handlingText, isFine, age,
+      isTrouble ? connection : nil, counts(present), rollOut(present, typography), handlingText,
+      isTrouble ? nil : connection, age,
     ]
     var text = ""
     for part in parts.compactMap(\.self) {
@@ -102,14 +85,28 @@ struct WatchStatus: Sendable {
   }
 
   private var handlingText: String? {
-    guard let handling, handling.behind > 0 || handling.failures > 0 else { return nil }
-    let behind = handling.behind > 0 ? "handler \(handling.behind) behind" : nil
+    guard let handling else { return nil }
+    let count = handling.behind(state.position)
+    guard count > 0 || handling.failures > 0 else { return nil }
+    let behind = count > 0 ? "handler \(count) behind" : nil
     let failures = handling.failures > 0 ? "handler failed \(handling.failures)×" : nil
     return [behind, failures].compactMap(\.self).joined(separator: ", ")
   }
 
   private var age: String? {
-    guard let lastEvent, let now = serverTime else { return nil }
+    guard let lastEvent = state.lastEvent, let now = state.now else { return nil }
     return "last event \(Span(milliseconds: max(0, now - lastEvent)).coarse) ago"
+  }
+}
+
+extension HubState.Connection {
+  /// What the status line says of it, and whether that is trouble.
+  fileprivate var words: (text: String, isTrouble: Bool) {
+    switch self {
+    case .connecting: ("connecting", false)
+    case .waiting: ("waiting for the first instance", false)
+    case .connected: ("connected", false)
+    case .lost: ("connection lost, trying again", true)
+    }
   }
 }

@@ -15,9 +15,7 @@ import Synchronization
 final class Top: Sendable {
   /// At most 20 times a second.
   private static let redrawInterval = Duration.milliseconds(50)
-  private static let leaseInterval = Duration.seconds(1)
-  /// More leases than these are not read every second.
-  private static let manyLeases = 20_000
+  private static let tick = Duration.seconds(1)
   /// So many of the last events are searched for those of one instance.
   private static let mostSearched = 5000
 
@@ -50,44 +48,25 @@ final class Top: Sendable {
   ///
   /// - Throws: `RedisError` where the first contact fails.
   func run(app: String?) async throws {
-    var options = Watcher.Options()
+    var options = Watcher.Options.roster
     options.channel = setup.channel
-    options.showsSnapshot = false
-    options.confirmsEvents = true
-    options.tellsWholes = true
-    let (apps, found) = AsyncStream<String>.makeStream()
-    let watcher = Watcher(app: app, connector: connector, options: options) { notice in
-      if case .watching(let app, _) = notice { found.yield(app) }
-      self.take(notice)
-    }
+    options.leaseInterval = .seconds(1)
+    let hub = Hub(Watcher(app: app, connector: connector, options: options))
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask {
-        try await watcher.run { batch in
-          self.update { model in
-            for output in batch { model.take(output) }
-          }
-        }
+        try await hub.observe { state in self.update { $0.receive(state) } }
       }
       group.addTask { try await self.draw() }
       group.addTask { await self.followKeys() }
+      // While there is no connection, nothing but the ages changes.
       group.addTask {
-        for await app in apps { return await self.followLeases(of: app) }
-        try await Task.sleep(for: .seconds(Int32.max))
+        while true {
+          try await Task.sleep(for: Self.tick)
+          self.changed.yield()
+        }
       }
       defer { group.cancelAll() }
       try await group.next()
-    }
-  }
-
-  private func take(_ notice: Watcher.Notice) {
-    update { model in
-      switch notice {
-      case .waitingForBus: model.connection = .waiting
-      case .watching(let app, _): (model.app, model.connection) = (app, .connected)
-      case .connectionLost: model.connection = .lost
-      case .connectionBack: model.connection = .connected
-      case .cannotReap, .otherApp, .manyOtherApps: break
-      }
     }
   }
 
@@ -99,27 +78,6 @@ final class Top: Sendable {
       let rendering = TopRendering(typography: typography, size: size)
       try screen.draw(model.withLock { rendering.rows(&$0) })
       try await Task.sleep(for: Self.redrawInterval)
-    }
-  }
-
-  // MARK: Leases
-
-  /// Reads the leases again and again, and has ages redrawn.
-  private func followLeases(of app: String) async {
-    let keys = Keys(app: app)
-    let connector = connector.routed(to: keys.bus)
-    while !Task.isCancelled {
-      // Whatever fails is said by the watcher, which has it too.
-      try? await connector.withConnection { connection in
-        while !Task.isCancelled {
-          let leases = try await Leases.read(keys: keys, on: connection)
-          update { $0.take(leases) }
-          let isMuch = leases.ends.count > Self.manyLeases
-          try await Task.sleep(for: Self.leaseInterval * (isMuch ? 5 : 1))
-        }
-      }
-      changed.yield()
-      try? await Task.sleep(for: Self.leaseInterval)
     }
   }
 
@@ -155,16 +113,16 @@ final class Top: Sendable {
   }
 
   private func readEvents(of id: String) async {
-    let keys = Keys(app: model.withLock(\.app))
+    let keys = Keys(app: model.withLock { $0.hub.app ?? "" })
     var found: [Event] = []
     var searched = 0
     _ = try? await connector.routed(to: keys.bus).withConnection { connection in
       try await History(keys: keys).readBackwards(on: connection) { page in
         searched += page.count
         found += page.compactMap { Event.read($0.bytes) }.filter { $0.instance.id == id }
-        return found.count < TopModel.mostEvents && searched < Self.mostSearched
+        return found.count < TopModel.maxEvents && searched < Self.mostSearched
       }
     }
-    update { [found] in $0.take(events: found.reversed(), of: id) }
+    update { [found] in $0.receive(events: found.reversed(), of: id) }
   }
 }

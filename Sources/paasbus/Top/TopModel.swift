@@ -25,7 +25,7 @@ struct TopModel: Sendable {
   }
 
   /// How many events of an instance are shown.
-  static let mostEvents = 50
+  static let maxEvents = 50
   /// Who ended is shown for so long, in ms.
   private static let remembrance: Int64 = 60_000
 
@@ -36,10 +36,7 @@ struct TopModel: Sendable {
   private(set) var selection: String?
   /// The events of the instance whose details are shown, the oldest first.
   private(set) var events: [Event] = []
-  var connection = WatchStatus.Connection.connecting
-  var app = ""
-  private(set) var roster = Roster(keepsEnded: true)
-  private var leases: ServerClock?
+  private(set) var hub = HubState(app: nil)
   /// Who passes the filter, in order; nil where that has to be found out anew.
   private var sorted: [InstanceStatus]?
   /// The first row of the table that is visible.
@@ -51,34 +48,29 @@ struct TopModel: Sendable {
 
   // MARK: News
 
-  mutating func take(_ output: WatchOutput) {
-    if roster.apply(output) { sorted = nil }
-    guard case .event(let event, _) = output, case .details(event.instance.id) = mode,
-      event.position > events.last?.position ?? Position(epoch: 0, seq: 0)
-    else { return }
-    events = (events + [event]).suffix(Self.mostEvents)
-  }
-
-  mutating func take(_ leases: Leases) {
-    self.leases = leases.clock
-    roster.renew(leases.ends)
-    roster.forgetEnded(before: leases.clock.now - Self.remembrance)
-    sorted = nil
+  /// Takes what the hub knows now.
+  mutating func receive(_ state: HubState) {
+    if state.roster.version != hub.roster.version { sorted = nil }
+    hub = state
+    guard case .details(let id) = mode else { return }
+    let last = events.last?.position ?? Position(epoch: 0, seq: 0)
+    let news = state.events.filter { $0.instance.id == id && $0.position > last }
+    events = (events + news).suffix(Self.maxEvents)
   }
 
   /// What was looked up of an instance; what has come meanwhile is newer.
-  mutating func take(events older: [Event], of id: String) {
+  mutating func receive(events older: [Event], of id: String) {
     guard case .details(id) = mode else { return }
     let known = Set(events.map(\.position))
-    events = (older.filter { !known.contains($0.position) } + events).suffix(Self.mostEvents)
+    events = (older.filter { !known.contains($0.position) } + events).suffix(Self.maxEvents)
   }
 
   /// The server's time, in ms; nil before it has been asked.
-  var now: Int64? { leases?.now }
+  var now: Int64? { hub.now }
 
   /// As it was when the leases were last read.
   func state(_ status: InstanceStatus) -> InstanceStatus.State {
-    leases.map { status.state(at: $0.time) } ?? status.state
+    hub.leasesRead.map { status.state(at: $0.time) } ?? status.state
   }
 
   // MARK: Rows
@@ -86,11 +78,19 @@ struct TopModel: Sendable {
   /// Who passes the filter, in order.
   mutating func rows() -> [InstanceStatus] {
     if let sorted { return sorted }
-    let wanted = roster.statuses.values.filter(passes)
+    let wanted = hub.roster.statuses.values.filter { isRemembered($0) && passes($0) }
     let ascending = wanted.sorted(by: precedes)
     let rows = isReversed ? ascending.reversed() : ascending
     sorted = rows
     return rows
+  }
+
+  /// Whether it is there, or ended just now.
+  private func isRemembered(_ status: InstanceStatus) -> Bool {
+    guard !status.isPresent, let end = hub.roster.ends[status.instance.id], let now else {
+      return true
+    }
+    return end >= now - Self.remembrance
   }
 
   private func passes(_ status: InstanceStatus) -> Bool {
@@ -181,7 +181,7 @@ struct TopModel: Sendable {
     case .home, .character("g"): move(by: -Int(Int32.max))
     case .end, .character("G"): move(by: Int(Int32.max))
     case .enter:
-      guard let selection, roster.statuses[selection] != nil else { return nil }
+      guard let selection, hub.roster.statuses[selection] != nil else { return nil }
       mode = .details(id: selection)
       return .readEvents(id: selection)
     case .character(let character):

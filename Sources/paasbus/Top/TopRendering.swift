@@ -26,12 +26,11 @@ struct TopRendering: Sendable {
   /// As many rows as the terminal has, at the most.
   func rows(_ model: inout TopModel) -> [String] {
     model.visibleRows = max(1, size.rows - 3)
-    var status = WatchStatus(model.roster)
-    status.connection = model.connection
-    let name = model.app.isEmpty ? "" : "\(model.app): "
-    let summary = status.summary(columns: size.columns - name.displayWidth, typography)
+    let name = model.hub.app.map { "\($0): " } ?? ""
+    let summary = WatchStatus(model.hub).summary(
+      columns: size.columns - name.displayWidth, typography)
     let title = typography.paint(name + summary, "1")
-    if case .details(let id) = model.mode, let instance = model.roster.statuses[id] {
+    if case .details(let id) = model.mode, let instance = model.hub.roster.statuses[id] {
       let room = max(0, size.rows - 3)
       let lines = model.visible(details(instance, model), rows: room)
       let padding = Array(repeating: "", count: room - lines.count)

@@ -7,7 +7,6 @@ import Synchronization
 final class Waiting: Sendable {
   private struct Met: Error {}
   private struct State {
-    var roster = Roster()
     var progress = WaitGoal.Progress()
     var isAway = false
   }
@@ -72,37 +71,28 @@ final class Waiting: Sendable {
     let app = try await setup.readableApp(by: connector)
     // Where nobody has ever been, nobody has to go.
     if app == nil, goal.condition == .gone { throw Met() }
-    var options = Watcher.Options()
+    var options = Watcher.Options.roster
     options.channel = setup.channel
-    options.showsSnapshot = false
-    options.confirmsEvents = true
-    options.tellsWholes = true
-    let watcher = Watcher(app: app, connector: connector, options: options) { [setup] notice in
-      switch notice {
-      case .connectionLost(let error):
-        self.state.withLock { $0.isAway = true }
-        setup.diagnostics.connectionLost(error)
-      case .connectionBack:
-        self.state.withLock { $0.isAway = false }
-        setup.diagnostics.connectionBack()
-      case .waitingForBus, .watching, .cannotReap, .otherApp, .manyOtherApps: break
-      }
-    }
-    try await watcher.run { batch in
-      if take(batch) { throw Met() }
+    let hub = Hub(
+      Watcher(app: app, connector: connector, options: options) { [setup] notice in
+        switch notice {
+        case .connectionLost(let error): setup.diagnostics.connectionLost(error)
+        case .connectionBack: setup.diagnostics.connectionBack()
+        case .waitingForBus, .watching, .cannotReap, .otherApp, .manyOtherApps: break
+        }
+      })
+    try await hub.observe { state in
+      if isMet(by: state) { throw Met() }
     }
     try Task.checkCancellation()
   }
 
-  /// Whether the goal is met now.
-  private func take(_ batch: [WatchOutput]) -> Bool {
-    let progress = state.withLock { state in
-      for output in batch { state.roster.apply(output) }
-      state.progress = goal.progress(state.roster)
-      return state.progress
-    }
+  private func isMet(by hub: HubState) -> Bool {
+    let progress = goal.progress(hub.roster)
+    state.withLock { $0 = State(progress: progress, isAway: hub.connection.isLost) }
     show()
-    return goal.isMet(by: progress)
+    // Before the bus was read, that nobody is there is not known.
+    return hub.roster.version > 0 && goal.isMet(by: progress)
   }
 
   private var progress: WaitGoal.Progress { state.withLock(\.progress) }
