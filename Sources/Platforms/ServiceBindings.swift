@@ -42,7 +42,7 @@ enum ServiceBindings {
     guard let host = credentials["host"].text ?? credentials["hostname"].text else {
       throw .noAddress
     }
-    let securePort = credentials["tls_port"].text
+    let securePort = credentials["tls_port"].text.flatMap { $0 == "0" ? nil : $0 }
     var parts = RedisParts(host: host)
     parts.usesTLS = securePort != nil
     parts.port = securePort ?? credentials["port"].text
@@ -60,7 +60,7 @@ enum ServiceBindings {
   static let platformSH = RedisProvider(name: "PLATFORM_RELATIONSHIPS", isDescription: true) {
     environment throws(RedisLocatorError.Cause) in
     guard let text = environment["PLATFORM_RELATIONSHIPS"] else { return .absent }
-    guard let data = Data(base64Encoded: text) else {
+    guard let data = Data(base64Encoded: text.filter { !$0.isWhitespace }) else {
       throw .noBase64
     }
     let all = try entries(data)

@@ -85,6 +85,11 @@ enum Program {
   ///
   /// - Throws: what the parser does, ``Failure`` for a word that is no command.
   static func read(_ arguments: [String]) throws -> any ParsableCommand {
+    guard !ProcessTitle.holdsOtherEncoding else {
+      throw Failure(
+        .usage, "an argument is not UTF-8",
+        remedy: "encode it so, or give a message on standard input ('paasbus publish CHANNEL -')")
+    }
     try checkCommand(arguments)
     return try parse(arguments)
   }

@@ -1,4 +1,5 @@
 import CSupervisor
+import PaasbusRedis
 
 #if canImport(Glibc)
   import Glibc
@@ -21,6 +22,11 @@ enum ProcessTitle {
   /// Safe for the same reason.
   nonisolated(unsafe) private(set) static var arguments: [String] = []
 
+  /// Whether one of ``arguments`` is no UTF-8, so that it has become something else as text.
+  ///
+  /// Safe for the same reason.
+  nonisolated(unsafe) private(set) static var holdsOtherEncoding = false
+
   /// The command's words as text.
   static var wrappedWords: [String] { (wrappedCommand ?? []).map(text) }
 
@@ -29,7 +35,8 @@ enum ProcessTitle {
   }
 
   /// Copies the words that we were called with, without our own name, and overwrites the passwords
-  /// of URLs and the private keys among them, in the memory that `ps` reads. Of a command to run, which is kept
+  /// of URLs and the private keys among them, in the memory that `ps` reads, and what stands in the place of a
+  /// URL or a file and is none, of which any part may be a secret. Of a command to run, which is kept
   /// apart, only the first word is among them: a parser has no business with the others.
   ///
   /// To be called once, at the beginning.
@@ -42,13 +49,20 @@ enum ProcessTitle {
       words = Array(words.prefix(place + 2))
     }
     arguments = words.map(text)
+    holdsOtherEncoding = words.contains { word in
+      String(validating: word.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self) == nil
+    }
     return arguments
   }
 
   private static func hidePasswords() {
+    var option: String?
     for bytes in memory.dropFirst() {
       let word = bytes.map { UInt8(bitPattern: $0) }
-      let ranges = [passwordRange(word), queryRange(word), keyRange(word)]
+      let ranges = [
+        passwordRange(word), queryRange(word), keyRange(word), misplacedRange(word, behind: option),
+      ]
+      option = String(decoding: word, as: UTF8.self)
       for range in ranges.compactMap(\.self) {
         for place in range { bytes[place] = CChar(UInt8(ascii: "*")) }
       }
@@ -76,6 +90,24 @@ enum ProcessTitle {
     let user = start + marker.count
     let colon = bytes[user..<at].firstIndex(of: UInt8(ascii: ":"))
     return (colon.map { $0 + 1 } ?? user)..<at
+  }
+
+  /// Where a value stands that is not what its option takes: a URL that cannot be read, a file that is not
+  /// there.
+  ///
+  /// - Parameter option: the word before.
+  static func misplacedRange(_ bytes: [UInt8], behind option: String?) -> Range<Int>? {
+    let text = String(decoding: bytes, as: UTF8.self)
+    for name in ["--url", "--tls-ca", "--tls-cert", "--tls-key"] {
+      let isJoined = text.hasPrefix("\(name)=")
+      guard isJoined || option == name else { continue }
+      let start = isJoined ? name.utf8.count + 1 : 0
+      let value = String(decoding: bytes[start...], as: UTF8.self)
+      let isFine =
+        name == "--url" ? (try? RedisEndpoint(url: value)) != nil : access(value, F_OK) == 0
+      return isFine ? nil : start..<bytes.count
+    }
+    return nil
   }
 
   /// Where the text of a private key stands (PEM, RFC 7468).

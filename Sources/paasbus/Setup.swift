@@ -89,7 +89,7 @@ struct Setup {
       diagnostics.note(
         "the query item \(item) is ignored: write the login before the host (USER:PASSWORD@HOST)")
     }
-    for item in location.endpoint.ignoredQueryItems {
+    for item in location.endpoint.ignoredQueryItems where !Self.isLogin(item) {
       diagnostics.detail("\(location.source): the query item \(item) is ignored")
     }
     // For people; a script's errors stay one line.
@@ -175,7 +175,7 @@ struct Setup {
     let list = try await connector.routed(to: Keys.apps).withConnection {
       try await $0.send(RedisCommand("ZRANGE", Keys.apps, "0", "-1"))
     }
-    let apps = list.elements.compactMap(\.string).sorted()
+    let apps = try list.elements(to: "ZRANGE").compactMap(\.string).sorted()
     guard apps.count > 1 else {
       if let app = apps.first {
         diagnostics.note("taking the bus \(app), the only one on this Redis")

@@ -9,7 +9,7 @@ struct AccessTests {
     "+time", "+exists", "+type", "+hmget", "+hexists", "+hget", "+hset", "+hdel", "+hgetall",
     "+zadd", "+zrem", "+zscore", "+zrange", "+zrangebyscore", "+zremrangebyscore", "+xadd",
     "+xinfo|stream", "+xrange", "+xrevrange", "+expire", "+script|load", "+evalsha",
-    "+publish", "+subscribe", "+ping", "+multi", "+exec", "+discard", "+client|setname",
+    "+publish", "+subscribe", "+ping", "+multi", "+exec", "+client|setname",
     "+client|list",
   ]
 
@@ -57,7 +57,7 @@ struct AccessTests {
   @Test("each that is missing is named by the doctor, and by what fails for it")
   func missing() async throws {
     try await RedisServer.with { server in
-      for word in ["~paasbus:*", "&instances"] + Self.words where word != "+discard" {
+      for word in ["~paasbus:*", "&instances"] + Self.words {
         let url = try await user(server, without: word)
         let doctor = try Paasbus.start("doctor", "--url", url)
         _ = try await doctor.exitStatus()
@@ -78,6 +78,44 @@ struct AccessTests {
             "\(word): \(announce.errorOutput)")
         }
         try await server.command("FLUSHALL")
+      }
+    }
+  }
+
+  @Test("what the doctor says is missing is all that is missing, from the first question on")
+  func oneRemedy() async throws {
+    try await RedisServer.with { server in
+      for rights in [[], ["+ping"], ["+ping", "+subscribe", "+@read", "+multi", "+exec"]] {
+        try await server.cli(
+          ["ACL", "SETUSER", "few", "reset", "on", ">pw", "resetchannels"] + rights)
+        let url = "unix://few:pw@\(server.socketPath)"
+        let first = try Paasbus.start("doctor", "--url", url)
+        #expect(try await first.exitStatus() == 1)
+        #expect(!first.output.contains("paasbus doctor"), "\(first.output)")
+        for line in first.lines {
+          let parts = line.split(separator: "ACL SETUSER USER ")
+          guard parts.count == 2, let words = parts.last?.split(separator: " ") else { continue }
+          try await server.cli(["ACL", "SETUSER", "few"] + words.map(String.init))
+        }
+        let second = try Paasbus.start("doctor", "--url", url)
+        _ = try await second.exitStatus()
+        #expect(
+          !second.lines.contains { $0.hasPrefix("fail") }, "\(rights): \(second.output)")
+      }
+    }
+  }
+
+  @Test("a channel that is refused is not told as a command that is")
+  func channelRefused() async throws {
+    try await RedisServer.with { server in
+      try await server.cli(
+        "ACL", "SETUSER", "few", "on", ">pw", "~*", "resetchannels", "+@all")
+      let url = "unix://few:pw@\(server.socketPath)"
+      let announce = try Paasbus.start("announce", "--url", url)
+      #expect(try await announce.exitStatus() == 77)
+      #expect(announce.errorOutput.contains("&CHANNEL"), "\(announce.errorOutput)")
+      for wrong in ["+publish", "script: "] {
+        #expect(!announce.errorOutput.contains(wrong), "\(announce.errorOutput)")
       }
     }
   }

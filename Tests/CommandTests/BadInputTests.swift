@@ -166,4 +166,71 @@ struct BadInputTests {
       announce.signal(SIGTERM)
     }
   }
+
+  @Test("an argument that is wrong is named, also where it is a part of a URL")
+  func partOfURL() async throws {
+    let url = ["--url", "redis://localhost:21002"]
+    for (words, text) in [
+      (["redis"], "'redis'"), (["--state", "localhost"], "'localhost'"),
+      (["--timeout", "21002x"], "'21002x'"),
+    ] {
+      try await expect(["list"] + url + words, 64, says: text)
+      let process = try Paasbus.start(["list"] + url + words)
+      _ = try await process.exitStatus()
+      #expect(!process.errorOutput.contains("--url"), "\(process.errorOutput)")
+    }
+  }
+
+  @Test(
+    "a server that answers everything alike is no empty bus",
+    arguments: ["+OK", ":1", "$-1", "*-1", "*0", "$2\r\nhi"])
+  func alike(answer: String) async throws {
+    let port = try RedisServer.freePort()
+    let server = try ManagedProcess(
+      "python3",
+      [
+        "-c",
+        """
+        import socket, sys, threading
+        listener = socket.create_server(('127.0.0.1', int(sys.argv[1])))
+        print('here', flush=True)
+        answer = sys.argv[2].encode().decode('unicode_escape').encode() + b'\\r\\n'
+        def serve(client):
+            pending = b''
+            while True:
+                data = client.recv(65536)
+                if not data: return
+                pending += data
+                while True:
+                    lines = pending.split(b'\\r\\n')
+                    need = 2 * int(lines[0][1:]) + 1 if len(lines) > 1 else 0
+                    if not need or len(lines) <= need: break
+                    pending = b'\\r\\n'.join(lines[need:])
+                    client.sendall(answer)
+        while True:
+            client, _ = listener.accept()
+            threading.Thread(target=serve, args=(client,), daemon=True).start()
+        """, "\(port)", answer.replacing("\r\n", with: "\\r\\n"),
+      ])
+    defer { server.signal(SIGKILL) }
+    try await eventually("it listens: \(server.errorOutput)") { server.output == "here\n" }
+    let url = ["--app", "a", "--url", "redis://127.0.0.1:\(port)"]
+    for words in [["list"], ["history"], ["watch"], ["wait", "--timeout", "9s"], ["announce"]] {
+      let process = try Paasbus.start(words + url)
+      #expect(try await process.exitStatus() == 76, "\(words) \(process.errorOutput)")
+      #expect(process.errorLines.count == 1, "\(process.errorOutput)")
+      #expect(process.output.isEmpty, "\(process.output)")
+    }
+  }
+
+  @Test("an argument that is no UTF-8 is refused, instead of being changed")
+  func otherEncoding() async throws {
+    for words in ["publish \"$(printf 'z\\377')\" m", "publish z \"$(printf 'm\\377')\""] {
+      let process = try ManagedProcess(
+        "sh", ["-c", "exec \(Paasbus.path) \(words) --url redis://127.0.0.1:1"],
+        environment: ManagedProcess.bareEnvironment)
+      #expect(try await process.exitStatus() == 64)
+      #expect(process.errorOutput.contains("not UTF-8"), "\(process.errorOutput)")
+    }
+  }
 }

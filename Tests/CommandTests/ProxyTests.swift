@@ -109,6 +109,18 @@ struct ProxyTests {
   }
 
   @Test(
+    "whatever command it is at which a server ends the connection, it is among those that are told")
+  func closingLate() async throws {
+    for (command, words) in [("XREVRANGE", ["watch"]), ("EXEC", ["list"]), ("HGETALL", ["list"])] {
+      try await withStrict([command]) { _, url in
+        let reader = try Paasbus.start(words + ["--app", "a", "--url", url])
+        #expect(try await reader.exitStatus() == 69)
+        #expect(reader.errorOutput.contains(command), "\(reader.errorOutput)")
+      }
+    }
+  }
+
+  @Test(
     "the doctor finds the one command at which a server ends the connection",
     arguments: ["XRANGE", "HGETALL", "ZADD", "EVALSHA", "XINFO"])
   func closingAtOne(command: String) async throws {

@@ -104,6 +104,27 @@ struct SecretTests {
     }
   }
 
+  @Test("what is no URL, or no file, in the place of one does not stay in the list of processes")
+  func titles() async throws {
+    for value in [
+      "u:\(Self.secret)@127.0.0.1:1", "redis:/u:\(Self.secret)@h", "rediss//:\(Self.secret)@h:1",
+      ":\(Self.secret)@127.0.0.1", "//u:\(Self.secret)@h:1", "redis://127.0.0.1:\(Self.secret)",
+      "redis://h:1/\(Self.secret)", Self.secret,
+    ] {
+      for words in [["--url", value], ["--url=\(value)"], ["--tls-ca", value]] {
+        let process = try Paasbus.start(["announce", "-v"] + words + ["--", "sleep", "9"])
+        try await eventually("it says so: \(process.errorOutput)") {
+          !process.errorOutput.isEmpty
+        }
+        let title = try String(
+          contentsOfFile: "/proc/\(process.processID)/cmdline", encoding: .utf8)
+        #expect(title.contains("announce") && !title.contains(Self.secret), "\(title)")
+        process.signal(SIGTERM)
+        _ = try await process.exitStatus()
+      }
+    }
+  }
+
   @Test("on a terminal it is said that a variable is better")
   func note() async throws {
     try await RedisServer.with { server in

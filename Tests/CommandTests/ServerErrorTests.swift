@@ -197,4 +197,34 @@ struct ServerErrorTests {
       #expect(try await announce.exitStatus() == 0)
     }
   }
+
+  @Test("an outage that ends in a refusal is told as one too")
+  func refusedAfterOutage() async throws {
+    try await RedisServer.with { server in
+      try await server.cli("ACL", "SETUSER", "joe", "on", ">one", "~*", "&*", "+@all")
+      let url = "unix://joe:one@\(server.socketPath)"
+      let processes = try [
+        ["announce"], ["announce", "--", "sleep", "100"], ["watch"], ["subscribe", "c"],
+      ]
+      .map { words in
+        try Paasbus.start([words[0], "--url", url] + words.dropFirst())
+      }
+      for process in processes {
+        try await eventually("it is connected: \(process.errorOutput)") {
+          ["announced", "watching", "waiting", "listening"].contains {
+            process.errorOutput.contains($0)
+          }
+        }
+      }
+      try await server.cli("ACL", "SETUSER", "joe", "-@all")
+      try await server.cli("CLIENT", "KILL", "USER", "joe")
+      for process in processes {
+        try await eventually("the refusal is told: \(process.errorOutput)") {
+          process.errorOutput.contains("Redis refuses")
+        }
+        process.signal(SIGTERM)
+        _ = try await process.exitStatus()
+      }
+    }
+  }
 }

@@ -126,6 +126,11 @@ struct RedisLocatorTests {
     let text = Data(json.utf8).base64EncodedString()
     #expect(
       try locate(["PLATFORM_RELATIONSHIPS": text])?.endpoint.redactedURL == "redis://h:6379")
+    // As base64(1) prints it.
+    let wrapped = text.prefix(20) + "\n" + text.dropFirst(20)
+    #expect(
+      try locate(["PLATFORM_RELATIONSHIPS": String(wrapped)])?.endpoint.redactedURL
+        == "redis://h:6379")
     #expect(throws: RedisLocatorError.self) { try locate(["PLATFORM_RELATIONSHIPS": "%%%"]) }
   }
 

@@ -46,6 +46,20 @@ package enum RedisValue: Sendable, Hashable {
     return []
   }
 
+  /// The elements of a reply that must be an array.
+  ///
+  /// - Parameters:
+  ///   - command: what was asked.
+  ///   - count: how many there must be; nil for any number.
+  /// - Throws: ``RedisError`` for any other reply.
+  package func elements(to command: String, count: Int? = nil) throws -> [RedisValue] {
+    try get()
+    guard case .array(let elements) = self, count ?? elements.count == elements.count else {
+      throw RedisError(.unexpectedReply(to: command))
+    }
+    return elements
+  }
+
   /// This value, unless it is an error reply.
   ///
   /// - Throws: ``RedisError`` of kind `server` for an error reply.

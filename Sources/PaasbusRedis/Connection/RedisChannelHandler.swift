@@ -128,12 +128,14 @@ final class RedisChannelHandler: ChannelInboundHandler {
 
   /// What it means that the other side has ended the connection.
   private var closing: RedisError {
-    guard isLoggedIn, let request = requests.first else {
+    guard isLoggedIn, !requests.isEmpty else {
       return RedisError(hasReceived ? .closed : .closedUnheard)
     }
     var names: [String] = []
-    for command in request.commands.suffix(request.missing) where !names.contains(command.name) {
-      names.append(command.name)
+    for request in requests {
+      for command in request.commands.suffix(request.missing) where !names.contains(command.name) {
+        names.append(command.name)
+      }
     }
     return RedisError(.closedAsked(names))
   }

@@ -79,7 +79,9 @@ package final class RedisConnection: Sendable {
     if case .error(let text)? = replies.last, !text.hasPrefix("EXECABORT") { await close() }
     // An error before EXEC says more than the EXECABORT that follows from it.
     for reply in replies { try reply.get() }
-    return try (replies.last?.elements ?? []).map { try $0.get() }
+    return try (replies.last ?? .null).elements(to: "EXEC", count: commands.count).map {
+      try $0.get()
+    }
   }
 
   /// The same connection with another time-out for its replies.

@@ -8,8 +8,12 @@ public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
     case connectionLimit
     case passwordWanted
     case passwordRefused
-    /// The user may not use a command (by name where it is told), a key or a channel.
+    /// The user may not use a command, by name where it is told.
     case permissionMissing(command: String?)
+    /// The user may use a command, and not with this key.
+    case keyRefused
+    /// The user may use a command, and not with this channel.
+    case channelRefused
     /// The server is a replica.
     case replica
     /// The keys are, or will be, at another node of the cluster.
@@ -47,7 +51,8 @@ public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
   var kind: RedisError.Kind {
     switch meaning {
     case .connectionLimit, .notReady, .memoryFull, .cannotSave: .passing
-    case .passwordWanted, .passwordRefused, .permissionMissing: .refused
+    case .passwordWanted, .passwordRefused, .permissionMissing, .keyRefused, .channelRefused:
+      .refused
     case .replica, .moved: .elsewhere
     case .wrongType, .unknownCommand: .configuration
     case .other: .server
@@ -56,6 +61,8 @@ public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
 
   private static func meaning(_ text: String) -> Meaning {
     if text.hasPrefix("NOPERM") || text.contains("The user executing the script can't") {
+      if text.contains("channel") { return .channelRefused }
+      if text.contains(" key") { return .keyRefused }
       // A command is named in quotes: the 'get' command.
       return .permissionMissing(command: text.split(separator: "'").at(1).map(String.init))
     }
@@ -88,6 +95,8 @@ public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
   /// Redis 6 puts words of its own in front of what went wrong in a script:
   /// `ERR Error running script (call to f_…): @user_script:17: OOM …`.
   private static func withoutScript(_ reply: String) -> String {
+    // Redis 7 puts them behind it: `… script: adac12…, on @user_script:41.`
+    if let behind = reply.firstRange(of: " script: ") { return String(reply[..<behind.lowerBound]) }
     guard reply.hasPrefix("ERR Error running script") || reply.hasPrefix("@user_script"),
       let place = reply.ranges(of: "@user_script:").last?.upperBound
     else { return reply }

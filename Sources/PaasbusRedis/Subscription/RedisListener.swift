@@ -48,7 +48,10 @@ package struct RedisListener: Sendable {
       } catch is CancellationError {
         return
       } catch let error as RedisError where hasContact {
-        if trouble == nil { notify(.connectionLost(error)) }
+        // That trying again cannot help is told as well.
+        if trouble?.isTransient ?? true, trouble == nil || !error.isTransient {
+          notify(.connectionLost(error))
+        }
         trouble = error
         backoff.connectionEnded(since: connected)
         connected = nil

@@ -51,13 +51,16 @@ struct RedisScheme {
     case "http", "https":
       throw .rest(scheme: text)
     default:
-      // What is not the shape of a scheme may be part of a secret.
-      let known =
-        text.count <= 20
-        && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "+") }
-      throw .unknownScheme(known ? text : nil)
+      // Any other word may be part of a secret.
+      throw .unknownScheme(Self.others.contains(text) ? text : nil)
     }
   }
+
+  /// Schemes of other services, which a variable may hold by mistake.
+  private static let others: Set = [
+    "amqp", "amqps", "file", "ftp", "kafka", "memcached", "mongodb", "mongodb+srv", "mysql", "nats",
+    "postgres", "postgresql", "redis+tls", "redis+tcp", "sqlite", "ssl", "tcp", "tls", "ws", "wss",
+  ]
 }
 
 private struct RedisQuery {
@@ -82,7 +85,7 @@ private struct RedisQuery {
       case "ssl" where value == "true", "tls" where value == "true": usesTLS = true
       case "sentinel_username": sentinelUsername = try RedisURLParts.decode(raw)
       case "sentinel_password": sentinelPassword = try RedisURLParts.decode(raw)
-      case let name: ignored.append(Self.isName(name) ? name : "?")
+      case let name: ignored.append(parts.count == 2 && Self.isName(name) ? name : "?")
       }
     }
   }

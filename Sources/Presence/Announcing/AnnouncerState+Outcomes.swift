@@ -119,7 +119,7 @@ extension AnnouncerState {
       return
     }
     hasOutcome = true
-    if trouble == nil { notices.append(.connectionLost(error)) }
+    if error.adds(to: trouble) { notices.append(.connectionLost(error)) }
     trouble = error
     if error.endsConnection { link = .none } else if link == .joined { link = .fresh }
     retryAt = now + backoff.next()

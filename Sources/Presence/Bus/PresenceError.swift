@@ -33,6 +33,13 @@ public enum PresenceError: Error, Hashable, Sendable {
     kind == .refused || kind == .tls || kind == .nonsense || kind == .configuration
   }
 
+  /// Whether a person who was told of an earlier failure has to be told of this one too: that trying again
+  /// cannot help.
+  func adds(to earlier: PresenceError?) -> Bool {
+    guard let earlier else { return true }
+    return isFinal && !earlier.isFinal
+  }
+
   /// The answer did not come in the time that it was waited for.
   var isTimeout: Bool {
     if case .redis(let error) = self { error.isTimeout } else { false }

@@ -153,15 +153,15 @@ package struct Transitions: Sendable {
 /// compare with the server's.
 struct Scripts: Sendable {
   let start = Self.load(
-    PackageResources.start_lua, digest: "adac12320559a546c275760476fbb8f97fedbc26")
+    PackageResources.start_lua, digest: "5040ca1a426629f728e3abf6f57938f2bdb42f90")
   let stopping = Self.load(
-    PackageResources.stopping_lua, digest: "1630b44b6bcda0224be61663766cb53910f5e777")
+    PackageResources.stopping_lua, digest: "a56bf543e3c02d5f1efec236811ee390027cbf7f")
   let stop = Self.load(
-    PackageResources.stop_lua, digest: "e7a85afa9fa6738e850f2a597980f8e209b4f203")
+    PackageResources.stop_lua, digest: "1380bd0ff1a8f4df965d7faa0b9aaf0b946d6fac")
   let reap = Self.load(
-    PackageResources.reap_lua, digest: "a8a1b32212b18bf93018982541d8c684690666e6")
+    PackageResources.reap_lua, digest: "ed4ab99571c16bfe3b4f59d7551dd05391eceb6e")
   let forget = Self.load(
-    PackageResources.forget_lua, digest: "26856b83d3f2993a537011603176c54c66ed99e7")
+    PackageResources.forget_lua, digest: "603425c77cb08c488aa8a11528819567dd646f1c")
 
   var all: [RedisScript] { [start, stopping, stop, reap, forget] }
 

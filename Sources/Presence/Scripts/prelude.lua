@@ -29,7 +29,7 @@ local function named(message, command)
   if string.find(words, ' keys? ') or string.find(words, ' key$') then
     what = ' a key of paasbus:*'
   elseif string.find(words, 'channel') then
-    what = ' the channel'
+    what = ' a channel'
   end
   return "NOPERM '" .. string.lower(command) .. "' is refused" .. what
 end

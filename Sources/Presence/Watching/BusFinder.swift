@@ -28,7 +28,8 @@ struct BusFinder {
       ])
       let clock = try? ServerClock(replies.first, asked: asked)
       let messages = batch?.compactMap(\.payload) ?? []
-      if let listed = replies.at(1)?.elements.first?.string { return (listed, batch) }
+      let apps = try (replies.at(1) ?? .null).elements(to: "ZRANGE")
+      if let listed = apps.first?.string { return (listed, batch) }
       if let announced = try await announcedApp(messages) { return (announced, batch) }
       try await hub.room()
       hub.put(messages.map { Timeline.outsideAnyBus($0, now: clock?.now ?? 0) })

@@ -62,11 +62,12 @@ package struct History: Sendable {
     _ lower: String, _ upper: String, on connection: RedisConnection
   ) async throws -> (entries: [HistoryEntry], next: String?) {
     let reply = try await connection.send(
-      RedisCommand("XRANGE", keys.events, lower, upper, "COUNT", "\(Self.pageSize)"))
-    let last = reply.elements.last?.elements.first?.string
-    let isFull = reply.elements.count == Self.pageSize
+      RedisCommand("XRANGE", keys.events, lower, upper, "COUNT", "\(Self.pageSize)")
+    ).elements(to: "XRANGE")
+    let last = reply.last?.elements.first?.string
+    let isFull = reply.count == Self.pageSize
     return (
-      reply.elements.compactMap(HistoryEntry.init), isFull ? last.flatMap(Self.after) : nil
+      reply.compactMap(HistoryEntry.init), isFull ? last.flatMap(Self.after) : nil
     )
   }
 
@@ -79,10 +80,10 @@ package struct History: Sendable {
     var upper = "+"
     while true {
       let reply = try await connection.send(
-        RedisCommand("XREVRANGE", keys.events, upper, "-", "COUNT", "\(Self.pageSize)"))
-      guard try await body(reply.elements.compactMap(HistoryEntry.init)),
-        reply.elements.count == Self.pageSize,
-        let last = reply.elements.last?.elements.first?.string, let next = Self.before(last)
+        RedisCommand("XREVRANGE", keys.events, upper, "-", "COUNT", "\(Self.pageSize)")
+      ).elements(to: "XREVRANGE")
+      guard try await body(reply.compactMap(HistoryEntry.init)), reply.count == Self.pageSize,
+        let last = reply.last?.elements.first?.string, let next = Self.before(last)
       else { return }
       upper = next
     }

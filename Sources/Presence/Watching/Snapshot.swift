@@ -96,11 +96,13 @@ public struct Snapshot: Sendable, Hashable {
       commands.append(RedisCommand("XREVRANGE", keys.events, "+", "-", "COUNT", "\(tailLength)"))
     }
     let replies = try await connection.transaction(commands)
-    let now = ServerClock.milliseconds(replies.first ?? .null) ?? 0
-    let bus = BusState(replies.at(1)?.elements ?? [])
-    let ends = ends(replies.at(3)?.elements ?? [])
+    guard let now = ServerClock.milliseconds(replies.first ?? .null) else {
+      throw RedisError(.unexpectedReply(to: "TIME"))
+    }
+    let bus = try BusState(replies.at(1))
+    let ends = ends(try (replies.at(3) ?? .null).elements(to: "ZRANGE"))
     var instances: [InstanceStatus] = []
-    let records = replies.at(2)?.elements ?? []
+    let records = try (replies.at(2) ?? .null).elements(to: "HGETALL")
     instances.reserveCapacity(records.count / 2)
     for index in stride(from: 0, to: records.count - 1, by: 2) {
       guard let id = records[index].bytes, let record = records[index + 1].bytes else { continue }
@@ -108,10 +110,10 @@ public struct Snapshot: Sendable, Hashable {
       if let status = status(record, leaseEnd: end, now: now) { instances.append(status) }
     }
     sort(&instances)
-    let tail = (replies.at(4)?.elements ?? []).compactMap(HistoryEntry.init).reversed()
+    let tail = try replies.at(4)?.elements(to: "XREVRANGE").compactMap(HistoryEntry.init) ?? []
     return Snapshot(
       now: now, position: bus.position, channel: bus.channel, instances: instances,
-      tail: Array(tail))
+      tail: tail.reversed())
   }
 
   /// Sorts by `started`, then name. While they are compared, places are moved about and not the
@@ -184,8 +186,10 @@ package struct BusState: Sendable {
   package var position: Position?
   package var channel: String?
 
-  /// - Parameter fields: the reply to ``command(_:)``.
-  init(_ fields: [RedisValue]) {
+  /// - Parameter reply: the reply to ``command(_:)``.
+  /// - Throws: `RedisError` where it is none.
+  init(_ reply: RedisValue?) throws {
+    let fields = try (reply ?? .null).elements(to: "HMGET", count: 3)
     // What is outside of this no bus of ours says, and would trip arithmetic later.
     if let epoch = fields.first?.integer, let seq = fields.at(1)?.integer, epoch > 0,
       (0...Int64.max / 2).contains(seq)
@@ -201,7 +205,7 @@ package struct BusState: Sendable {
 
   /// - Throws: `RedisError`.
   package static func read(keys: Keys, on connection: RedisConnection) async throws -> BusState {
-    BusState(try await connection.send(command(keys)).elements)
+    try BusState(try await connection.send(command(keys)))
   }
 }
 
@@ -217,6 +221,6 @@ package struct Leases: Sendable {
     let clock = try await ServerClock.read(on: connection)
     let reply = try await connection.send(
       RedisCommand("ZRANGE", keys.leases, "0", "-1", "WITHSCORES"))
-    return Leases(ends: Snapshot.scores(reply.elements), clock: clock)
+    return Leases(ends: Snapshot.scores(try reply.elements(to: "ZRANGE")), clock: clock)
   }
 }

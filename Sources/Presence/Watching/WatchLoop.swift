@@ -31,7 +31,7 @@ struct WatchLoop {
       } catch {
         guard let error = PresenceError(error) else { throw error }
         guard progress.hasContact, !isFinal(error) else { throw error }
-        if trouble == nil { hub.notify(.connectionLost(error)) }
+        if error.adds(to: trouble) { hub.notify(.connectionLost(error)) }
         trouble = error
         progress.connectionWasLost()
         backoff.connectionEnded(since: connected)

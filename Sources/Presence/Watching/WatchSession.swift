@@ -248,7 +248,7 @@ struct WatchSession {
     let asked = ContinuousClock.now
     let replies = try await query.pipeline([RedisCommand("TIME"), BusState.command(keys)])
     clock = try ServerClock(replies.first, asked: asked) ?? clock
-    let bus = BusState(try (replies.at(1) ?? .null).get().elements)
+    let bus = try BusState(replies.at(1))
     if let other = bus.channel, other != channel {
       throw PresenceError.otherChannel(app: keys.app, channel: other)
     }

@@ -30,7 +30,7 @@ struct Examination {
       connection = try await connector.connect()
       try tell(.ok("connection", "there in \(Self.milliseconds(.now - begun))"))
     } catch {
-      return try tell(Self.refusal(error, connector))
+      return try tell(refusal(error, connector, app))
     }
     do {
       try login(connection, connector)
@@ -101,7 +101,9 @@ struct Examination {
   // MARK: Getting in
 
   /// What a failed first contact means.
-  private static func refusal(_ error: any Error, _ connector: RedisConnector) -> Finding {
+  private func refusal(
+    _ error: any Error, _ connector: RedisConnector, _ app: String
+  ) -> Finding {
     guard let error = error as? RedisError else { return .fail("connection", error) }
     switch error.cause {
     case .connectionRefused:
@@ -112,12 +114,19 @@ struct Examination {
       return .fail(
         "connection", "no answer at all: a firewall swallows the packets, or the host is down",
         remedy: "open the port to this machine in the firewall or the provider's security group")
+    case .noDatabase: return .fail("database", error)
+    case .reply(let reply):
+      guard case .permissionMissing = reply.meaning else { break }
+      // Whoever may not even ask this may do little else, and it does not show what.
+      return .fail(
+        "permissions", Failure(error).problem,
+        remedy: PermissionChecks.wholeRemedy(app: app, setup: setup, connector: connector))
     default: break
     }
     switch error.kind {
     case .tls: return .fail("tls", error)
     case .refused: return .fail("credentials", error)
-    case .configuration: return .fail("database", error)
+    case .configuration: return .fail("commands", error)
     case .passing, .elsewhere, .server, .nonsense: return .fail("server", error)
     case .unreachable: return .fail("connection", error)
     }

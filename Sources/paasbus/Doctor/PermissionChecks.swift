@@ -23,6 +23,10 @@ struct PermissionChecks {
     }
 
     var name: String { command.name }
+    /// Whether it names a key, which a user must be permitted.
+    var hasKey: Bool {
+      command.arguments.dropFirst().contains { $0.starts(with: Array("paasbus:".utf8)) }
+    }
 
     /// The word of an ACL that permits it (`+client|list`).
     var word: String {
@@ -39,8 +43,9 @@ struct PermissionChecks {
   private var trials: [Trial] {
     let (keys, channel) = (keys, setup.channel ?? Watcher.defaultChannel)
     return [
-      Trial("TIME"), Trial("EXISTS", keys.bus), Trial("TYPE", keys.bus),
-      Trial("HMGET", keys.bus, "epoch"), Trial("HEXISTS", keys.instances, ""),
+      Trial("TIME", loss: Self.everything), Trial("EXISTS", keys.bus), Trial("TYPE", keys.bus),
+      Trial("HMGET", keys.bus, "epoch", loss: Self.everything),
+      Trial("HEXISTS", keys.instances, ""),
       Trial("HGET", keys.instances, ""), Trial("HSET", keys.bus, "epoch", "0", "unpaired"),
       Trial("HDEL", keys.instances, ""), Trial("HGETALL", keys.leases, loss: Self.watching),
       Trial("ZADD", keys.leases, "XX", "0", ""), Trial("ZREM", keys.leases, ""),
@@ -56,7 +61,7 @@ struct PermissionChecks {
       Trial("ZADD", Keys.apps, "XX", "0", "", loss: "readers need --app"),
       Trial("ZRANGE", Keys.apps, "1", "0", loss: Self.watching),
       Trial("XRANGE", keys.events, "1", "0", loss: "watch and history do not work"),
-      Trial("XREVRANGE", keys.events, "0", "1", loss: "history does not work"),
+      Trial("XREVRANGE", keys.events, "0", "1", loss: "watch and history -n do not work"),
       Trial("CLIENT", "SETNAME", "", loss: "a killed instance is only told by its lease"),
       Trial("CLIENT", "LIST", loss: "a killed instance is only told by its lease"),
     ]
@@ -140,10 +145,11 @@ struct PermissionChecks {
           remedy: "see whether it and any proxy in front of it know this, or take another server"))
     }
     if !refused.isEmpty || lacks.isEmpty { try tell(permissions(refused)) }
-    return !lacks.contains { $0.loss == Self.watching }
+    return !lacks.contains { $0.loss == Self.watching || $0.loss == Self.everything }
   }
 
   private static let watching = "watch and list do not work"
+  private static let everything = "announce, watch and list do not work"
 
   /// What cannot be used, and why.
   private struct Lack {
@@ -189,11 +195,33 @@ struct PermissionChecks {
 
   private func permissions(_ lacks: [Lack]) -> Finding {
     guard !lacks.isEmpty else { return .ok("permissions", "all that is needed, scripts included") }
-    let words = unique(lacks.compactMap(\.kind.word)).joined(separator: " ")
-    let found = "missing \(words) (\(losses(lacks)))"
-    let remedy = "ACL SETUSER USER \(words)"
+    let missing = unique(lacks.compactMap(\.kind.word))
+    let found = "missing \(missing.joined(separator: " ")) (\(losses(lacks)))"
+    let remedy = "ACL SETUSER USER \((unknownWords(lacks) + missing).joined(separator: " "))"
     return lacks.contains(where: \.isFatal)
       ? .fail("permissions", found, remedy: remedy) : .warn("permissions", found, remedy: remedy)
+  }
+
+  /// Words of which the server's answers say nothing, as it looks at the command first: keys and channels
+  /// where every command that has some was refused. They do no harm where they are there.
+  private func unknownWords(_ lacks: [Lack]) -> [String] {
+    let refused = Set(lacks.filter { $0.kind.word?.hasPrefix("+") == true }.map(\.trial.name))
+    let isAllRefused = trials.filter { $0.hasKey }.allSatisfy { refused.contains($0.name) }
+    let channel = "&\(setup.channel ?? Watcher.defaultChannel)"
+    // It was not tried where it could not be queued.
+    let publishing =
+      refused.contains("MULTI")
+      ? [channel, "+publish"] : refused.contains("PUBLISH") ? [channel] : []
+    return (isAllRefused ? ["~paasbus:*"] : []) + publishing
+  }
+
+  /// Everything that a user needs who is refused even the first question.
+  static func wholeRemedy(app: String, setup: Setup, connector: RedisConnector) -> String {
+    let checks = PermissionChecks(connector: connector, app: app, setup: setup)
+    let words = checks.unique(
+      ["~paasbus:*", "&\(setup.channel ?? Watcher.defaultChannel)", "+ping", "+subscribe"]
+        + [Trial("MULTI"), Trial("EXEC")].map(\.word) + checks.trials.map(\.word))
+    return "ACL SETUSER USER \(words.joined(separator: " "))"
   }
 
   private func losses(_ lacks: [Lack]) -> String {

@@ -35,6 +35,11 @@ enum Echo {
   /// The parser shows an argument, or what it takes for a part of it, in words of its own. So it counts
   /// which pieces of it come up there.
   static func problem(in message: String, of arguments: [String]) -> String? {
+    var message = message
+    // What is harmless may be repeated, also where it is a part of something else.
+    for argument in arguments.map(split) where kind(of: argument.value) == nil {
+      message = message.replacing("'\(argument.value)'", with: "")
+    }
     var before: String?
     for argument in arguments {
       defer { before = argument }

@@ -119,7 +119,7 @@ extension RedisError {
   }
 
   private static func closed(asked commands: [String]) -> (String, String) {
-    let names = commands.prefix(3).joined(separator: ", ")
+    let names = commands.joined(separator: ", ")
     let (which, known) = commands.count == 1 ? (names, "it") : ("one of \(names)", "them")
     return (
       "the server closed the connection when it was asked for \(which)",
@@ -181,8 +181,8 @@ extension TLSFailure {
     case .noCommonAlgorithm:
       (
         "the server and we have no TLS algorithm in common",
-        "let it offer ECDHE with AES-GCM or ChaCha20-Poly1305, and a certificate with an "
-          + "RSA, ECDSA (P-256, P-384, P-521) or Ed25519 key"
+        "let it offer ECDHE (X25519, P-256, P-384 or P-521) with AES-GCM or ChaCha20-Poly1305, "
+          + "and a certificate with an RSA, ECDSA (P-256, P-384, P-521) or Ed25519 key"
       )
     case .noCommonVersion:
       ("the server speaks another version of TLS", "let it speak TLS 1.2 or 1.3")
@@ -213,6 +213,18 @@ extension ErrorReply {
       (
         "Redis refuses: \(text)",
         "give this user the permission\(command.map { " (ACL SETUSER USER +\($0))" } ?? ""); "
+          + "'paasbus doctor' has all that is missing"
+      )
+    case .keyRefused:
+      (
+        "Redis refuses: \(text)",
+        "give this user the keys (ACL SETUSER USER ~paasbus:*); "
+          + "'paasbus doctor' has all that is missing"
+      )
+    case .channelRefused:
+      (
+        "Redis refuses: \(text)",
+        "give this user the channel (ACL SETUSER USER &CHANNEL, 'instances' for an app's bus); "
           + "'paasbus doctor' has all that is missing"
       )
     case .replica: (answers, "the address leads to a replica; use the master's")
