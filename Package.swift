@@ -50,10 +50,12 @@ let package = Package(
         "PaasbusRedis", "Presence",
         .product(name: "NIOCore", package: "swift-nio"),
       ]),
+    .target(name: "Terminal", dependencies: ["CTerminal"]),
+    .target(name: "Views", dependencies: ["PaasbusRedis", "Presence", "Terminal"]),
     .executableTarget(
       name: "paasbus",
       dependencies: [
-        "CSupervisor", "CTerminal", "Platforms", "Presence", "PaasbusRedis", "Supervisor",
+        "CSupervisor", "Platforms", "Presence", "PaasbusRedis", "Supervisor", "Terminal", "Views",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]
     ),

@@ -1,6 +1,7 @@
 import PaasbusRedis
 import Presence
 import Supervisor
+import Views
 
 /// An instance that is announced, alone or for another process; what goes wrong is said on stderr.
 struct Announcement: Sendable {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import PaasbusRedis
+import Terminal
 
 #if canImport(Glibc)
   import Glibc

@@ -1,5 +1,6 @@
 import CSupervisor
 import Supervisor
+import Terminal
 
 #if canImport(Glibc)
   import Glibc

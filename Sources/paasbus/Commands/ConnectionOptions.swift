@@ -1,4 +1,5 @@
 import ArgumentParser
+import Terminal
 
 /// The options of all commands that talk to Redis, but for how patient they are.
 struct ServerOptions: ParsableArguments {
@@ -68,21 +69,8 @@ struct ConnectionOptions: ParsableArguments {
   }
 }
 
-enum ColorChoice: String, ExpressibleByArgument {
-  case auto, always, never
-
+extension ColorChoice: ExpressibleByArgument {
   /// By hand, since a list of all cases would have the parser search all types at every start.
-  static let allValueStrings = [auto, always, never].map(\.rawValue)
-  static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
-
-  /// Whether to colour what goes to `descriptor`. Source of `NO_COLOR`: no-color.org.
-  func isOn(descriptor: CInt, environment: [String: String]) -> Bool {
-    switch self {
-    case .always: true
-    case .never: false
-    case .auto:
-      environment["NO_COLOR", default: ""].isEmpty && environment["TERM"] != "dumb"
-        && StandardStreams.isTerminal(descriptor)
-    }
-  }
+  public static var allValueStrings: [String] { [Self.auto, always, never].map(\.rawValue) }
+  public static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
 }

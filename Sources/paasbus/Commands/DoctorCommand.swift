@@ -1,4 +1,5 @@
 import ArgumentParser
+import Terminal
 
 struct DoctorCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,6 +1,8 @@
 import ArgumentParser
 import PaasbusRedis
 import Presence
+import Terminal
+import Views
 
 struct HistoryCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,6 +1,8 @@
 import ArgumentParser
 import PaasbusRedis
 import Presence
+import Terminal
+import Views
 
 struct ListCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -28,20 +30,34 @@ struct ListCommand: AsyncParsableCommand {
     let setup = Setup(connection)
     let connector = try await setup.connector()
     let snapshot = try await snapshot(setup, connector)
-    let instances = snapshot?.instances ?? []
     let filter = ListFilter(state: state, name: name)
-    let places = filter.places(in: instances)
+    let instances = (snapshot?.instances ?? []).filter(filter.passes)
     if json {
-      try InstanceTable.writeJSON(instances, at: places)
+      try writeJSON(instances)
     } else {
       let typography = Typography.of(
         descriptor: 1, color: connection.server.color, environment: setup.environment)
       let table = InstanceTable(
-        instances: places.map { instances[$0] }, now: snapshot?.now ?? 0, typography: typography,
+        instances: instances, now: snapshot?.now ?? 0, typography: typography,
         isFiltered: !filter.isOpen)
       try StandardStreams.write(Array(table.text.utf8))
     }
   }
+
+  /// A JSON object a line, in pieces, so that not all of it is in memory twice.
+  private func writeJSON(_ instances: [InstanceStatus]) throws {
+    var lines: [UInt8] = []
+    for status in instances {
+      InstanceTable.addLine(status, to: &lines)
+      guard lines.count >= Self.pieceSize else { continue }
+      try StandardStreams.write(lines)
+      lines.removeAll(keepingCapacity: true)
+    }
+    try StandardStreams.write(lines)
+  }
+
+  /// In bytes.
+  private static let pieceSize = 65_536
 
   private func snapshot(_ setup: Setup, _ connector: RedisConnector) async throws -> Snapshot? {
     guard let app = try await setup.readableApp(by: connector) else { return nil }

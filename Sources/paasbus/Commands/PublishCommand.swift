@@ -1,6 +1,7 @@
 import ArgumentParser
 import PaasbusRedis
 import Presence
+import Terminal
 
 struct PublishCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

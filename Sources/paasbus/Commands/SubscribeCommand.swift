@@ -1,5 +1,7 @@
 import ArgumentParser
 import PaasbusRedis
+import Terminal
+import Views
 
 struct SubscribeCommand: LastingCommand {
   static let configuration = CommandConfiguration(

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Presence
+import Terminal
 
 struct TopCommand: LastingCommand {
   static let configuration = CommandConfiguration(

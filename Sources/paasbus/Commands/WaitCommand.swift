@@ -1,4 +1,6 @@
 import ArgumentParser
+import Terminal
+import Views
 
 struct WaitCommand: LastingCommand {
   static let configuration = CommandConfiguration(

@@ -1,6 +1,8 @@
 import ArgumentParser
 import PaasbusRedis
 import Presence
+import Terminal
+import Views
 
 struct WatchCommand: LastingCommand {
   static let configuration = CommandConfiguration(

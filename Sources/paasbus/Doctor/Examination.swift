@@ -1,6 +1,7 @@
 import PaasbusRedis
 import Platforms
 import Presence
+import Terminal
 
 #if canImport(Glibc)
   import Glibc

@@ -1,4 +1,6 @@
 import Presence
+import Terminal
+import Views
 
 /// What a check found.
 struct Finding: Sendable {

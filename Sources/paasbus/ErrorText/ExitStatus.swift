@@ -1,6 +1,7 @@
 import PaasbusRedis
 import Platforms
 import Presence
+import Terminal
 
 /// The exit codes, after `sysexits.h` where it has a fitting one.
 enum ExitStatus: Int32 {
@@ -43,6 +44,7 @@ struct Failure: Error {
     case let error as RedisError: self.init(error)
     case let error as PresenceError: self.init(error)
     case let error as RedisLocatorError: self.init(error)
+    case let error as StreamError: self.init(error)
     default:
       self.init(.software, "\(error)", remedy: "this is a bug; please report it")
     }

@@ -1,5 +1,7 @@
 import Presence
 import Supervisor
+import Terminal
+import Views
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials

@@ -1,6 +1,7 @@
 import PaasbusRedis
 import Presence
 import Synchronization
+import Views
 
 /// `watch --exec`: runs a handler for each event that the history holds, one at a time and in order,
 /// at the handler's own pace.

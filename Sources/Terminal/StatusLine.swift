@@ -1,0 +1,115 @@
+import Synchronization
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// A line at the bottom of what scrolls by, which changes in place.
+///
+/// It is written behind the last line, and the cursor stays at its beginning: so whatever the
+/// terminal makes of it when its size changes, all of it is behind the cursor and can be erased.
+/// While somebody else has the terminal, as after Ctrl-Z and `bg`, it is not shown.
+package final class StatusLine: Drawing {
+  private struct State: Sendable {
+    /// The text for a number of columns.
+    var text: (@Sendable (Int) -> String)?
+    /// What stands there now; nil for nothing.
+    var shown: String?
+    var isAway = true
+    var mode: TerminalMode?
+  }
+
+  /// Erases the row of the cursor (EL, ECMA-48, 8.3.41) and, from the next one on, all below (ED,
+  /// 8.3.39), where the text may have been broken into rows. Not all at once: from the first row on,
+  /// tmux would keep for its history what is erased so.
+  private static let erase = "\r\u{1b}7\u{1b}[K\u{1b}[B\u{1b}[J\u{1b}8"
+
+  private let descriptor: CInt
+  private let state = Mutex(State())
+
+  /// nil where `descriptor` leads to no terminal that could show it.
+  package init?(descriptor: CInt, environment: [String: String]) {
+    guard CurrentDrawing.isPossible(on: descriptor, environment: environment) else { return nil }
+    self.descriptor = descriptor
+  }
+
+  /// Shows something else from now on.
+  ///
+  /// - Parameters:
+  ///   - lines: whole lines to write above it.
+  ///   - text: is asked for the text that fits a number of columns.
+  /// - Throws: as `StandardStreams.write`.
+  package func show(
+    behind lines: [UInt8] = [], _ text: @escaping @Sendable (_ columns: Int) -> String
+  ) throws {
+    func show(_ state: inout State) throws {
+      state.text = text
+      try draw(behind: lines, &state)
+    }
+    // Where somebody is just writing, what that tells is as good.
+    guard !lines.isEmpty else { return try state.withLockIfAvailable { try show(&$0) } ?? () }
+    try state.withLock { try show(&$0) }
+  }
+
+  /// Writes the lines and, where it has changed or was erased for them, the text.
+  private func draw(behind lines: [UInt8], _ state: inout State) throws {
+    let isVisible = !state.isAway && TerminalMode.isOurs(descriptor)
+    if isVisible, state.mode == nil { state.mode = TerminalMode.withoutEcho(descriptor) }
+    // The last column stays free: some terminals break the line once it is taken.
+    let columns = (TerminalSize.of(descriptor)?.columns ?? 80) - 1
+    let status = isVisible ? state.text.map { "\($0(columns))\r" } : nil
+    guard !lines.isEmpty || status != state.shown else { return }
+    let erase = state.shown == nil ? "" : Self.erase
+    let bytes = Array(erase.utf8) + lines + Array((status ?? "").utf8)
+    if lines.isEmpty {
+      StandardStreams.writeSoon(bytes, to: descriptor)
+    } else {
+      try StandardStreams.write(bytes, to: descriptor)
+    }
+    state.shown = status
+  }
+
+  // MARK: Drawing
+
+  package func say(_ text: String) {
+    state.withLockSoon { state in
+      if StandardStreams.isTerminal(STDERR_FILENO) { eraseShown(&state) }
+      StandardStreams.writeError(text)
+      try? draw(behind: [], &state)
+    }
+  }
+
+  package func suspend() {
+    state.withLockSoon { state in
+      eraseShown(&state)
+      state.isAway = true
+      state.mode?.restore()
+      state.mode = nil
+    }
+  }
+
+  package func resume() {
+    state.withLockSoon { state in
+      state.isAway = false
+      try? draw(behind: [], &state)
+    }
+  }
+
+  package func resize() {
+    state.withLockSoon { state in
+      eraseShown(&state)
+      try? draw(behind: [], &state)
+    }
+  }
+
+  package func close() { suspend() }
+
+  private func eraseShown(_ state: inout State) {
+    if state.shown != nil { StandardStreams.writeSoon(Array(Self.erase.utf8), to: descriptor) }
+    state.shown = nil
+  }
+}

@@ -1,0 +1,56 @@
+import Presence
+
+/// The lives of instances, as a history and a look at the bus tell them.
+package struct Lives {
+  package struct Change {
+    /// In ms by the server's clock.
+    package var at: Int64
+    package var type: EventType
+  }
+
+  package struct Life {
+    package var instance: Instance
+    /// In the order of their time.
+    package var changes: [Change] = []
+
+    /// The state before the first change; nil where it had not begun, or nothing is known: who is back
+    /// was lost, or Redis had lost it.
+    package var stateBefore: InstanceStatus.State? {
+      switch changes.first?.type {
+      case .start, .back: nil
+      case .stopping, .stop, .lost, .forgotten, nil: .up
+      }
+    }
+  }
+
+  /// By id.
+  private var lives: [String: Life] = [:]
+
+  package init() {}
+
+  package mutating func add(_ event: Event) {
+    lives[event.instance.id, default: Life(instance: event.instance.detached)].changes
+      .append(Change(at: event.at, type: event.type))
+  }
+
+  /// Adds who is there and of whom no event is known.
+  package mutating func add(_ status: InstanceStatus) {
+    guard status.isPresent, lives[status.instance.id] == nil else { return }
+    var life = Life(instance: status.instance.detached)
+    if status.state == .stopping {
+      life.changes = [Change(at: status.instance.started ?? 0, type: .stopping)]
+    }
+    lives[status.instance.id] = life
+  }
+
+  /// The first that began comes first.
+  package var sorted: [Life] {
+    lives.values.sorted {
+      ($0.instance.started ?? 0, $0.instance.name, $0.instance.id)
+        < ($1.instance.started ?? 0, $1.instance.name, $1.instance.id)
+    }
+  }
+
+  /// When the first change was, in ms.
+  package var beginning: Int64? { lives.values.compactMap { $0.changes.first?.at }.min() }
+}

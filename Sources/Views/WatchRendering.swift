@@ -1,0 +1,183 @@
+import Presence
+import Terminal
+
+/// How a watch's output looks: text for people, JSON for programs. The one place for both.
+package struct WatchRendering: Sendable {
+  /// Where the day stands, beside the time.
+  package enum Days: Sendable {
+    case nowhere, everywhere
+    /// In a line of its own, on a terminal.
+    case whereItChanges
+  }
+
+  private let isJSON: Bool
+  private let typography: Typography
+  private let tellsDays: Days
+  private var layout: LineLayout
+  /// The day of the last news.
+  private var day: String
+  private var lastTime: (second: Int64, texts: LocalTime.Texts)?
+
+  /// - Parameter now: in ms since 1970; that its day is today has not to be said.
+  package init(isJSON: Bool, typography: Typography, tellsDays: Days, now: Int64) {
+    self.isJSON = isJSON
+    self.typography = typography
+    self.tellsDays = tellsDays
+    layout = LineLayout(columns: typography.columns, isUnicode: typography.isUnicode)
+    day = LocalTime(milliseconds: now).day
+  }
+
+  /// The width of the terminal, which may change.
+  package var columns: Int? {
+    get { layout.columns }
+    set { layout.columns = newValue }
+  }
+
+  /// Whole lines with their ends; those of one batch are aligned with each other.
+  package mutating func lines(_ batch: [WatchOutput]) -> [UInt8] {
+    if isJSON {
+      var lines: [UInt8] = []
+      lines.reserveCapacity(batch.count * 320)
+      for output in batch { output.addLine(to: &lines) }
+      return lines
+    }
+    if layout.columns != nil {
+      for case let instance? in batch.map(\.instance) { makeRoom(for: instance) }
+    }
+    var lines: [UInt8] = []
+    lines.reserveCapacity(batch.count * 120)
+    for output in batch { addText(output, to: &lines) }
+    return lines
+  }
+
+  private mutating func makeRoom(for instance: Instance) {
+    layout.makeRoom(
+      name: Visible.text(instance.name), release: instance.release.map(Visible.text),
+      place: instance.place.map(Visible.text))
+  }
+
+  // MARK: Text
+
+  private mutating func addText(_ output: WatchOutput, to lines: inout [UInt8]) {
+    switch output {
+    case .event(let event, _):
+      addFront(at: event.at, isNews: true, LineStyle(event.type), to: &lines)
+      addRow(event.instance, remarks: event.remarks, to: &lines)
+    case .snapshot(let status):
+      let started = status.instance.started ?? 0
+      addFront(at: started, isNews: false, LineStyle(status.state), to: &lines)
+      let since = "since \(LocalTime(milliseconds: started).dayAndTime)"
+      addRow(status.instance, remarks: since, to: &lines)
+    case .foreign(let type, let at):
+      addFront(at: at, isNews: true, LineStyle(type), to: &lines)
+      lines.add("\(WatchOutput.unnamed)\n")
+    case .message, .gap, .reset, .retracted: lines.add(Self.remark(output))
+    }
+  }
+
+  private static func remark(_ output: WatchOutput) -> String {
+    switch output {
+    case .message(let message): "? message \(Visible.text(message))\n"
+    case .gap(let from, let to):
+      "? gap     \(to - from + 1) events are no longer in the history (\(from) to \(to))\n"
+    case .reset(let epoch):
+      epoch.map {
+        "? reset   the bus lost data or was born again (\(LocalTime(milliseconds: $0).dayAndTime))\n"
+      } ?? "? reset   the bus is gone, and with it who was there\n"
+    case .retracted(let seq): "? retracted  event \(seq) was not true\n"
+    case .event, .snapshot, .foreign: ""
+    }
+  }
+
+  /// What stands behind the time and the word of a line.
+  private func addRow(_ instance: Instance, remarks: String, to lines: inout [UInt8]) {
+    let rest = layout.addColumns(
+      name: Visible.text(instance.name), release: instance.release.map(Visible.text),
+      place: instance.place.map(Visible.text), remarks: remarks, to: &lines)
+    if !rest.isEmpty {
+      lines.add("  ")
+      lines.add(typography.paint(rest, "2"))
+    }
+    while lines.last == UInt8(ascii: " ") { lines.removeLast() }
+    lines.append(UInt8(ascii: "\n"))
+  }
+
+  private mutating func addFront(
+    at time: Int64, isNews: Bool, _ style: LineStyle, to lines: inout [UInt8]
+  ) {
+    let time = localTime(time)
+    switch tellsDays {
+    case .nowhere: break
+    case .everywhere: lines.add("\(time.day) ")
+    case .whereItChanges: if isNews { lines.add(heading(time.day)) }
+    }
+    lines.add(time.time)
+    lines.add("  ")
+    lines.add(typography.paint(style.label, style.rendition))
+    lines.add("  ")
+  }
+
+  /// Most events share their second with the one before.
+  private mutating func localTime(_ time: Int64) -> LocalTime.Texts {
+    if let known = lastTime, known.second == time / 1000 { return known.texts }
+    let texts = LocalTime(milliseconds: time).texts
+    lastTime = (time / 1000, texts)
+    return texts
+  }
+
+  /// The line before news of another day than the last.
+  private mutating func heading(_ day: String) -> String {
+    guard day != self.day else { return "" }
+    self.day = day
+    let rule = typography.isUnicode ? "──" : "--"
+    return typography.paint("\(rule) \(day) \(rule)", "1") + "\n"
+  }
+}
+
+extension WatchOutput {
+  /// The one that a line of its own is about.
+  fileprivate var instance: Instance? {
+    switch self {
+    case .event(let event, _): event.instance
+    case .snapshot(let status): status.instance
+    case .foreign, .message, .gap, .reset, .retracted: nil
+    }
+  }
+}
+
+extension Instance {
+  /// The platform and the region, as far as they are known.
+  package var place: String? {
+    guard let platform, let region else { return platform ?? region }
+    return "\(platform)/\(region)"
+  }
+}
+
+extension Event {
+  /// Why it happened, and how long the instance had run.
+  fileprivate var remarks: String {
+    guard let lifetime else { return cause ?? "" }
+    return cause.map { "\($0)  \(lifetime)" } ?? lifetime
+  }
+
+  /// Why it happened, in a few words.
+  private var cause: String? {
+    guard let reason else { return nil }
+    if signal == nil, exit == nil { return Visible.text(reason) }
+    // How a command ended says it all where it ended by itself.
+    let isToldByStatus = reason == "exit" && exit != nil || reason == "signal" && signal != nil
+    let parts = [
+      isToldByStatus ? nil : Visible.text(reason), signal.map(Visible.text),
+      exit.map { "exit \($0)" },
+    ]
+    return parts.compactMap { $0 }.joined(separator: " ")
+  }
+
+  /// How long the instance had run, where the event is an end.
+  private var lifetime: String? {
+    guard type == .stop || type == .lost, let started = instance.started, at >= started else {
+      return nil
+    }
+    return "after \(Span(milliseconds: at - started))"
+  }
+}

@@ -1,0 +1,61 @@
+import Presence
+import Synchronization
+import Terminal
+import Views
+
+/// Where a watch is shown: lines that scroll by and, on a terminal, a status line below them.
+final class WatchDisplay: Sendable {
+  private static let tick = Duration.seconds(1)
+
+  private let filter: WatchFilter
+  private let typography: Typography
+  /// nil where only lines are wanted.
+  let statusLine: StatusLine?
+  private let rendering: Mutex<WatchRendering>
+
+  init(isJSON: Bool, filter: WatchFilter, typography: Typography, environment: [String: String]) {
+    self.filter = filter
+    self.typography = typography
+    statusLine = isJSON ? nil : StatusLine(descriptor: 1, environment: environment)
+    let rendering = WatchRendering(
+      isJSON: isJSON, typography: typography,
+      tellsDays: typography.columns == nil ? .nowhere : .whereItChanges, now: LocalTime.now)
+    self.rendering = Mutex(rendering)
+  }
+
+  /// Shows what passes the filter, and below it what the hub knows.
+  ///
+  /// - Throws: as `StandardStreams.write`.
+  func show(_ batch: [WatchOutput], _ status: @autoclosure () -> WatchStatus) throws {
+    let bytes = rendering.withLock { rendering in
+      if typography.columns != nil { rendering.columns = TerminalSize.of(1)?.columns }
+      return rendering.lines(filter.isOpen ? batch : batch.filter(filter.passes))
+    }
+    if statusLine != nil {
+      try refresh(status(), behind: bytes)
+    } else if !bytes.isEmpty {
+      try StandardStreams.write(bytes)
+    }
+  }
+
+  private func refresh(_ status: WatchStatus, behind lines: [UInt8] = []) throws {
+    try statusLine?.show(behind: lines) { [typography] columns in
+      status.line(columns: columns, typography)
+    }
+  }
+
+  /// Keeps the status line right, until the task is cancelled: when something changes, and since ages grow.
+  func keepFresh(_ hub: Hub, _ status: @escaping @Sendable () -> WatchStatus) async {
+    guard statusLine != nil else { return }
+    await withTaskGroup(of: Void.self) { group in
+      // What cannot be written now is told by the next line.
+      group.addTask { for await _ in hub.changes() { try? self.refresh(status()) } }
+      group.addTask {
+        while !Task.isCancelled {
+          try? await Task.sleep(for: Self.tick)
+          try? self.refresh(status())
+        }
+      }
+    }
+  }
+}
