@@ -79,6 +79,8 @@ let package = Package(
         "PaasbusRedis", "TestSupport", .product(name: "NIOPosix", package: "swift-nio"),
       ]),
     .testTarget(name: "PresenceTests", dependencies: ["Presence", "PaasbusRedis", "TestSupport"]),
+    .testTarget(name: "TerminalTests", dependencies: ["Terminal"]),
+    .testTarget(name: "ViewsTests", dependencies: ["PaasbusRedis", "Presence", "Terminal", "Views"]),
     .testTarget(name: "SupervisorTests", dependencies: ["Supervisor", "TestSupport"]),
     .testTarget(name: "PlatformsTests", dependencies: ["Platforms", "PaasbusRedis"]),
     .testTarget(
