@@ -80,7 +80,8 @@ let package = Package(
       ]),
     .testTarget(name: "PresenceTests", dependencies: ["Presence", "PaasbusRedis", "TestSupport"]),
     .testTarget(name: "TerminalTests", dependencies: ["Terminal"]),
-    .testTarget(name: "ViewsTests", dependencies: ["PaasbusRedis", "Presence", "Terminal", "Views"]),
+    .testTarget(
+      name: "ViewsTests", dependencies: ["PaasbusRedis", "Presence", "Terminal", "Views"]),
     .testTarget(name: "SupervisorTests", dependencies: ["Supervisor", "TestSupport"]),
     .testTarget(name: "PlatformsTests", dependencies: ["Platforms", "PaasbusRedis"]),
     .testTarget(

@@ -112,7 +112,7 @@ struct SecretTests {
       "redis://h:1/\(Self.secret)", Self.secret,
     ] {
       for words in [["--url", value], ["--url=\(value)"], ["--tls-ca", value]] {
-        let process = try Paasbus.start(["announce", "-v"] + words + ["--", "sleep", "9"])
+        let process = try Paasbus.start(["announce", "-v"] + words + ["--", "sleep", "1000"])
         try await eventually("it says so: \(process.errorOutput)") {
           !process.errorOutput.isEmpty
         }

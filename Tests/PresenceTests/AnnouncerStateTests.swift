@@ -217,12 +217,18 @@ private struct World {
       let word =
         switch notice {
         case .announced: "announced"
-        case .connectionLost: "lost"
+        case .connectionLost(let error): error.isFinal ? "refused" : "lost"
         case .connectionBack: "back"
         }
       let last = notices.last { $0 != "announced" }
-      if word == "lost", last == "lost" { violations.append("it tells the same trouble twice") }
-      if word == "back", last != "lost" { violations.append("it is back from nowhere") }
+      // An outage may end in a refusal, and both are told.
+      let isTrouble = word == "lost" || word == "refused"
+      if isTrouble, last == "refused" || last == word {
+        violations.append("it tells the same trouble twice")
+      }
+      if word == "back", last == nil || last == "back" {
+        violations.append("it is back from nowhere")
+      }
       if word == "announced", notices.contains("announced") {
         violations.append("it is announced twice")
       }

@@ -1,7 +1,7 @@
-@testable import Terminal
 import Testing
 
 @testable import Presence
+@testable import Terminal
 @testable import Views
 
 @Suite("The model of top")

@@ -1,8 +1,8 @@
 import PaasbusRedis
-@testable import Terminal
 import Testing
 
 @testable import Presence
+@testable import Terminal
 @testable import Views
 
 @Suite("The status line")

@@ -35,12 +35,13 @@ package struct RedisListener: Sendable {
     var backoff = Backoff()
     var connected: ContinuousClock.Instant?
     var hasContact = false
-    var trouble: RedisError?
+    // What was told of the outage.
+    var told: RedisError?
     while !Task.isCancelled {
       do {
         try await connector.withSubscription(to: channels, patterns: patterns) { subscription in
-          notify(trouble != nil ? .connectionBack : .listening)
-          (hasContact, trouble) = (true, nil)
+          notify(told != nil ? .connectionBack : .listening)
+          (hasContact, told) = (true, nil)
           connected = .now
           try await listen(to: subscription, body)
         }
@@ -49,10 +50,10 @@ package struct RedisListener: Sendable {
         return
       } catch let error as RedisError where hasContact {
         // That trying again cannot help is told as well.
-        if trouble?.isTransient ?? true, trouble == nil || !error.isTransient {
+        if told == nil || told?.isTransient == true && !error.isTransient {
           notify(.connectionLost(error))
+          told = error
         }
-        trouble = error
         backoff.connectionEnded(since: connected)
         connected = nil
         try? await Task.sleep(for: backoff.next())

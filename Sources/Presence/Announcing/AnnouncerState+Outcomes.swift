@@ -94,7 +94,7 @@ extension AnnouncerState {
 
   private mutating func recover() {
     if trouble != nil { notices.append(.connectionBack) }
-    trouble = nil
+    (trouble, toldTrouble) = (nil, nil)
   }
 
   /// Only now, so that whoever hears that it is announced also finds it.
@@ -119,7 +119,10 @@ extension AnnouncerState {
       return
     }
     hasOutcome = true
-    if error.adds(to: trouble) { notices.append(.connectionLost(error)) }
+    if error.adds(to: toldTrouble) {
+      notices.append(.connectionLost(error))
+      toldTrouble = error
+    }
     trouble = error
     if error.endsConnection { link = .none } else if link == .joined { link = .fresh }
     retryAt = now + backoff.next()

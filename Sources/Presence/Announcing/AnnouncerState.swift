@@ -82,6 +82,8 @@ struct AnnouncerState: Sendable {
   var retryAt: Instant?
   /// What was told to go wrong and is not over.
   var trouble: PresenceError?
+  /// What was told of this trouble.
+  var toldTrouble: PresenceError?
   /// What ends it all.
   var refusal: PresenceError?
   var hasAnnounced = false

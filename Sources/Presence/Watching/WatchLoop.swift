@@ -17,12 +17,13 @@ struct WatchLoop {
   func run() async throws {
     var backoff = Backoff()
     var connected: ContinuousClock.Instant?
-    var trouble: PresenceError?
+    // What was told of the outage.
+    var told: PresenceError?
     while !Task.isCancelled {
       do {
         try await connect { session in
-          if trouble != nil { hub.notify(.connectionBack) }
-          trouble = nil
+          if told != nil { hub.notify(.connectionBack) }
+          told = nil
           connected = .now
           try await follow(session)
         }
@@ -31,8 +32,10 @@ struct WatchLoop {
       } catch {
         guard let error = PresenceError(error) else { throw error }
         guard progress.hasContact, !isFinal(error) else { throw error }
-        if error.adds(to: trouble) { hub.notify(.connectionLost(error)) }
-        trouble = error
+        if error.adds(to: told) {
+          hub.notify(.connectionLost(error))
+          told = error
+        }
         progress.connectionWasLost()
         backoff.connectionEnded(since: connected)
         connected = nil
