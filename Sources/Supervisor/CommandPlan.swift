@@ -69,7 +69,7 @@ extension CommandPlan {
   }
 
   static func parts(_ word: String, at separator: Character) -> (String, String)? {
-    guard let place = word.firstIndex(of: separator) else { return nil }
-    return (String(word[..<place]), String(word[word.index(after: place)...]))
+    guard let index = word.firstIndex(of: separator) else { return nil }
+    return (String(word[..<index]), String(word[word.index(after: index)...]))
   }
 }

@@ -7,7 +7,7 @@ package struct InstanceTable {
     "NAME", "STATE", "UP", "RELEASE", "PLATFORM", "REGION", "HOST", "PID", "BEAT", "ID",
   ]
 
-  private static let leastName = 8
+  private static let minName = 8
 
   package var instances: [InstanceStatus]
   /// The server's time, in ms.
@@ -55,12 +55,12 @@ package struct InstanceTable {
     var shown = Array(widths.indices)
     guard let columns = typography.columns else { return shown }
     func surplus() -> Int { shown.reduce(0) { $0 + widths[$1] + 2 } - 2 - columns }
-    widths[0] = min(widths[0], max(Self.leastName, columns / 3))
+    widths[0] = min(widths[0], max(Self.minName, columns / 3))
     for title in ["HOST", "PID", "REGION", "PLATFORM", "BEAT", "RELEASE", "UP"] where surplus() > 0
     {
       shown.removeAll { Self.header[$0] == title }
     }
-    if surplus() > 0 { widths[0] = max(Self.leastName, widths[0] - surplus()) }
+    if surplus() > 0 { widths[0] = max(Self.minName, widths[0] - surplus()) }
     return shown
   }
 

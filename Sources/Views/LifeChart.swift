@@ -3,9 +3,9 @@ import Terminal
 
 /// A plot of how many instances were up, and below it a lane for each, over the same time.
 package struct LifeChart {
-  private static let leastPlot = 5
-  private static let mostRows = 8
-  private static let mostLabel = 24
+  private static let minPlot = 5
+  private static let maxRows = 8
+  private static let maxLabel = 24
 
   private let lives: [Lives.Life]
   private let typography: Typography
@@ -26,8 +26,8 @@ package struct LifeChart {
     window = min(start, now - 1000)..<now
     let widest = self.lives.map { Self.label($0.instance).displayWidth }.max() ?? 0
     let columns = typography.columns ?? 80
-    labelWidth = min(max(widest, 6), Self.mostLabel, max(6, columns / 3))
-    width = max(Self.leastPlot, columns - labelWidth - 3)
+    labelWidth = min(max(widest, 6), Self.maxLabel, max(6, columns / 3))
+    width = max(Self.minPlot, columns - labelWidth - 3)
   }
 
   private static func label(_ instance: Instance) -> String {
@@ -47,7 +47,7 @@ package struct LifeChart {
   private var plot: [String] {
     let counts = UpCounts(lives, window: window, width: width)
     let most = max(1, counts.most)
-    let rows = min(Self.mostRows, most)
+    let rows = min(Self.maxRows, most)
     return (0..<rows).reversed().map { row in
       // The count that the row reaches up to; where rows share one, it stands at the first.
       let value = (most * (row + 1) + rows - 1) / rows

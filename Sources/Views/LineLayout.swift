@@ -12,8 +12,8 @@ package struct LineLayout: Sendable {
   private static let gap = 2
   /// As many cells as the remarks get before other columns are cut for them.
   private static let remarks = 20
-  private static let leastName = 10
-  private static let (mostName, mostRelease, mostPlace) = (24, 16, 24)
+  private static let minName = 10
+  private static let (maxName, maxRelease, maxPlace) = (24, 16, 24)
 
   /// nil where nothing is cut.
   package var columns: Int?
@@ -23,14 +23,14 @@ package struct LineLayout: Sendable {
   package init(columns: Int?, isUnicode: Bool = true) {
     self.columns = columns
     self.isUnicode = isUnicode
-    if columns != nil { (name, release, place) = (Self.leastName, 0, 0) }
+    if columns != nil { (name, release, place) = (Self.minName, 0, 0) }
   }
 
   /// Widens the columns for what is to come.
   package mutating func makeRoom(name: String, release: String?, place: String?) {
-    self.name = max(self.name, min(name.displayWidth, Self.mostName))
-    self.release = max(self.release, min(release?.displayWidth ?? 0, Self.mostRelease))
-    self.place = max(self.place, min(place?.displayWidth ?? 0, Self.mostPlace))
+    self.name = max(self.name, min(name.displayWidth, Self.maxName))
+    self.release = max(self.release, min(release?.displayWidth ?? 0, Self.maxRelease))
+    self.place = max(self.place, min(place?.displayWidth ?? 0, Self.maxPlace))
   }
 
   /// Adds the columns behind the time and the word of a line.
@@ -67,7 +67,7 @@ package struct LineLayout: Sendable {
       return Self.front + taken + Self.remarks - columns
     }
     if missing() > 0 { widths[2] = 0 }
-    if missing() > 0 { widths[0] = max(Self.leastName, name - missing()) }
+    if missing() > 0 { widths[0] = max(Self.minName, name - missing()) }
     if missing() > 0 { widths[1] = 0 }
     return widths
   }

@@ -29,14 +29,14 @@ package struct Lives {
   package init() {}
 
   package mutating func add(_ event: Event) {
-    lives[event.instance.id, default: Life(instance: event.instance.detached)].changes
+    lives[event.instance.id, default: Life(instance: event.instance)].changes
       .append(Change(at: event.at, type: event.type))
   }
 
   /// Adds who is there and of whom no event is known.
   package mutating func add(_ status: InstanceStatus) {
     guard status.isPresent, lives[status.instance.id] == nil else { return }
-    var life = Life(instance: status.instance.detached)
+    var life = Life(instance: status.instance)
     if status.state == .stopping {
       life.changes = [Change(at: status.instance.started ?? 0, type: .stopping)]
     }

@@ -125,16 +125,16 @@ package struct TopModel: Sendable {
   /// The rows that are visible, around the selected one.
   package mutating func visible() -> ArraySlice<InstanceStatus> {
     let rows = rows()
-    let place = selectedPlace(in: rows)
-    if let place {
-      top = min(max(top, place - visibleRows + 1), place)
-      selection = rows[place].instance.id
+    let index = selectedIndex(in: rows)
+    if let index {
+      top = min(max(top, index - visibleRows + 1), index)
+      selection = rows[index].instance.id
     }
     top = max(0, min(top, rows.count - visibleRows))
     return rows.dropFirst(top).prefix(visibleRows)
   }
 
-  private func selectedPlace(in rows: [InstanceStatus]) -> Int? {
+  private func selectedIndex(in rows: [InstanceStatus]) -> Int? {
     rows.firstIndex { $0.instance.id == selection } ?? (rows.isEmpty ? nil : 0)
   }
 
@@ -216,8 +216,8 @@ package struct TopModel: Sendable {
 
   private mutating func move(by distance: Int) {
     let rows = rows()
-    guard let place = selectedPlace(in: rows) else { return }
-    selection = rows[max(0, min(rows.count - 1, place + distance))].instance.id
+    guard let index = selectedIndex(in: rows) else { return }
+    selection = rows[max(0, min(rows.count - 1, index + distance))].instance.id
   }
 }
 

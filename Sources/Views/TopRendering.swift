@@ -15,7 +15,7 @@ package struct TopRendering: Sendable {
   private static let gap = 2
   /// Where the mark of the selected row stands.
   private static let gutter = 2
-  private static let leastName = 12
+  private static let minName = 12
   private static let tableHelp = [
     ("q", "quit"), ("enter", "details"), ("/", "filter"), ("n u b r s", "sort"), ("↑ ↓", "move"),
   ]
@@ -74,7 +74,7 @@ package struct TopRendering: Sendable {
     ]
     let room = size.columns - Self.gutter
     func width() -> Int { rest.reduce(0) { $0 + $1.width + Self.gap } }
-    while rest.count > 1, width() + Self.leastName > room { rest.removeLast() }
+    while rest.count > 1, width() + Self.minName > room { rest.removeLast() }
     let name = Column(
       title: "NAME", order: .name, width: min(40, room - width()), text: \.instance.name)
     return [name] + rest

@@ -23,8 +23,8 @@ package struct WatchStatus: Sendable {
   }
 
   /// So many releases are told apart.
-  private static let mostReleases = 4
-  private static let longestRelease = 16
+  private static let maxReleases = 4
+  private static let maxRelease = 16
 
   private let state: HubState
   private let handling: Handling?
@@ -79,10 +79,10 @@ package struct WatchStatus: Sendable {
     }
     guard releases.count > 1 else { return nil }
     let texts = releases.sorted { ($0.value.first, $0.key) < ($1.value.first, $1.key) }
-      .suffix(Self.mostReleases).map { release, known in
+      .suffix(Self.maxReleases).map { release, known in
         let name = Visible.text(release)
         return
-          "\(name.cut(to: Self.longestRelease, isUnicode: typography.isUnicode)) \(known.count)"
+          "\(name.cut(to: Self.maxRelease, isUnicode: typography.isUnicode)) \(known.count)"
       }
     return texts.joined(separator: typography.isUnicode ? " → " : " -> ")
   }

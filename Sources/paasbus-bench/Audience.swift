@@ -31,7 +31,7 @@ final class Audience: Sendable {
       let watcher = Watcher(app: "default", connector: connector) { notice in
         if case .watching = notice { self.state.withLock { $0.isWatching += 1 } }
       }
-      let task = Task { try await watcher.run { batch in self.take(batch, index) } }
+      let task = Task { try await watcher.run { batch in self.receive(batch, index) } }
       state.withLock { $0.tasks.append(task) }
       // As many at once as a server's queue of new connections holds.
       guard index % 100 == 99 || index == count - 1 else { continue }
@@ -41,7 +41,7 @@ final class Audience: Sendable {
     }
   }
 
-  private func take(_ batch: [WatchOutput], _ index: Int) {
+  private func receive(_ batch: [WatchOutput], _ index: Int) {
     let now = ContinuousClock.now
     state.withLock { state in
       for case .event(let event, _) in batch {

@@ -116,7 +116,7 @@ extension Bench {
     } stop: {
       try await onLanes(fleet) { instance, connection in
         _ = try await transitions.stop(
-          instance, elapsed: .zero, stop: Announcer.Stop(reason: "SIGTERM"), on: connection)
+          instance, elapsed: .zero, stop: InstanceStop(reason: "SIGTERM"), on: connection)
       }
     }
   }

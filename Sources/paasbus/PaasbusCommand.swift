@@ -41,7 +41,7 @@ enum Version {
 enum Program {
   static func main() {
     StandardStreams.ensureOpen()
-    let arguments = ProcessTitle.takeArguments()
+    let arguments = ProcessTitle.readArguments()
     signal(SIGPIPE, SIG_IGN)
     if let command = ProcessTitle.wrappedCommand, let program = command.first, program != [0] {
       exit(WrappedCommand.run(command, arguments))
@@ -59,7 +59,7 @@ enum Program {
       // To ask for a protocol is to search all that the program has; this one is in a hurry.
       if let command = command as? AnnounceCommand { return try command.runOnMainThread() }
       if var command = command as? any MainThreadCommand { return try command.runOnMainThread() }
-      if let command = command as? any LastingCommand {
+      if let command = command as? any LongRunningCommand {
         untilSignalled(isDrawing: command.isDrawing) { try await command.run(until: $0) }
       }
       guard let command = command as? any AsyncParsableCommand else {
@@ -229,14 +229,14 @@ enum Program {
 }
 
 /// A command that lasts until signals (by name, in the order of their coming) tell it to end.
-protocol LastingCommand: AsyncParsableCommand {
+protocol LongRunningCommand: AsyncParsableCommand {
   /// Whether it may draw on the terminal.
   var isDrawing: Bool { get }
 
   func run(until signals: AsyncStream<String>) async throws
 }
 
-extension LastingCommand {
+extension LongRunningCommand {
   var isDrawing: Bool { false }
 }
 

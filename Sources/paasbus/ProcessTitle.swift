@@ -14,7 +14,7 @@ enum ProcessTitle {
   /// The command that `announce` is to run, each word to the byte and with its final zero; nil
   /// where no `--` was given.
   ///
-  /// Safe, since it is written once, by ``takeArguments()``, before there is another thread.
+  /// Safe, since it is written once, by ``readArguments()``, before there is another thread.
   nonisolated(unsafe) private(set) static var wrappedCommand: [[CChar]]?
 
   /// What we were called with, but for a command to run.
@@ -40,13 +40,13 @@ enum ProcessTitle {
   /// apart, only the first word is among them: a parser has no business with the others.
   ///
   /// To be called once, at the beginning.
-  static func takeArguments() -> [String] {
+  static func readArguments() -> [String] {
     var words = memory.dropFirst().map { Array($0) + [0] }
     hidePasswords()
     let separator = Array("--".utf8CString)
-    if words.first == Array("announce".utf8CString), let place = words.firstIndex(of: separator) {
-      wrappedCommand = Array(words[(place + 1)...])
-      words = Array(words.prefix(place + 2))
+    if words.first == Array("announce".utf8CString), let index = words.firstIndex(of: separator) {
+      wrappedCommand = Array(words[(index + 1)...])
+      words = Array(words.prefix(index + 2))
     }
     arguments = words.map(text)
     holdsOtherEncoding = words.contains { word in
@@ -64,7 +64,7 @@ enum ProcessTitle {
       ]
       option = String(decoding: word, as: UTF8.self)
       for range in ranges.compactMap(\.self) {
-        for place in range { bytes[place] = CChar(UInt8(ascii: "*")) }
+        for index in range { bytes[index] = CChar(UInt8(ascii: "*")) }
       }
     }
   }

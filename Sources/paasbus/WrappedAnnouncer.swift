@@ -131,7 +131,7 @@ struct WrappedAnnouncer {
         announcer.drain(reason: signal)
       case .ended(let status):
         return announcer.stop(
-          Announcer.Stop(
+          InstanceStop(
             reason: reason ?? status.reason, exit: status.shellStatus, signal: status.signalName))
       case .started, .failed: continue
       }

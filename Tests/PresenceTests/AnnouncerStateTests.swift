@@ -71,7 +71,7 @@ private struct World {
 
   private mutating func askForStop() {
     stopAsked = now
-    state.stop(Announcer.Stop(reason: "SIGTERM"), at: now)
+    state.stop(InstanceStop(reason: "SIGTERM"), at: now)
   }
 
   private mutating func ask() {
@@ -136,7 +136,7 @@ private struct World {
     case .rest, .list, .prepareEnd, .renewKeys, .wait, .finish: break
     case .register(let instance, _, let tellsReturn): return register(instance, tellsReturn, asked)
     case .beat(let commands): return beat(commands, asked)
-    case .tellStopping:
+    case .tellDraining:
       if refusesScripts { return Self.refusal }
       if drainAsked == nil { violations.append("it drains unasked") }
       if record == .up { publish("stopping", .stopping) }

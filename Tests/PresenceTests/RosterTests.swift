@@ -24,25 +24,6 @@ struct RosterTests {
       tail: [])
   }
 
-  @Test("who is kept is kept in memory of its own, and not with all that came at once")
-  func memory() throws {
-    let record = Array(#"{"app":"x","id":"A","name":"w","started":1,"lease":15000}"#.utf8)
-    let among = (Array(repeating: 0x20, count: 1000) + record)[1000...]
-    let instance = try #require(Instance.decode(among, from: 1000)?.instance)
-    func start(_ roster: Roster) -> Int? {
-      roster.statuses["A"]?.instance.bytes(in: TextRange(from: 0, to: 1))?.startIndex
-    }
-    var roster = Roster()
-    let status = InstanceStatus(instance: instance, state: .up, seq: 1, leaseEnd: 20_000)
-    let place = Position(epoch: 5, seq: 1)
-    roster.begin(
-      with: Snapshot(now: 900, position: place, channel: nil, instances: [status], tail: []))
-    #expect(start(roster) == 0)
-    let next = Position(epoch: 5, seq: 2)
-    roster.receive(Event(type: .stopping, position: next, at: 1000, instance: instance))
-    #expect(start(roster) == 0)
-  }
-
   @Test("events change who is there")
   func events() {
     var roster = Roster()

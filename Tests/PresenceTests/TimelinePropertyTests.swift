@@ -82,7 +82,7 @@ struct TimelinePropertyTests {
 
     /// Of what comes late, nothing is called a mere message that the history holds.
     private mutating func recall() throws {
-      for range in timeline.latecomerPlaces {
+      for range in timeline.latecomerPositions {
         timeline.recall(model.stream.filter { range.contains($0.position) })
       }
       let held = Set(model.stream.map { String(decoding: $0.bytes, as: UTF8.self) })

@@ -54,7 +54,7 @@ private struct Bench {
 
   /// A look at what the history holds where latecomers belong.
   mutating func recall() -> [String] {
-    for range in timeline.latecomerPlaces {
+    for range in timeline.latecomerPositions {
       timeline.recall(entries.filter { range.contains($0.position) })
     }
     return timeline.judgeLatecomers().map(Self.short)
@@ -287,7 +287,7 @@ struct TimelineTests {
     bench.compare()
     for seq: Int64 in [3, 4, 5, 400, 800] { #expect(bench.receive(Bench.bytes(seq)) == []) }
     #expect(bench.receive(Bench.bytes(500, name: "liar")) == [])
-    #expect(bench.timeline.latecomerPlaces.count == 4)
+    #expect(bench.timeline.latecomerPositions.count == 4)
     #expect(!bench.timeline.needsHistory)
     // They hold up nothing.
     #expect(bench.receive(Bench.bytes(1001)) == ["live 1001 web.1"])
@@ -302,7 +302,7 @@ struct TimelineTests {
       app: "shop", position: Position(epoch: 1_000, seq: 200_000), tail: [])
     bench.compare()
     for seq in stride(from: Int64(1), to: 100_000, by: 100) { _ = bench.receive(Bench.bytes(seq)) }
-    #expect(bench.timeline.latecomerPlaces.count == 64)
+    #expect(bench.timeline.latecomerPositions.count == 64)
   }
 
   @Test("the end of an epoch that the history still has is shown before the new one")

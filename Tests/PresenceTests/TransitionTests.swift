@@ -32,7 +32,7 @@ struct TransitionTests {
     _ instance: Instance, on connection: RedisConnection
   ) async throws -> Transitions.Outcome {
     try await transitions.stop(
-      instance, elapsed: .zero, stop: Announcer.Stop(reason: "SIGTERM"), on: connection)
+      instance, elapsed: .zero, stop: InstanceStop(reason: "SIGTERM"), on: connection)
   }
 
   private func reap(
@@ -98,8 +98,8 @@ struct TransitionTests {
       instance.started = first.started
       let words = [
         try await start(instance, on: connection).word,
-        try await transitions.stopping(instance.id, reason: "SIGTERM", on: connection).word,
-        try await transitions.stopping(instance.id, reason: "SIGTERM", on: connection).word,
+        try await transitions.drain(instance.id, reason: "SIGTERM", on: connection).word,
+        try await transitions.drain(instance.id, reason: "SIGTERM", on: connection).word,
         try await start(instance, on: connection).word,
         try await reap(instance.id, on: connection),
         try await reap(instance.id, on: connection),
@@ -293,7 +293,7 @@ struct TransitionTests {
         let error = await #expect(throws: RedisError.self) {
           try await start(instance(), on: connection)
         }
-        #expect(error?.kind == .passing)
+        #expect(error?.kind == .unavailable)
         subscription.ping()
         guard case .messages(let pushes) = await subscription.next() else {
           Issue.record("no pong")

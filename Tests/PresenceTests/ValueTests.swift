@@ -40,7 +40,7 @@ struct ValueTests {
     instance.pid = 4
     var text = JSONText()
     instance.addMembers(to: &text)
-    #expect(Instance.decode(text.object[...], from: 0)?.instance == instance)
+    #expect(Instance.decode(text.object[...]) == instance)
     #expect(!text.object.contains { $0 < 0x20 })
   }
 

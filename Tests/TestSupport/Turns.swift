@@ -3,7 +3,7 @@ import Synchronization
 /// Lets a few tests at a time run servers and processes of their own, since each of those needs its
 /// share of the processors to keep the promises that are tested.
 enum Turns {
-  private static let mostAtOnce = 6
+  private static let maxAtOnce = 6
   @TaskLocal private static var isTaken = false
   private static let state = Mutex(State())
 
@@ -17,7 +17,7 @@ enum Turns {
     guard !isTaken else { return try await body() }
     await withCheckedContinuation { continuation in
       let isFree = state.withLock { state in
-        guard state.running < mostAtOnce else {
+        guard state.running < maxAtOnce else {
           state.waiting.append(continuation)
           return false
         }

@@ -21,7 +21,8 @@ package enum RedisPush: Sendable, Hashable {
 /// What a subscribed connection sent at once, in its order.
 package struct RedisBatch: Sendable, RandomAccessCollection {
   enum Entry: Sendable {
-    case message(channel: ReplyTexts.Place, pattern: ReplyTexts.Place?, payload: ReplyTexts.Place)
+    case message(
+      channel: ReplyTexts.Location, pattern: ReplyTexts.Location?, payload: ReplyTexts.Location)
     case pong
   }
 
@@ -44,13 +45,6 @@ package struct RedisBatch: Sendable, RandomAccessCollection {
           channel: texts[channel], pattern: pattern.map { texts[$0] }, payload: texts[payload]))
     case .pong: .pong
     }
-  }
-
-  /// What the message at an index carries, alone, for whoever reads a flood: nothing else of it is
-  /// made. nil for a pong.
-  package func payload(at index: Int) -> ArraySlice<UInt8>? {
-    guard case .message(_, _, let payload) = entries[index] else { return nil }
-    return texts[payload]
   }
 
   mutating func append(_ other: RedisBatch) {

@@ -4,22 +4,22 @@ struct ReplyBuilder {
   private enum Element {
     case null
     case integer(Int64)
-    case status(ReplyTexts.Place)
-    case error(ReplyTexts.Place)
-    case bytes(ReplyTexts.Place)
+    case status(ReplyTexts.Location)
+    case error(ReplyTexts.Location)
+    case bytes(ReplyTexts.Location)
     /// With how many elements, which follow.
     case array(Int)
 
-    var place: ReplyTexts.Place? {
+    var location: ReplyTexts.Location? {
       switch self {
-      case .status(let place), .error(let place), .bytes(let place): place
+      case .status(let location), .error(let location), .bytes(let location): location
       case .null, .integer, .array: nil
       }
     }
   }
 
   /// Memory for more elements is not kept.
-  private static let mostKept = 4096
+  private static let maxKept = 4096
 
   /// Of the reply that is not complete yet.
   private var elements: [Element] = []
@@ -55,7 +55,7 @@ struct ReplyBuilder {
     let value = value(&next)
     endReply()
     // The value holds on to the pieces that it stands in, and to nothing that comes later.
-    if pushes.isEmpty { texts.letGo() } else { texts.endPiece() }
+    if pushes.isEmpty { texts.release() } else { texts.endPiece() }
     return value
   }
 
@@ -66,16 +66,16 @@ struct ReplyBuilder {
     switch element {
     case .null: return .null
     case .integer(let number): return .integer(number)
-    case .status(let place): return .status(String(decoding: texts[place], as: UTF8.self))
-    case .error(let place): return .error(String(decoding: texts[place], as: UTF8.self))
-    case .bytes(let place): return .bytes(texts[place])
+    case .status(let location): return .status(String(decoding: texts[location], as: UTF8.self))
+    case .error(let location): return .error(String(decoding: texts[location], as: UTF8.self))
+    case .bytes(let location): return .bytes(texts[location])
     case .array(let count):
       return .array((0..<min(count, elements.count - next)).map { _ in value(&next) })
     }
   }
 
   private mutating func endReply() {
-    elements.removeAll(keepingCapacity: elements.count <= Self.mostKept)
+    elements.removeAll(keepingCapacity: elements.count <= Self.maxKept)
   }
 
   // MARK: Messages
@@ -95,29 +95,33 @@ struct ReplyBuilder {
 
   private var push: RedisBatch.Entry? {
     // Garnet and Dragonfly answer a PING so on every connection.
-    if elements.count == 1, case .status(let place)? = elements.first,
-      texts.holds("PONG", at: place)
+    if elements.count == 1, case .status(let location)? = elements.first,
+      texts.holds("PONG", at: location)
     {
       return .pong
     }
     switch elements.count {
     case 3 where beginsWith("pong"): return .pong
     case 4 where beginsWith("message"):
-      guard let channel = elements[2].place, let payload = elements[3].place else { return nil }
+      guard let channel = elements[2].location, let payload = elements[3].location else {
+        return nil
+      }
       return .message(channel: channel, pattern: nil, payload: payload)
     case 5 where beginsWith("pmessage"):
-      guard let channel = elements[3].place, let payload = elements[4].place else { return nil }
-      return .message(channel: channel, pattern: elements[2].place, payload: payload)
+      guard let channel = elements[3].location, let payload = elements[4].location else {
+        return nil
+      }
+      return .message(channel: channel, pattern: elements[2].location, payload: payload)
     default: return nil
     }
   }
 
   /// Whether the reply is an array that begins with a word.
   private func beginsWith(_ word: StaticString) -> Bool {
-    guard case .array? = elements.first, case .bytes(let place)? = elements.at(1) else {
+    guard case .array? = elements.first, case .bytes(let location)? = elements.at(1) else {
       return false
     }
-    return texts.holds(word, at: place)
+    return texts.holds(word, at: location)
   }
 
   var pushCount: Int { pushes.count }
@@ -128,9 +132,9 @@ struct ReplyBuilder {
     // What is there of an incomplete reply stays here.
     elements = elements.map { element in
       switch element {
-      case .status(let place): .status(texts.add(taken[place]))
-      case .error(let place): .error(texts.add(taken[place]))
-      case .bytes(let place): .bytes(texts.add(taken[place]))
+      case .status(let location): .status(texts.add(taken[location]))
+      case .error(let location): .error(texts.add(taken[location]))
+      case .bytes(let location): .bytes(texts.add(taken[location]))
       case .null, .integer, .array: element
       }
     }

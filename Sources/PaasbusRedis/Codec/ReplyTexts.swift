@@ -2,7 +2,7 @@
 /// than everything else that is done with it.
 struct ReplyTexts: Sendable {
   /// Where a text stands.
-  struct Place: Sendable {
+  struct Location: Sendable {
     fileprivate var piece: UInt32
     fileprivate var start: UInt32
     fileprivate var end: UInt32
@@ -16,12 +16,12 @@ struct ReplyTexts: Sendable {
   /// How large the next piece will be, as far as the ones before tell.
   private var expectedSize = 0
 
-  mutating func add(_ text: some Collection<UInt8>) -> Place {
+  mutating func add(_ text: some Collection<UInt8>) -> Location {
     if last.count + text.count > Self.pieceSize { endPiece() }
     if last.isEmpty { last.reserveCapacity(Swift.max(expectedSize, text.count)) }
     let start = last.count
     last.append(contentsOf: text)
-    return Place(
+    return Location(
       piece: UInt32(clamping: full.count), start: UInt32(clamping: start),
       end: UInt32(clamping: last.count))
   }
@@ -35,7 +35,7 @@ struct ReplyTexts: Sendable {
   }
 
   /// Begins anew; whoever has a text of before keeps it.
-  mutating func letGo() {
+  mutating func release() {
     expect(last.count)
     (full, last) = ([], [])
   }
@@ -47,11 +47,11 @@ struct ReplyTexts: Sendable {
 
   /// Hands out all pieces and begins anew.
   mutating func take() -> ReplyTexts {
-    defer { letGo() }
+    defer { release() }
     return self
   }
 
-  /// Adds all of the other's; its places move by what is returned.
+  /// Adds all of the other's; its locations move by what is returned.
   mutating func append(_ other: ReplyTexts) -> UInt32 {
     endPiece()
     let pieces = UInt32(clamping: full.count)
@@ -60,18 +60,18 @@ struct ReplyTexts: Sendable {
     return pieces
   }
 
-  subscript(place: Place) -> ArraySlice<UInt8> {
-    let piece = full.at(Int(place.piece)) ?? last
-    return piece[(Int(place.start)..<Int(place.end)).clamped(to: piece.indices)]
+  subscript(location: Location) -> ArraySlice<UInt8> {
+    let piece = full.at(Int(location.piece)) ?? last
+    return piece[(Int(location.start)..<Int(location.end)).clamped(to: piece.indices)]
   }
 
   /// Whether it is just this text that stands there; takes hold of nothing.
-  func holds(_ text: StaticString, at place: Place) -> Bool {
+  func holds(_ text: StaticString, at location: Location) -> Bool {
     text.withUTF8Buffer { text in
-      let start = Int(place.start)
-      guard Int(place.piece) == full.count, last.count - start >= text.count,
-        text.count == Int(place.end) - start
-      else { return self[place].elementsEqual(text) }
+      let start = Int(location.start)
+      guard Int(location.piece) == full.count, last.count - start >= text.count,
+        text.count == Int(location.end) - start
+      else { return self[location].elementsEqual(text) }
       return text.indices.allSatisfy { last[start + $0] == text[$0] }
     }
   }
@@ -80,10 +80,10 @@ struct ReplyTexts: Sendable {
   var size: Int { full.reduce(last.count) { $0 + $1.count } }
 }
 
-extension ReplyTexts.Place {
-  func moved(by pieces: UInt32) -> ReplyTexts.Place {
-    var place = self
-    place.piece = UInt32(clamping: Int(piece) + Int(pieces))
-    return place
+extension ReplyTexts.Location {
+  func moved(by pieces: UInt32) -> ReplyTexts.Location {
+    var location = self
+    location.piece = UInt32(clamping: Int(piece) + Int(pieces))
+    return location
   }
 }

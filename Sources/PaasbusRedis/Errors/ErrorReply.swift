@@ -50,10 +50,10 @@ public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
 
   var kind: RedisError.Kind {
     switch meaning {
-    case .connectionLimit, .notReady, .memoryFull, .cannotSave: .passing
+    case .connectionLimit, .notReady, .memoryFull, .cannotSave: .unavailable
     case .passwordWanted, .passwordRefused, .permissionMissing, .keyRefused, .channelRefused:
       .refused
-    case .replica, .moved: .elsewhere
+    case .replica, .moved: .wrongServer
     case .wrongType, .unknownCommand: .configuration
     case .other: .server
     }
@@ -98,9 +98,9 @@ public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
     // Redis 7 puts them behind it: `… script: adac12…, on @user_script:41.`
     if let behind = reply.firstRange(of: " script: ") { return String(reply[..<behind.lowerBound]) }
     guard reply.hasPrefix("ERR Error running script") || reply.hasPrefix("@user_script"),
-      let place = reply.ranges(of: "@user_script:").last?.upperBound
+      let start = reply.ranges(of: "@user_script:").last?.upperBound
     else { return reply }
-    let rest = reply[place...].drop { $0 == " " || $0.isNumber || $0 == ":" || $0 == "-" }
+    let rest = reply[start...].drop { $0 == " " || $0.isNumber || $0 == ":" || $0 == "-" }
     return rest.count > 2 ? String(rest) : reply
   }
 }

@@ -62,13 +62,13 @@ public struct RedisError: Error, Hashable, Sendable {
     /// Credentials or permissions: trying again the same way cannot help.
     case refused
     /// The server says that it cannot do this just now (loading, failing over, full).
-    case passing
+    case unavailable
     /// This server is not the one to ask: a replica, or a cluster's node without the key.
-    case elsewhere
+    case wrongServer
     /// Any other error reply.
     case server
     /// The peer does not speak the protocol, or a reply was larger than we take.
-    case nonsense
+    case protocolViolation
     /// What was configured cannot work (a database that is not there, a missing command).
     case configuration
   }
@@ -94,15 +94,15 @@ public struct RedisError: Error, Hashable, Sendable {
     case .tls(.noAnswer), .tls(.ended): .unreachable
     case .tls: .tls
     case .reply(let reply): reply.kind
-    case .notRedis, .replyTooLarge, .unexpectedReply: .nonsense
+    case .notRedis, .replyTooLarge, .unexpectedReply: .protocolViolation
     case .noDatabase, .unknownMaster: .configuration
-    case .masterIsReplica, .redirectionLoop: .elsewhere
+    case .masterIsReplica, .redirectionLoop: .wrongServer
     }
   }
 
   /// Whether the same attempt may succeed later.
   public var isTransient: Bool {
-    kind == .unreachable || kind == .passing || kind == .elsewhere
+    kind == .unreachable || kind == .unavailable || kind == .wrongServer
   }
 
   /// Whether the answer did not come in the time that it was waited for.

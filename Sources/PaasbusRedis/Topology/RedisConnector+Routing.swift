@@ -32,11 +32,11 @@ extension RedisConnector {
   // MARK: Cluster
 
   /// How often one server may point to another before that counts as going round in circles.
-  private static let mostRedirections = 5
+  private static let maxRedirections = 5
 
   private func follow() async throws -> RedisConnection {
     var connector = self
-    for _ in 0..<Self.mostRedirections {
+    for _ in 0..<Self.maxRedirections {
       let (connection, answers) = try await connector.connectDirectly(
         with: connector.routingQuestions)
       switch connector.redirection(by: answers) {
@@ -65,7 +65,7 @@ extension RedisConnector {
 
   /// Where the server says that the key is; nil where it has it itself, or is no cluster.
   private func redirection(by answers: [RedisValue]) -> Redirection? {
-    if let slots = answers.at(1) { nodes.take(slots, from: endpoint) }
+    if let slots = answers.at(1) { nodes.receive(slots, from: endpoint) }
     guard case .error(let text)? = answers.first else { return nil }
     let words = text.split(separator: " ")
     guard words.count == 3, let host = redirectedHost(words.at(2) ?? "") else { return nil }

@@ -21,7 +21,7 @@ final class RedisNodes: Sendable {
   /// Takes the reply to `CLUSTER SLOTS`: ranges, each with its nodes as host, port and more.
   ///
   /// - Parameter asked: the node that answered, which leaves its own name out where it knows none.
-  func take(_ reply: RedisValue, from asked: RedisEndpoint) {
+  func receive(_ reply: RedisValue, from asked: RedisEndpoint) {
     let nodes = reply.elements.flatMap { $0.elements.dropFirst(2) }
     var hosts: [RedisEndpoint.Host] = []
     for node in nodes {

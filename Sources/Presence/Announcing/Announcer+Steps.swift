@@ -15,7 +15,7 @@ extension Announcer {
     case .connect(let limit): try await connect(within: limit)
     case .wait(let duration): try await connector.thread.sleep(for: duration)
     case .finish: break
-    case .register, .beat, .tellStopping, .list, .prepareEnd, .renewKeys, .rest, .tellStop:
+    case .register, .beat, .tellDraining, .list, .prepareEnd, .renewKeys, .rest, .tellStop:
       guard let connection else { throw RedisError(.closed) }
       return try await attempt(step, on: connection)
     }
@@ -46,8 +46,8 @@ extension Announcer {
       return .registered(outcome, asked: asked)
     case .beat(let commands): return try await beat(commands, on: connection)
     case .rest(let due): try await rest(until: due, on: connection.limited(to: patience))
-    case .tellStopping(let reason, _):
-      _ = try await transitions.stopping(state.instance.id, reason: reason, on: connection)
+    case .tellDraining(let reason, _):
+      _ = try await transitions.drain(state.instance.id, reason: reason, on: connection)
     case .list(let now): try await listApp(now, on: connection)
     case .prepareEnd: try await transitions.prepareEnd(on: connection)
     case .renewKeys: _ = try await connection.pipeline(keys.transition.map(Self.renewal))
@@ -90,7 +90,7 @@ extension Announcer {
     if answers.dropFirst().allSatisfy({ $0.integer == 1 }),
       let now = try ServerClock(answers.first, asked: asked)
     {
-      try await reaper.takeOverdue(replies.last ?? .null, now, on: connection)
+      try await reaper.receiveOverdue(replies.last ?? .null, now, on: connection)
       self.reaper = reaper
     }
     return .beaten(answers, asked: asked)
@@ -119,7 +119,7 @@ extension Announcer {
       Self.renewal(Keys.apps),
     ]
     guard case .error(let text)? = try await connection.pipeline(commands).first,
-      RedisError.server(text).kind == .elsewhere
+      RedisError.server(text).kind == .wrongServer
     else { return }
     // In a cluster the list is in a slot of its own. A refusal is no matter of ours.
     var other = connector.routed(to: Keys.apps)

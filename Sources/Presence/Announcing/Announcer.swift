@@ -37,24 +37,6 @@ public actor Announcer {
     public init() {}
   }
 
-  /// Why an instance stops, and how the command ended that it is.
-  public struct Stop: Sendable, Hashable {
-    /// The signal that asked for it (`shutdown` for a server's own), or how it went by itself: `exit`,
-    /// `signal`, `pid-gone`.
-    public var reason: String
-    /// The command's status as a shell tells it.
-    public var exit: Int32?
-    /// The signal that ended the command.
-    public var signal: String?
-
-    /// A stop for a reason, of a command with its status.
-    public init(reason: String, exit: Int32? = nil, signal: String? = nil) {
-      self.reason = reason
-      self.exit = exit
-      self.signal = signal
-    }
-  }
-
   /// How `run()` ended.
   public enum Ending: Sendable, Hashable {
     /// The `stop` is on the bus.
@@ -112,12 +94,12 @@ public actor Announcer {
 
   /// Publishes `stopping`, as soon as there is a connection; later calls change nothing.
   public nonisolated func drain(reason: String) {
-    later { $0.take { $0.drain(reason: reason) } }
+    later { $0.handle { $0.drain(reason: reason) } }
   }
 
   /// The same, and returns once that is on the bus, cannot be told yet, or the time is over.
   public func drain(reason: String, within limit: Duration) async {
-    take { $0.drain(reason: reason) }
+    handle { $0.drain(reason: reason) }
     guard !state.isDrainSettled else { return }
     let (settled, waiter) = AsyncStream<Void>.makeStream()
     drainWaiters.append(waiter)
@@ -135,20 +117,20 @@ public actor Announcer {
   }
 
   /// Ends `run()` with a `stop`; later calls change nothing.
-  public nonisolated func stop(_ stop: Stop) {
+  public nonisolated func stop(_ stop: InstanceStop) {
     let time = ContinuousClock.now
-    later { $0.take { $0.stop(stop, at: time) } }
+    later { $0.handle { $0.stop(stop, at: time) } }
   }
 
   /// The same, for a reason alone.
-  public nonisolated func stop(reason: String) { stop(Stop(reason: reason)) }
+  public nonisolated func stop(reason: String) { stop(InstanceStop(reason: reason)) }
 
   /// On the thread of the connections, in the order of the calls.
   private nonisolated func later(_ body: @escaping @Sendable (isolated Announcer) -> Void) {
     Task(executorPreference: connector.thread.executor) { await body(self) }
   }
 
-  private func take(_ request: (inout AnnouncerState) -> Void) {
+  private func handle(_ request: (inout AnnouncerState) -> Void) {
     request(&state)
     guard let work, let patience = state.patience(for: work.step, at: .now) else { return }
     if patience > .zero { limitWork(to: patience) } else { work.task.cancel() }
@@ -204,7 +186,7 @@ public actor Announcer {
       }
       stepNumber += 1
       work = (step, task)
-      if case .tellStopping(_, let limit?) = step { limitWork(to: limit) }
+      if case .tellDraining(_, let limit?) = step { limitWork(to: limit) }
       let outcome = await task.value
       work = nil
       state.receive(outcome, of: step, at: .now)

@@ -8,7 +8,7 @@ extension AnnouncerState {
     case (.registered(let outcome, let asked), _): registered(outcome, asked: asked, step, now)
     case (.beaten(let replies, let asked), _): beaten(replies, asked: asked, step, now)
     case (.done, .connect): connected(now)
-    case (_, .tellStopping): hasToldDraining = true
+    case (_, .tellDraining): hasToldDraining = true
     case (.done, .list): listed()
     case (.done, .prepareEnd): mustPrepareEnd = false
     case (.done, .renewKeys): (renewed, mustList) = (now, true)

@@ -15,7 +15,7 @@ struct AnnouncerState: Sendable {
     case register(Instance, lastChannel: String?, tellsReturn: Bool)
     case beat([RedisCommand])
     /// In the given time, where it is short; it is on its way all the same.
-    case tellStopping(reason: String, within: Duration?)
+    case tellDraining(reason: String, within: Duration?)
     /// Renew the app's place among those that announce. With the server's time in ms.
     case list(now: Int64)
     /// Have the server know the scripts that come at the end.
@@ -26,7 +26,7 @@ struct AnnouncerState: Sendable {
     case rest(until: Instant)
     /// Wait without one.
     case wait(Duration)
-    case tellStop(Instance, Announcer.Stop, lastChannel: String?, within: Duration)
+    case tellStop(Instance, InstanceStop, lastChannel: String?, within: Duration)
     case finish(Result<Announcer.Ending, PresenceError>)
   }
 
@@ -48,7 +48,7 @@ struct AnnouncerState: Sendable {
 
   /// How the end goes.
   struct End: Sendable {
-    let stop: Announcer.Stop
+    let stop: InstanceStop
     let deadline: Instant
     var backoff = Backoff(longest: .milliseconds(500))
     var failure: PresenceError?
@@ -135,7 +135,7 @@ struct AnnouncerState: Sendable {
   }
 
   /// Later calls change nothing.
-  mutating func stop(_ stop: Announcer.Stop, at time: Instant) {
+  mutating func stop(_ stop: InstanceStop, at time: Instant) {
     if end == nil { end = End(stop: stop, deadline: time + options.stopTimeout) }
   }
 
@@ -152,7 +152,7 @@ struct AnnouncerState: Sendable {
     let isEnding = isEnding(at: now)
     switch step {
     case .tellStop, .finish: return nil
-    case .tellStopping: return isEnding ? Self.drainPatience : nil
+    case .tellDraining: return isEnding ? Self.drainPatience : nil
     case .rest where drainReason != nil && !hasToldDraining: return .zero
     default: return isEnding ? .zero : end.map { max(.zero, $0.deadline - now) }
     }
@@ -169,7 +169,7 @@ struct AnnouncerState: Sendable {
     guard instance.started != nil, !isForgotten, var beating = heartbeat else { return register() }
     if link == .joined {
       if let drainReason, !hasToldDraining {
-        return .tellStopping(reason: drainReason, within: nil)
+        return .tellDraining(reason: drainReason, within: nil)
       }
       if mustList { return .list(now: beating.clock.time(at: now)) }
       if mustPrepareEnd { return .prepareEnd }
@@ -203,7 +203,7 @@ struct AnnouncerState: Sendable {
     // Half of what is left, so that a connection that hangs leaves time for a new one.
     guard link != .none else { return .connect(within: left * 0.5) }
     if link == .joined, let drainReason, !hasToldDraining {
-      return .tellStopping(reason: drainReason, within: Self.drainPatience)
+      return .tellDraining(reason: drainReason, within: Self.drainPatience)
     }
     return .tellStop(instance, end.stop, lastChannel: channel, within: left * 0.5)
   }

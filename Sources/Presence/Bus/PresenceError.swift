@@ -25,12 +25,12 @@ public enum PresenceError: Error, Hashable, Sendable {
   /// A new connection is called for; other refusals are waited out on the one that there is, so
   /// that nobody takes its absence for ours.
   var endsConnection: Bool {
-    kind == .unreachable || kind == .nonsense || kind == .tls || kind == .elsewhere
+    kind == .unreachable || kind == .protocolViolation || kind == .tls || kind == .wrongServer
   }
 
   /// Trying the same again cannot help.
   var isFinal: Bool {
-    kind == .refused || kind == .tls || kind == .nonsense || kind == .configuration
+    kind == .refused || kind == .tls || kind == .protocolViolation || kind == .configuration
   }
 
   /// Whether a person who was told of an earlier failure has to be told of this one too: that trying again

@@ -69,19 +69,19 @@ package struct Transitions: Sendable {
   ///
   /// - Throws: `RedisError`.
   func prepareEnd(on connection: RedisConnection) async throws {
-    try await RedisScript.load([Self.scripts.stopping, Self.scripts.stop], on: connection)
+    try await RedisScript.load([Self.scripts.drain, Self.scripts.stop], on: connection)
   }
 
   /// Says that an instance is draining.
   ///
   /// - Throws: `RedisError`.
-  func stopping(
+  func drain(
     _ id: String, reason: String, on connection: RedisConnection
   ) async throws -> Outcome {
     var extra = JSONText()
     extra.member("reason", reason)
     return try await run(
-      Self.scripts.stopping, [.text(id), .bytes([0x2C] + extra.bytes)], on: connection)
+      Self.scripts.drain, [.text(id), .bytes([0x2C] + extra.bytes)], on: connection)
   }
 
   /// Says that an instance ended. An instance without `started` is one whose `start` may not have
@@ -89,7 +89,7 @@ package struct Transitions: Sendable {
   ///
   /// - Throws: `RedisError`.
   package func stop(
-    _ instance: Instance, elapsed: Duration, stop: Announcer.Stop, lastChannel: String? = nil,
+    _ instance: Instance, elapsed: Duration, stop: InstanceStop, lastChannel: String? = nil,
     on connection: RedisConnection
   ) async throws -> Outcome {
     let halves = instance.recordHalves
@@ -154,8 +154,8 @@ package struct Transitions: Sendable {
 struct Scripts: Sendable {
   let start = Self.load(
     PackageResources.start_lua, digest: "5040ca1a426629f728e3abf6f57938f2bdb42f90")
-  let stopping = Self.load(
-    PackageResources.stopping_lua, digest: "a56bf543e3c02d5f1efec236811ee390027cbf7f")
+  let drain = Self.load(
+    PackageResources.drain_lua, digest: "a56bf543e3c02d5f1efec236811ee390027cbf7f")
   let stop = Self.load(
     PackageResources.stop_lua, digest: "1380bd0ff1a8f4df965d7faa0b9aaf0b946d6fac")
   let reap = Self.load(
@@ -163,7 +163,7 @@ struct Scripts: Sendable {
   let forget = Self.load(
     PackageResources.forget_lua, digest: "603425c77cb08c488aa8a11528819567dd646f1c")
 
-  var all: [RedisScript] { [start, stopping, stop, reap, forget] }
+  var all: [RedisScript] { [start, drain, stop, reap, forget] }
 
   private static func load(_ source: [UInt8], digest: String) -> RedisScript {
     RedisScript(source: PackageResources.prelude_lua + source, digest: digest)

@@ -100,7 +100,7 @@ struct Reaper: Sendable {
   /// drawn for looking again each second, or left out, since others will be.
   ///
   /// - Throws: `RedisError` where the connection failed.
-  mutating func takeOverdue(
+  mutating func receiveOverdue(
     _ reply: RedisValue, _ clock: ServerClock, on connection: RedisConnection
   ) async throws {
     nextLook = nil
@@ -132,7 +132,7 @@ struct Reaper: Sendable {
     guard let clock = try ServerClock(replies.first, asked: asked) else {
       return time.interrupt()
     }
-    try await takeOverdue(replies.at(1) ?? .null, clock, on: connection)
+    try await receiveOverdue(replies.at(1) ?? .null, clock, on: connection)
   }
 
   /// Draws about ten announcers: whether there are no more instances than so often ten as chance says.
@@ -184,7 +184,7 @@ struct Reaper: Sendable {
     var leases: [String: Int64] = [:]
     for (id, record) in zip(ids, reply.elements) {
       guard let stored = record.bytes, let start = stored.firstIndex(of: 0x7B) else { continue }
-      leases[id] = Instance.decode(stored, from: start)?.instance.lease
+      leases[id] = Instance.decode(stored[start...])?.lease
     }
     return leases
   }
@@ -214,7 +214,7 @@ struct Reaper: Sendable {
   mutating func lookAtConnections(on connection: RedisConnection) async throws {
     let listed = ContinuousClock.now
     let reply = try await connection.pipeline([RedisCommand("CLIENT", "LIST")]).first
-    guard let text = reply?.string else { return try takeRefusal(reply ?? .null) }
+    guard let text = reply?.string else { return try handleRefusal(reply ?? .null) }
     let missing = probe.list(text, at: listed)
     guard !missing.isEmpty else { return }
     let asked = ContinuousClock.now
@@ -230,7 +230,7 @@ struct Reaper: Sendable {
   }
 
   /// Where listing clients is refused for good, nobody is looked for any more.
-  private mutating func takeRefusal(_ reply: RedisValue) throws {
+  private mutating func handleRefusal(_ reply: RedisValue) throws {
     do {
       try reply.get()
     } catch let error as RedisError where error.isTransient {

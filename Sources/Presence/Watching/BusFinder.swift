@@ -44,7 +44,7 @@ struct BusFinder {
       do {
         let bus = try await BusState.read(keys: Keys(app: app), on: connections.query)
         if bus.position != nil { return app }
-      } catch let error as RedisError where error.kind == .elsewhere {
+      } catch let error as RedisError where error.kind == .wrongServer {
         // The list of apps, which is here, will know it.
         continue
       }

@@ -89,7 +89,7 @@ package struct History: Sendable {
     }
   }
 
-  /// The oldest entry at or behind a place; of all where there is no place.
+  /// The oldest entry at or behind a position; of all where there is none.
   ///
   /// - Throws: `RedisError`.
   func first(from start: Position?, on connection: RedisConnection) async throws -> Position? {
@@ -114,9 +114,9 @@ package struct History: Sendable {
     var (low, high) = (Int64(1), end.seq + 1)
     while low < high {
       let middle = low + (high - low) / 2
-      let place = Position(epoch: end.epoch, seq: middle)
+      let position = Position(epoch: end.epoch, seq: middle)
       let reply = try await connection.send(
-        RedisCommand("XRANGE", keys.events, place.entryID, end.entryID, "COUNT", "1"))
+        RedisCommand("XRANGE", keys.events, position.entryID, end.entryID, "COUNT", "1"))
       // What cannot be read has no time; it is looked at when it is read.
       guard let entry = reply.elements.first.flatMap(HistoryEntry.init),
         let event = Event.read(entry.bytes), event.at < earliest

@@ -1,6 +1,6 @@
 import PaasbusRedis
 
-/// Reads a bus's history on from a place, each event once and in order, at its own pace: the history
+/// Reads a bus's history on from a position, each event once and in order, at its own pace: the history
 /// is the queue, so a slow reader needs no memory for what it has not come to.
 package struct HistoryFollower: Sendable {
   package var app: String { keys.app }

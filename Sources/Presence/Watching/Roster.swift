@@ -19,7 +19,7 @@ package struct Roster: Sendable {
     position = snapshot.position
     // Of those that ended before we looked it is not told when, so they are none of ours.
     let kept = snapshot.instances.filter { $0.isPresent || ends[$0.instance.id] != nil }
-    statuses = Dictionary(kept.map { ($0.instance.id, $0.detached) }) { $1 }
+    statuses = Dictionary(kept.map { ($0.instance.id, $0) }) { $1 }
     ends = ends.filter { id, _ in statuses[id].map { !$0.isPresent } ?? false }
   }
 
@@ -36,7 +36,7 @@ package struct Roster: Sendable {
     }
     let known = statuses[id]
     var status = InstanceStatus(
-      instance: event.instance.detached, state: state, seq: event.position.seq)
+      instance: event.instance, state: state, seq: event.position.seq)
     if status.isPresent {
       status.leaseEnd = max(known?.leaseEnd ?? 0, event.at + event.instance.lease)
       ends[id] = nil

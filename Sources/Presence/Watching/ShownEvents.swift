@@ -7,7 +7,7 @@ struct ShownEvents: Sendable {
   /// sockets; of what Redis itself holds back for us besides, the oldest may be beyond it.
   static let memory = 131_072
   /// Letting go moves what is kept, so it is not done for each.
-  private static let mostSurplus = memory / 4
+  private static let maxSurplus = memory / 4
   private static let unknown = 0
 
   private var epoch: Int64 = 0
@@ -25,9 +25,9 @@ struct ShownEvents: Sendable {
   }
 
   /// The digest of what was shown there; nil where nothing was, or too long ago.
-  subscript(place: Position) -> Int? {
-    guard place.epoch == epoch, place.seq >= first,
-      let digest = digests.at(Int(place.seq - first)), digest != Self.unknown
+  subscript(position: Position) -> Int? {
+    guard position.epoch == epoch, position.seq >= first,
+      let digest = digests.at(Int(position.seq - first)), digest != Self.unknown
     else { return nil }
     return digest
   }
@@ -36,10 +36,10 @@ struct ShownEvents: Sendable {
     digests.isEmpty ? nil : Position(epoch: epoch, seq: first)
   }
 
-  /// Whether a place is before all that is remembered.
-  func beginBehind(_ place: Position) -> Bool {
+  /// Whether a position is before all that is remembered.
+  func beginBehind(_ position: Position) -> Bool {
     guard let oldest else { return false }
-    return place.epoch == oldest.epoch && place < oldest
+    return position.epoch == oldest.epoch && position < oldest
   }
 
   /// The numbers behind `seq` that were shown.
@@ -50,27 +50,27 @@ struct ShownEvents: Sendable {
   }
 
   /// Remembers what comes behind everything that is remembered; a new epoch begins anew.
-  mutating func append(_ digest: Int, at place: Position) {
-    let missing = place.epoch == epoch ? place.seq - first - Int64(digests.count) : -1
+  mutating func append(_ digest: Int, at position: Position) {
+    let missing = position.epoch == epoch ? position.seq - first - Int64(digests.count) : -1
     if digests.isEmpty || !(0...Int64(Self.memory)).contains(missing) {
-      (epoch, first, digests) = (place.epoch, place.seq, [])
+      (epoch, first, digests) = (position.epoch, position.seq, [])
     } else if missing > 0 {
       digests += repeatElement(Self.unknown, count: Int(missing))
     }
     digests.append(digest)
-    guard digests.count > Self.memory + Self.mostSurplus else { return }
+    guard digests.count > Self.memory + Self.maxSurplus else { return }
     let surplus = digests.count - Self.memory
     digests.removeFirst(surplus)
     first += Int64(surplus)
   }
 
-  /// Forgets everything behind a place, and every other epoch.
-  mutating func forget(after place: Position) {
-    guard place.epoch == epoch, place.seq >= first else {
+  /// Forgets everything behind a position, and every other epoch.
+  mutating func forget(after position: Position) {
+    guard position.epoch == epoch, position.seq >= first else {
       digests = []
       return
     }
-    let surplus = Int64(digests.count) - (place.seq - first + 1)
+    let surplus = Int64(digests.count) - (position.seq - first + 1)
     if surplus > 0 { digests.removeLast(Int(surplus)) }
   }
 }

@@ -15,8 +15,6 @@ public struct InstanceStatus: Sendable, Hashable {
   public var seq: Int64
   /// When the lease ends, in ms by the server's clock; nil for who has none.
   public var leaseEnd: Int64?
-  /// Where the record stands that the instance was read from, if that is just what we would write.
-  var record = TextRange.absent
 
   /// Whether it is there, or was never said to have gone.
   public var isPresent: Bool { state == .up || state == .stopping || state == .overdue }
@@ -30,27 +28,6 @@ public struct InstanceStatus: Sendable, Hashable {
 
   /// When it last said that it is there, in ms by the server's clock.
   public var lastBeat: Int64? { leaseEnd.map { $0 - instance.lease } }
-
-  /// The same in memory of its own, as ``Instance/detached``.
-  var detached: InstanceStatus {
-    var copy = self
-    copy.instance = instance.detached
-    return copy
-  }
-}
-
-extension InstanceStatus {
-  /// Whatever they were read from.
-  public static func == (one: InstanceStatus, other: InstanceStatus) -> Bool {
-    (one.state, one.seq, one.leaseEnd) == (other.state, other.seq, other.leaseEnd)
-      && one.instance == other.instance
-  }
-
-  /// By what `==` compares.
-  public func hash(into hasher: inout Hasher) {
-    hasher.combine(instance)
-    hasher.combine(seq)
-  }
 }
 
 extension InstanceStatus {
@@ -58,11 +35,7 @@ extension InstanceStatus {
   package func addMembers(to text: inout JSONText) {
     text.member("state", state.rawValue)
     text.member("seq", seq)
-    if let record = instance.bytes(in: record) {
-      text.members(ofObject: record)
-    } else {
-      instance.addMembers(to: &text)
-    }
+    instance.addMembers(to: &text)
   }
 }
 
@@ -100,36 +73,22 @@ public struct Snapshot: Sendable, Hashable {
       throw RedisError(.unexpectedReply(to: "TIME"))
     }
     let bus = try BusState(replies.at(1))
-    let ends = ends(try (replies.at(3) ?? .null).elements(to: "ZRANGE"))
+    let ends = scores(try (replies.at(3) ?? .null).elements(to: "ZRANGE"))
     var instances: [InstanceStatus] = []
     let records = try (replies.at(2) ?? .null).elements(to: "HGETALL")
     instances.reserveCapacity(records.count / 2)
     for index in stride(from: 0, to: records.count - 1, by: 2) {
       guard let id = records[index].bytes, let record = records[index + 1].bytes else { continue }
-      let end = ends[CompactID(id)]
+      let end = ends[String(decoding: id, as: UTF8.self)]
       if let status = status(record, leaseEnd: end, now: now) { instances.append(status) }
     }
-    sort(&instances)
+    instances.sort {
+      ($0.instance.started ?? 0, $0.instance.name) < ($1.instance.started ?? 0, $1.instance.name)
+    }
     let tail = try replies.at(4)?.elements(to: "XREVRANGE").compactMap(HistoryEntry.init) ?? []
     return Snapshot(
       now: now, position: bus.position, channel: bus.channel, instances: instances,
       tail: tail.reversed())
-  }
-
-  /// Sorts by `started`, then name. While they are compared, places are moved about and not the
-  /// instances, which are large; then each goes to its place at once.
-  private static func sort(_ instances: inout [InstanceStatus]) {
-    var order = instances.indices.map { place in
-      (
-        started: instances[place].instance.started ?? 0, name: instances[place].instance.name,
-        place: place
-      )
-    }.sorted { ($0.started, $0.name) < ($1.started, $1.name) }.map(\.place)
-    for place in order.indices {
-      // What belongs here was moved on if its own place has been filled already.
-      while order[place] < place { order[place] = order[order[place]] }
-      instances.swapAt(place, order[place])
-    }
   }
 
   /// Reads `STATE SEQ RECORD`; nil for what no script wrote, and for the mark of a start that
@@ -143,22 +102,21 @@ public struct Snapshot: Sendable, Hashable {
         stored[..<first].elementsEqual($0.rawValue.utf8)
       }),
       let seq = stored[(first + 1)..<second].wholeNumber, seq > 0,
-      let (instance, isPlain) = Instance.decode(stored, from: second + 1)
+      let instance = Instance.decode(stored[(second + 1)...])
     else { return nil }
     if state == .up || state == .stopping, (leaseEnd ?? 0) < now { state = .overdue }
-    var status = InstanceStatus(instance: instance, state: state, seq: seq, leaseEnd: leaseEnd)
-    if isPlain {
-      status.record = TextRange(from: second + 1 - stored.startIndex, to: stored.count)
-    }
-    return status
-  }
-
-  private static func ends(_ flat: [RedisValue]) -> [CompactID: Int64] {
-    scores(flat) { $0.bytes.map(CompactID.init) }
+    return InstanceStatus(instance: instance, state: state, seq: seq, leaseEnd: leaseEnd)
   }
 
   /// Reads members with their scores.
-  static func scores(_ flat: [RedisValue]) -> [String: Int64] { scores(flat, by: \.string) }
+  static func scores(_ flat: [RedisValue]) -> [String: Int64] {
+    var scores = [String: Int64](minimumCapacity: flat.count / 2)
+    for index in stride(from: 0, to: flat.count - 1, by: 2) {
+      guard let member = flat[index].string, let score = time(flat[index + 1]) else { continue }
+      scores[member] = score
+    }
+    return scores
+  }
 
   /// Reads a score in ms; nil for what is no time, and would trip arithmetic.
   static func time(_ score: RedisValue) -> Int64? {
@@ -167,17 +125,6 @@ public struct Snapshot: Sendable, Hashable {
   }
 
   private static let maxTime: Int64 = 9_000_000_000_000_000
-
-  private static func scores<Member: Hashable>(
-    _ flat: [RedisValue], by member: (RedisValue) -> Member?
-  ) -> [Member: Int64] {
-    var scores = [Member: Int64](minimumCapacity: flat.count / 2)
-    for index in stride(from: 0, to: flat.count - 1, by: 2) {
-      guard let member = member(flat[index]) else { continue }
-      if let score = time(flat[index + 1]) { scores[member] = score }
-    }
-    return scores
-  }
 }
 
 /// What the bus's hash says.

@@ -6,9 +6,9 @@ struct Suspects: Sendable {
   struct Suspect: Sendable {
     var position: Position
     var digest: Int
-    /// nil for a version that we do not know, and beyond ``mostWhole``.
+    /// nil for a version that we do not know, and beyond ``maxWhole``.
     var event: Event?
-    /// nil beyond ``mostWhole``.
+    /// nil beyond ``maxWhole``.
     var bytes: ArraySlice<UInt8>?
     /// One reading of the history has not had it yet.
     var hasWaited = false
@@ -19,17 +19,17 @@ struct Suspects: Sendable {
     var digest: Int
   }
 
-  private static let mostWhole = 1000
+  private static let maxWhole = 1000
   private static let most = 65_536
 
-  /// How many ranges the places are put together to, and how many numbers may lie between two that
+  /// How many ranges the positions are put together to, and how many numbers may lie between two that
   /// are put together.
   private static let maxRanges = 64
   private static let maxBetween: Int64 = 8
 
   private(set) var list: [Suspect] = []
   private var arrivals: Set<Arrival> = []
-  /// What the history turned out to hold at places of the past.
+  /// What the history turned out to hold at positions of the past.
   private var recalled: Set<Arrival> = []
   /// How many came beyond all bounds.
   private(set) var uncounted = 0
@@ -42,7 +42,7 @@ struct Suspects: Sendable {
       return
     }
     var suspect = suspect
-    if list.count >= Self.mostWhole {
+    if list.count >= Self.maxWhole {
       (suspect.event, suspect.bytes) = (nil, nil)
     } else if let bytes = suspect.bytes {
       // In memory of its own, and not with all that came at once.
@@ -58,16 +58,16 @@ struct Suspects: Sendable {
     !arrivals.isEmpty && arrivals.contains(Arrival(position: position, digest: digest))
   }
 
-  /// Their places, put together where they are near to each other; of very many, the oldest.
+  /// Their positions, put together where they are near to each other; of very many, the oldest.
   var ranges: [ClosedRange<Position>] {
     var ranges: [ClosedRange<Position>] = []
-    for place in list.map(\.position).sorted() {
-      if let last = ranges.last, last.upperBound.epoch == place.epoch,
-        place.seq - last.upperBound.seq <= Self.maxBetween
+    for position in list.map(\.position).sorted() {
+      if let last = ranges.last, last.upperBound.epoch == position.epoch,
+        position.seq - last.upperBound.seq <= Self.maxBetween
       {
-        ranges[ranges.count - 1] = last.lowerBound...place
+        ranges[ranges.count - 1] = last.lowerBound...position
       } else if ranges.count < Self.maxRanges {
-        ranges.append(place...place)
+        ranges.append(position...position)
       } else {
         break
       }
@@ -75,7 +75,7 @@ struct Suspects: Sendable {
     return ranges
   }
 
-  /// Remembers what the history holds at a place of the past, where that has come as a message.
+  /// Remembers what the history holds at a position of the past, where that has come as a message.
   mutating func recall(_ digest: Int, at position: Position) {
     if contain(digest, at: position) {
       recalled.insert(Arrival(position: position, digest: digest))

@@ -43,12 +43,12 @@ extension Timeline {
         guard epoch == bus.epoch || isLater else { continue }
         output += reset(to: Position(epoch: epoch, seq: 0))
       }
-      output += take(entry, ShownEvents.digest(entry.bytes))
+      output += apply(entry, ShownEvents.digest(entry.bytes))
     }
     return output
   }
 
-  private mutating func take(_ entry: HistoryEntry, _ digest: Int) -> [WatchOutput] {
+  private mutating func apply(_ entry: HistoryEntry, _ digest: Int) -> [WatchOutput] {
     guard let position else { return [] }
     var output: [WatchOutput] = []
     if entry.position <= position {
@@ -70,13 +70,15 @@ extension Timeline {
   }
 
   /// The history has other bytes at a number that was shown.
-  private mutating func contradict(_ place: Position) -> [WatchOutput] {
-    guard let verified, place <= verified else { return retract(after: place.seq - 1) }
+  private mutating func contradict(_ contradicted: Position) -> [WatchOutput] {
+    guard let verified, contradicted <= verified else {
+      return retract(after: contradicted.seq - 1)
+    }
     guard reading.isDeep else {
       (reading.isDeep, reading.mustRestart) = (true, true)
       return []
     }
-    return reset(to: Position(epoch: place.epoch, seq: place.seq - 1))
+    return reset(to: Position(epoch: contradicted.epoch, seq: contradicted.seq - 1))
   }
 
   /// Takes back what was shown behind `seq` and is not certain.
@@ -84,17 +86,17 @@ extension Timeline {
     let last = max(seq, verified?.seq ?? 0)
     guard let position, position.seq > last else { return [] }
     let gone = shown.numbers(after: last)
-    let place = Position(epoch: position.epoch, seq: last)
-    self.position = place
-    shown.forget(after: place)
+    let end = Position(epoch: position.epoch, seq: last)
+    self.position = end
+    shown.forget(after: end)
     return gone.map { .retracted(seq: $0) }
   }
 
-  private mutating func reset(to place: Position) -> [WatchOutput] {
-    (position, verified) = (place, place)
-    shown.forget(after: place)
-    defer { reading.resetEpoch = place.epoch }
-    return reading.resetEpoch == place.epoch ? [] : [.reset(epoch: place.epoch)]
+  private mutating func reset(to start: Position) -> [WatchOutput] {
+    (position, verified) = (start, start)
+    shown.forget(after: start)
+    defer { reading.resetEpoch = start.epoch }
+    return reading.resetEpoch == start.epoch ? [] : [.reset(epoch: start.epoch)]
   }
 
   /// Ends a reading: the history has been read up to `bus` at least.
@@ -168,24 +170,24 @@ extension Timeline {
   var hasLatecomers: Bool { !latecomers.isEmpty }
 
   /// Where they say that they belong: what the history holds there is to be handed to ``recall(_:)``.
-  var latecomerPlaces: [ClosedRange<Position>] { latecomers.ranges }
+  var latecomerPositions: [ClosedRange<Position>] { latecomers.ranges }
 
-  /// Takes what the history holds at places of the past.
+  /// Takes what the history holds at positions of the past.
   mutating func recall(_ page: [HistoryEntry]) {
     for entry in page {
       latecomers.recall(ShownEvents.digest(entry.bytes), at: entry.position)
     }
   }
 
-  /// Judges them once all of their places have been recalled; returns what stands in no history.
+  /// Judges them once all of their positions have been recalled; returns what stands in no history.
   mutating func judgeLatecomers() -> [WatchOutput] {
     let waiting = latecomers.take()
     return tell(waiting.list.filter { !waiting.isRecalled($0) }, uncounted: waiting.uncounted)
   }
 
-  /// Whether a place is before all that is remembered.
-  func isForgotten(_ place: Position) -> Bool {
+  /// Whether a position is before all that is remembered.
+  func isForgotten(_ candidate: Position) -> Bool {
     guard let oldest = shown.oldest ?? position else { return false }
-    return place < oldest
+    return candidate < oldest
   }
 }

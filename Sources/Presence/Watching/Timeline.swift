@@ -13,14 +13,12 @@ package struct Timeline: Sendable {
   /// So much unverified calls for a comparison before its time.
   private static let muchUnverified: Int64 = 16_384
   /// So much unverified is the most that can be retracted for certain.
-  private static let mostUnverified = Int64(ShownEvents.memory - 4096)
+  private static let maxUnverified = Int64(ShownEvents.memory - 4096)
 
   /// So many other apps are told by name.
-  static let mostOtherApps = 20
+  static let maxOtherApps = 20
 
   package let app: String
-  /// In UTF-8, as it is compared with each message's.
-  private let appBytes: [UInt8]
   /// Whether what continues the position is shown before the history is known to hold it.
   private(set) var trustsMessages = true
   /// Other apps that publish on the same channel; a few of them.
@@ -53,7 +51,6 @@ package struct Timeline: Sendable {
     app: String, position: Position?, tail: [HistoryEntry] = [], trustsMessages: Bool = true
   ) {
     self.app = app
-    appBytes = Array(app.utf8)
     self.trustsMessages = trustsMessages
     self.position = position
     verified = position
@@ -64,7 +61,7 @@ package struct Timeline: Sendable {
 
   /// Whether the history has to be read before anything more is shown.
   package var needsHistory: Bool {
-    isBehind || !suspects.isEmpty || unverified >= Self.mostUnverified
+    isBehind || !suspects.isEmpty || unverified >= Self.maxUnverified
   }
 
   /// Whether so much is unverified that the next comparison should not wait for its time.
@@ -94,8 +91,8 @@ package struct Timeline: Sendable {
     guard let event = Event.read(bytes) else { return receiveUnreadable(bytes) }
     if event.instance.isPlain { expectedWord = event.type.plainWord }
     // Apps share a channel unless told otherwise; another bus's events are not ours to show.
-    guard event.instance.belongs(to: appBytes) else {
-      if otherApps.count <= Self.mostOtherApps { otherApps.insert(event.instance.app) }
+    guard event.instance.app == app else {
+      if otherApps.count <= Self.maxOtherApps { otherApps.insert(event.instance.app) }
       return nil
     }
     return receive(event, bytes)

@@ -6,9 +6,9 @@ struct WatchSession {
   /// How often the position is compared with the bus, with a PING on the subscription.
   private static let comparisonInterval = Duration.seconds(4)
   /// How long after a PING the silence of the subscription counts as its death.
-  private static let longestSilence = Duration.milliseconds(4500)
+  private static let maxSilence = Duration.milliseconds(4500)
   /// An answer that takes longer than this is none, however patient the first contact was.
-  private static let longestAnswer = Duration.seconds(5)
+  private static let maxAnswer = Duration.seconds(5)
   /// Readings of the history, and comparisons, are at least this far apart.
   private static let historyInterval = Duration.milliseconds(100)
   /// Comparisons are this far apart where so much comes that they must not wait.
@@ -18,7 +18,7 @@ struct WatchSession {
   /// Where every event waits for its reading.
   private static let confirmationInterval = Duration.milliseconds(20)
   /// A turn of the loop that took longer says that we stood still ourselves.
-  private static let longestTurn = Duration.seconds(2)
+  private static let maxTurn = Duration.seconds(2)
   /// More leases than these are not read so often.
   private static let manyLeases = 20_000
   /// How many events before the snapshot's position are remembered.
@@ -65,7 +65,7 @@ struct WatchSession {
       keys: keys, beat: beat, isReconnected: isReconnected, notify: hub.notify)
     // Before anything else, since whatever the server lacks shows here.
     let snapshot = progress.isFollowing ? nil : try await firstSnapshot()
-    let query = query.limited(to: min(hub.watcher.timeout, Self.longestAnswer))
+    let query = query.limited(to: min(hub.watcher.timeout, Self.maxAnswer))
     try await withThrowingTaskGroup(of: Bool.self) { group in
       group.addTask(executorPreference: hub.watcher.connector.thread.executor) {
         try await leases.run(on: query)
@@ -143,7 +143,7 @@ struct WatchSession {
       return
     }
     // From here on an answer that takes long is none.
-    query = query.limited(to: min(hub.watcher.timeout, Self.longestAnswer))
+    query = query.limited(to: min(hub.watcher.timeout, Self.maxAnswer))
     // Whatever ends this, what has been shown stays known.
     defer { progress.set(.following(current)) }
     if let messages { try await receive(messages, &current) }
@@ -197,8 +197,8 @@ struct WatchSession {
     let now = clock?.now ?? 0
     var news: [WatchOutput] = []
     news.reserveCapacity(batch.count)
-    for index in batch.indices {
-      if let payload = batch.payload(at: index) {
+    for push in batch {
+      if let payload = push.payload {
         if let shown = timeline.receive(payload, now: now) { news.append(shown) }
       } else {
         if let pending { timeline.settle(pending.bus) }
@@ -233,7 +233,7 @@ struct WatchSession {
   private mutating func tellOtherApps(_ timeline: Timeline) {
     for app in timeline.otherApps.subtracting(knownApps).sorted() {
       knownApps.insert(app)
-      let isOneTooMany = knownApps.count > Timeline.mostOtherApps
+      let isOneTooMany = knownApps.count > Timeline.maxOtherApps
       hub.notify(isOneTooMany ? .manyOtherApps : .otherApp(app))
     }
   }
@@ -263,8 +263,8 @@ struct WatchSession {
   ///   ourselves, and what has come meanwhile may still be on its way through us.
   private mutating func checkSilence(since turn: ContinuousClock.Instant) throws {
     let now = ContinuousClock.now
-    if now - turn > Self.longestTurn { lastHeard = now }
-    guard let pending, now - max(pending.asked, lastHeard) > Self.longestSilence else { return }
+    if now - turn > Self.maxTurn { lastHeard = now }
+    guard let pending, now - max(pending.asked, lastHeard) > Self.maxSilence else { return }
     throw RedisError(.silentSubscription)
   }
 
@@ -287,7 +287,7 @@ struct WatchSession {
 
   private mutating func recall(_ timeline: inout Timeline) async throws {
     let history = History(keys: keys)
-    for range in timeline.latecomerPlaces {
+    for range in timeline.latecomerPositions {
       try await history.read(from: range.lowerBound, through: range.upperBound, on: query) {
         timeline.recall($0)
       }

@@ -1,13 +1,13 @@
 import PaasbusRedis
 
-/// A place in the history of a bus: its birth, and the number of an event since.
+/// A position in the history of a bus: its birth, and the number of an event since.
 public struct Position: Sendable, Hashable, Comparable {
   /// The birth of the bus in ms since 1970 by the server's clock.
   public var epoch: Int64
   /// Counts the events from 1 without a gap; 0 stands before the first.
   public var seq: Int64
 
-  /// The place of one event.
+  /// The position of one event.
   public init(epoch: Int64, seq: Int64) {
     self.epoch = epoch
     self.seq = seq
@@ -43,7 +43,7 @@ public final class Event: Sendable {
 
   /// What happened.
   public let type: EventType
-  /// Its place in the history.
+  /// Its position in the history.
   public let position: Position
   /// When it happened, in ms since 1970 by the server's clock.
   public let at: Int64
@@ -57,13 +57,12 @@ public final class Event: Sendable {
   public let signal: String?
   /// When the lease ended, in ms.
   public let expired: Int64?
-  /// Whether the bytes that its instance was read from are just what we would write for it: so
-  /// nobody has to write them again.
-  private let isWire: Bool
+  /// The event as JSON, where it was read from just what we would write: so nobody has to write it again.
+  private let json: [UInt8]?
 
   init(
     type: EventType, position: Position, at: Int64, instance: Instance, reason: String? = nil,
-    exit: Int64? = nil, signal: String? = nil, expired: Int64? = nil, isWire: Bool = false
+    exit: Int64? = nil, signal: String? = nil, expired: Int64? = nil, json: [UInt8]? = nil
   ) {
     self.type = type
     self.position = position
@@ -73,7 +72,7 @@ public final class Event: Sendable {
     self.exit = exit
     self.signal = signal
     self.expired = expired
-    self.isWire = isWire
+    self.json = json
   }
 
   /// Adds the event as a whole line of JSON.
@@ -85,8 +84,8 @@ public final class Event: Sendable {
       text += source
     }
     let start = text.count
-    if isWire {
-      instance.addWire(to: &text)
+    if let json {
+      text += json
     } else {
       var members = JSONText()
       addMembers(to: &members)

@@ -14,8 +14,7 @@ struct WireInstance: Decodable {
   var plain: Bool?
 
   var instance: Instance? {
-    guard !id.isEmpty, Instance.isPossible(started: started, lease: lease) else { return nil }
-    var instance = Instance(app: app, id: id, name: name, lease: .milliseconds(lease))
+    var instance = Instance(app: app, id: id, name: name, lease: lease)
     instance.process = process
     instance.host = host
     instance.pid = pid
@@ -26,29 +25,16 @@ struct WireInstance: Decodable {
     instance.started = started
     instance.meta = meta ?? [:]
     instance.isPlain = plain ?? false
-    return instance
+    return instance.isPossible ? instance : nil
   }
 }
 
 extension Instance {
-  /// Reads an instance's record.
-  ///
-  /// - Parameter start: where in the bytes it begins; it goes on to their end.
-  /// - Returns: it, and whether the record stands just as we would write it.
-  static func decode(
-    _ bytes: ArraySlice<UInt8>, from start: Int
-  ) -> (instance: Instance, isPlain: Bool)? {
-    guard bytes.indices.contains(start), bytes[start] == UInt8(ascii: "{") else { return nil }
-    if let (instance, isASCII) = EventScanner.scanRecord(bytes, from: start) {
-      return (instance, isASCII)
-    }
-    let wire = try? JSONDecoder().decode(WireInstance.self, from: Data(bytes[start...]))
-    return wire?.instance.map { ($0, false) }
-  }
-
-  /// Reads an object of texts; empty where it is none.
-  static func decodeTexts(_ object: ArraySlice<UInt8>) -> [String: String] {
-    (try? JSONDecoder().decode([String: String].self, from: Data(object))) ?? [:]
+  /// Reads an instance's record; nil where the bytes are none.
+  static func decode(_ record: ArraySlice<UInt8>) -> Instance? {
+    guard record.first == UInt8(ascii: "{") else { return nil }
+    if let instance = EventScanner.scanRecord(record) { return instance }
+    return (try? JSONDecoder().decode(WireInstance.self, from: Data(record)))?.instance
   }
 }
 
@@ -93,7 +79,7 @@ extension Event {
 }
 
 extension Event {
-  private struct Place: Decodable {
+  private struct Coordinates: Decodable {
     var app: String
     var epoch, seq: Int64
   }
@@ -101,9 +87,9 @@ extension Event {
   /// Where an event of a later version stands, of which nothing else can be read.
   static func position(ofUnreadable bytes: ArraySlice<UInt8>, app: String) -> Position? {
     guard bytes.count <= sizeLimit, bytes.first == 0x7B,
-      let place = try? JSONDecoder().decode(Place.self, from: Data(bytes)), place.app == app,
-      place.epoch > 0, (1...Int64.max / 2).contains(place.seq)
+      let found = try? JSONDecoder().decode(Coordinates.self, from: Data(bytes)), found.app == app,
+      found.epoch > 0, (1...Int64.max / 2).contains(found.seq)
     else { return nil }
-    return Position(epoch: place.epoch, seq: place.seq)
+    return Position(epoch: found.epoch, seq: found.seq)
   }
 }

@@ -1,177 +1,135 @@
 /// Reads an event as our scripts write it: these members, in this order, without white space and
 /// escapes. Fifty times as fast as Foundation's decoder, which reads everything else.
 ///
-/// So it may give up at any time, but must never read what the decoder would read otherwise. Texts
-/// are found and not taken: the instance keeps the bytes and where each stands.
+/// So it may give up at any time, but must never read what the decoder would read otherwise.
 ///
 /// It looks at the bytes in memory, since to have each index checked by the array again would take
 /// half of its time: no index is used that was not compared with the end.
 struct EventScanner {
   /// More members of `meta` are the decoder's to look for doubles in.
-  private static let mostMeta = 32
+  private static let maxMeta = 32
 
   private let bytes: UnsafePointer<UInt8>
   private let count: Int
-  private var place = 0
+  private var index = 0
 
-  private init?(_ buffer: UnsafeBufferPointer<UInt8>, place: Int = 0) {
-    guard let bytes = buffer.baseAddress, (0...buffer.count).contains(place) else { return nil }
-    (self.bytes, count, self.place) = (bytes, buffer.count, place)
+  private init?(_ buffer: UnsafeBufferPointer<UInt8>) {
+    guard let bytes = buffer.baseAddress else { return nil }
+    (self.bytes, count) = (bytes, buffer.count)
   }
 
   /// - Returns: nil for what is to be read by the decoder.
   static func scan(_ message: ArraySlice<UInt8>) -> Event? {
     message.withUnsafeBufferPointer { bytes in
       guard let kind = plainness(bytes), var scanner = EventScanner(bytes) else { return nil }
-      return scanner.event(message, isPlain: kind == .ascii)
+      return scanner.event(json: kind == .ascii ? Array(bytes) : nil)
     }
   }
 
-  /// The same for an instance's record, which begins at an index and ends with the bytes.
-  static func scanRecord(
-    _ stored: ArraySlice<UInt8>, from start: Int
-  ) -> (instance: Instance, isASCII: Bool)? {
-    stored.withUnsafeBufferPointer { bytes in
-      guard let kind = plainness(bytes),
-        var scanner = EventScanner(bytes, place: start - stored.startIndex),
-        let instance = scanner.instance(of: stored, isWhole: true), scanner.takeEnd()
+  /// The same for an instance's record.
+  static func scanRecord(_ record: ArraySlice<UInt8>) -> Instance? {
+    record.withUnsafeBufferPointer { bytes in
+      guard plainness(bytes) != nil, var scanner = EventScanner(bytes),
+        let instance = scanner.instance(isWhole: true), scanner.consumeEnd()
       else { return nil }
-      return (instance, kind == .ascii)
+      return instance
     }
-  }
-
-  /// Reads the object of an instance's `meta`; nil where it is not as we write it, or has escapes.
-  static func texts(_ bytes: ArraySlice<UInt8>, in range: TextRange) -> [String: String]? {
-    let object = bytes[range.indices(in: bytes)]
-    guard !object.contains(UInt8(ascii: "\\")) else { return nil }
-    let found = object.withUnsafeBufferPointer { bytes -> [TextRange]? in
-      guard var scanner = EventScanner(bytes), scanner.take("{"), let found = scanner.pairs(),
-        scanner.place == bytes.count
-      else { return nil }
-      return found
-    }
-    guard let found else { return nil }
-    var texts: [String: String] = [:]
-    for index in stride(from: 0, to: found.count - 1, by: 2) {
-      if let name = found[index].text(in: object) {
-        texts[name] = found[index + 1].text(in: object)
-      }
-    }
-    return texts
   }
 
   // MARK: Objects
 
-  @inline(__always) private mutating func event(
-    _ message: ArraySlice<UInt8>, isPlain: Bool
-  ) -> Event? {
+  private mutating func event(json: [UInt8]?) -> Event? {
     guard let version = number(#"{"v":"#), let type = type(),
       let epoch = number(#","epoch":"#), let seq = number(#","seq":"#),
-      let at = number(#","at":"#), let instance = instance(of: message, isWhole: false)
+      let at = number(#","at":"#), let instance = instance(isWhole: false)
     else { return nil }
     let reason = text(#","reason":"#)
     let exit = number(#","exit":"#)
     let signal = text(#","signal":"#)
     let expired = number(#","expired":"#)
-    guard takeEnd(), Event.isPossible(version: version, epoch: epoch, seq: seq, at: at) else {
+    guard consumeEnd(), Event.isPossible(version: version, epoch: epoch, seq: seq, at: at) else {
       return nil
     }
     return Event(
       type: type, position: Position(epoch: epoch, seq: seq), at: at, instance: instance,
-      reason: reason.text(in: message), exit: exit, signal: signal.text(in: message),
-      expired: expired, isWire: isPlain)
+      reason: reason, exit: exit, signal: signal, expired: expired, json: json)
   }
 
   private mutating func type() -> EventType? {
-    guard take(#","type":""#) else { return nil }
-    if take(#"start""#) { return .start }
-    if take(#"stop""#) { return .stop }
-    if take(#"stopping""#) { return .stopping }
-    if take(#"lost""#) { return .lost }
-    if take(#"back""#) { return .back }
-    return take(#"forgotten""#) ? .forgotten : nil
+    guard consume(#","type":""#) else { return nil }
+    if consume(#"start""#) { return .start }
+    if consume(#"stop""#) { return .stop }
+    if consume(#"stopping""#) { return .stopping }
+    if consume(#"lost""#) { return .lost }
+    if consume(#"back""#) { return .back }
+    return consume(#"forgotten""#) ? .forgotten : nil
   }
 
-  @inline(__always) private mutating func instance(
-    of source: ArraySlice<UInt8>, isWhole: Bool
-  ) -> Instance? {
-    var texts = Instance.Texts(
-      app: isWhole ? text(#"{"app":"#) : text(#","app":"#), id: text(#","id":"#),
-      name: text(#","name":"#))
-    guard !texts.app.isAbsent, !texts.id.isAbsent, !texts.name.isAbsent else { return nil }
-    texts.process = text(#","process":"#)
-    texts.host = text(#","host":"#)
-    let pid = number(#","pid":"#)
-    texts.platform = text(#","platform":"#)
-    texts.release = text(#","release":"#)
-    texts.commit = text(#","commit":"#)
-    texts.region = text(#","region":"#)
+  private mutating func instance(isWhole: Bool) -> Instance? {
+    guard let app = isWhole ? text(#"{"app":"#) : text(#","app":"#), let id = text(#","id":"#),
+      let name = text(#","name":"#)
+    else { return nil }
+    var instance = Instance(app: app, id: id, name: name, lease: 0)
+    instance.process = text(#","process":"#)
+    instance.host = text(#","host":"#)
+    instance.pid = number(#","pid":"#).map(Int.init)
+    instance.platform = text(#","platform":"#)
+    instance.release = text(#","release":"#)
+    instance.commit = text(#","commit":"#)
+    instance.region = text(#","region":"#)
     guard let started = number(#","started":"#), let lease = number(#","lease":"#) else {
       return nil
     }
-    let metaStart = place + #","meta":"#.utf8.count
-    if take(#","meta":{"#) {
-      guard let pairs = pairs(), areDistinct(pairs) else { return nil }
-      texts.meta = TextRange(from: metaStart, to: place)
+    (instance.started, instance.lease) = (started, lease)
+    if consume(#","meta":{"#) {
+      guard let meta = texts() else { return nil }
+      instance.meta = meta
     }
-    return Instance(
-      reading: source, texts, pid: pid.map(Int.init), started: started, lease: lease,
-      isPlain: take(#","plain":true"#))
+    instance.isPlain = consume(#","plain":true"#)
+    return instance.isPossible ? instance : nil
   }
 
   // MARK: Members; where one is not what it should be, nothing is taken
 
   @inline(__always) private mutating func number(_ name: StaticString) -> Int64? {
-    let before = place
-    guard take(name), let number = digits() else {
-      place = before
+    let before = index
+    guard consume(name), let number = digits() else {
+      index = before
       return nil
     }
     return number
   }
 
-  @inline(__always) private mutating func text(_ name: StaticString) -> TextRange {
-    let before = place
-    guard take(name), let text = quoted() else {
-      place = before
-      return .absent
+  @inline(__always) private mutating func text(_ name: StaticString) -> String? {
+    let before = index
+    guard consume(name), let text = quoted() else {
+      index = before
+      return nil
     }
     return text
   }
 
-  /// Texts by name behind a `{`, up to and with the `}`: each name and its text in turn.
-  private mutating func pairs() -> [TextRange]? {
-    var found: [TextRange] = []
-    while let name = quoted(), take(":"), let value = quoted() {
-      found += [name, value]
-      if take("}") { return found }
-      guard take(",") else { return nil }
+  /// Texts by name behind a `{`, up to and with the `}`; nil for what is to be read by the decoder.
+  private mutating func texts() -> [String: String]? {
+    var found: [String: String] = [:]
+    while let name = quoted(), consume(":"), let value = quoted() {
+      guard found.updateValue(value, forKey: name) == nil, found.count <= Self.maxMeta else {
+        return nil
+      }
+      if consume("}") { return found }
+      guard consume(",") else { return nil }
     }
     return nil
   }
 
-  private func areDistinct(_ pairs: [TextRange]) -> Bool {
-    guard pairs.count <= 2 * Self.mostMeta else { return false }
-    for index in stride(from: 2, to: pairs.count, by: 2) {
-      for earlier in stride(from: 0, to: index, by: 2)
-      where areEqual(pairs[earlier], pairs[index]) { return false }
-    }
-    return true
-  }
-
-  private func areEqual(_ one: TextRange, _ other: TextRange) -> Bool {
-    let buffer = UnsafeBufferPointer(start: bytes, count: count)
-    return buffer[one.indices(in: buffer)].elementsEqual(buffer[other.indices(in: buffer)])
-  }
-
   // MARK: Bytes
 
-  @inline(__always) private mutating func take(_ wanted: StaticString) -> Bool {
+  @inline(__always) private mutating func consume(_ wanted: StaticString) -> Bool {
     let length = wanted.utf8CodeUnitCount
-    guard count - place >= length,
-      Self.areSame(bytes + place, wanted.utf8Start, length: length)
+    guard count - index >= length,
+      Self.areSame(bytes + index, wanted.utf8Start, length: length)
     else { return false }
-    place += length
+    index += length
     return true
   }
 
@@ -196,34 +154,35 @@ struct EventScanner {
     return true
   }
 
-  private mutating func takeEnd() -> Bool { take("}") && place == count }
+  private mutating func consumeEnd() -> Bool { consume("}") && index == count }
 
   /// A whole number from 0 on that fits in any case, without leading zeros.
   private mutating func digits() -> Int64? {
-    let start = place
+    let start = index
     let end = min(count, start + 18)
-    var index = start
+    var next = start
     var number: Int64 = 0
-    while index < end {
-      let digit = bytes[index] &- 0x30
+    while next < end {
+      let digit = bytes[next] &- 0x30
       guard digit < 10 else { break }
       number = number * 10 + Int64(digit)
-      index += 1
+      next += 1
     }
-    guard index > start, index - start == 1 || bytes[start] != 0x30 else { return nil }
-    place = index
+    guard next > start, next - start == 1 || bytes[start] != 0x30 else { return nil }
+    index = next
     return number
   }
 
   /// What stands between two quotes.
-  private mutating func quoted() -> TextRange? {
-    guard place < count, bytes[place] == UInt8(ascii: "\"") else { return nil }
-    let start = place + 1
+  private mutating func quoted() -> String? {
+    guard index < count, bytes[index] == UInt8(ascii: "\"") else { return nil }
+    let start = index + 1
     var end = start
     while end < count, bytes[end] != UInt8(ascii: "\"") { end += 1 }
     guard end < count else { return nil }
-    place = end + 1
-    return TextRange(from: start, to: end)
+    index = end + 1
+    return String(
+      decoding: UnsafeBufferPointer(start: bytes + start, count: end - start), as: UTF8.self)
   }
 
   private enum Plainness { case ascii, utf8 }

@@ -8,9 +8,6 @@ package struct JSONText: Sendable {
 
   package init() {}
 
-  /// Begins another object in the same memory.
-  package mutating func clear() { bytes.removeAll(keepingCapacity: true) }
-
   package mutating func member(_ name: StaticString, _ value: String?) {
     if let value, !value.isEmpty { always(name, value) }
   }
@@ -51,13 +48,6 @@ package struct JSONText: Sendable {
     return inner.object
   }
 
-  /// All members of an object that stands there already, in its braces.
-  mutating func members(ofObject object: ArraySlice<UInt8>) {
-    if !bytes.isEmpty { bytes.append(0x2C) }
-    // The array's own way to leave out the last is one byte after the other.
-    bytes += object[(object.startIndex + 1)..<(object.endIndex - 1)]
-  }
-
   /// The members in braces.
   package var object: [UInt8] { [0x7B] + bytes + [0x7D] }
 
@@ -92,11 +82,11 @@ package struct JSONText: Sendable {
       bytes.append(UInt8(ascii: "0"))
       rest /= 10
     } while rest > 0
-    var place = bytes.count
+    var index = bytes.count
     rest = value
     while rest > 0 {
-      place -= 1
-      bytes[place] += UInt8(rest % 10)
+      index -= 1
+      bytes[index] += UInt8(rest % 10)
       rest /= 10
     }
   }
@@ -106,11 +96,11 @@ package struct JSONText: Sendable {
   private mutating func string(_ value: String) {
     bytes.append(0x22)
     defer { bytes.append(0x22) }
-    // Nearly all are plain.
-    let isPlain = value.utf8.allSatisfy {
+    // Nearly all need no escapes.
+    let isVerbatim = value.utf8.allSatisfy {
       $0.isPrintableASCII && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
     }
-    guard !isPlain else { return bytes.append(contentsOf: value.utf8) }
+    guard !isVerbatim else { return bytes.append(contentsOf: value.utf8) }
     for scalar in value.unicodeScalars {
       switch scalar {
       case "\"", "\\":

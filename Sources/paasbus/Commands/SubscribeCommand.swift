@@ -3,7 +3,7 @@ import PaasbusRedis
 import Terminal
 import Views
 
-struct SubscribeCommand: LastingCommand {
+struct SubscribeCommand: LongRunningCommand {
   static let configuration = CommandConfiguration(
     commandName: "subscribe", _superCommandName: "paasbus",
     abstract: "Show the messages of channels as they come.",

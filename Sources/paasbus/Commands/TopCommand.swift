@@ -2,7 +2,7 @@ import ArgumentParser
 import Presence
 import Terminal
 
-struct TopCommand: LastingCommand {
+struct TopCommand: LongRunningCommand {
   static let configuration = CommandConfiguration(
     commandName: "top", _superCommandName: "paasbus",
     abstract: "Show the instances in a table that fills the terminal and stays up to date.",

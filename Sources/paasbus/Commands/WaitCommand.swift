@@ -2,7 +2,7 @@ import ArgumentParser
 import Terminal
 import Views
 
-struct WaitCommand: LastingCommand {
+struct WaitCommand: LongRunningCommand {
   static let configuration = CommandConfiguration(
     commandName: "wait", _superCommandName: "paasbus",
     abstract: "Wait until so many instances are up, or none is any more.",

@@ -4,7 +4,7 @@ import Presence
 import Terminal
 import Views
 
-struct WatchCommand: LastingCommand {
+struct WatchCommand: LongRunningCommand {
   static let configuration = CommandConfiguration(
     commandName: "watch", _superCommandName: "paasbus",
     abstract: "Follow the instances of an app as they join and leave.",

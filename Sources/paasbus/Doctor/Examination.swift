@@ -128,7 +128,7 @@ struct Examination {
     case .tls: return .fail("tls", error)
     case .refused: return .fail("credentials", error)
     case .configuration: return .fail("commands", error)
-    case .passing, .elsewhere, .server, .nonsense: return .fail("server", error)
+    case .unavailable, .wrongServer, .server, .protocolViolation: return .fail("server", error)
     case .unreachable: return .fail("connection", error)
     }
   }

@@ -80,7 +80,7 @@ struct PermissionChecks {
         // In a cluster the list of apps may be elsewhere; permissions are checked before that.
         if text.hasPrefix("MOVED ") { continue }
         let error = RedisError(.reply(ErrorReply(text)))
-        if error.kind == .passing || error.kind == .elsewhere {
+        if error.kind == .unavailable || error.kind == .wrongServer {
           try tell(.fail("writes", error))
           return true
         }

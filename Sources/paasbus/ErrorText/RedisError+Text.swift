@@ -37,9 +37,9 @@ extension Announcer {
 extension RedisError {
   fileprivate var exitStatus: ExitStatus {
     switch kind {
-    case .unreachable, .passing, .elsewhere, .server: .unreachable
+    case .unreachable, .unavailable, .wrongServer, .server: .unreachable
     case .refused: .refused
-    case .nonsense: .protocol
+    case .protocolViolation: .protocol
     case .tls, .configuration: .configuration
     }
   }

@@ -11,7 +11,7 @@ import Supervisor
 
 /// Where handlers write: our standard error, line by line beside whatever is drawn on the terminal.
 enum HandlerOutput {
-  private static let longestLine = 8192
+  private static let maxLine = 8192
 
   /// The descriptor to write to. Where nothing is drawn, nothing has to stand between.
   static func open(isDrawing: Bool) -> CInt {
@@ -28,7 +28,7 @@ enum HandlerOutput {
       guard count > 0 || (count < 0 && errno == EINTR) else { return }
       for byte in buffer.prefix(max(0, count)) {
         line.append(byte)
-        guard byte == UInt8(ascii: "\n") || line.count >= longestLine else { continue }
+        guard byte == UInt8(ascii: "\n") || line.count >= maxLine else { continue }
         Diagnostics.copy(String(decoding: line, as: UTF8.self))
         line = []
       }

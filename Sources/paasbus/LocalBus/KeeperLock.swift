@@ -11,7 +11,7 @@
 enum KeeperLock {
   /// Takes the lock for as long as this process lives; false where another keeper holds it or the
   /// file cannot be made.
-  static func take(_ path: String) -> Bool {
+  static func acquire(_ path: String) -> Bool {
     let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else { return false }
     var lock = wholeFile

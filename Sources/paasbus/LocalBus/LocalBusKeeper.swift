@@ -16,7 +16,7 @@ import Supervisor
 /// ends: so a keeper that is killed leaves no server behind.
 struct LocalBusKeeper {
   /// More often than this, a server that dies is not started anew.
-  private static let mostRestarts = 100
+  private static let maxRestarts = 100
   private static let inspectionInterval = Duration.seconds(2)
 
   let bus: LocalBus
@@ -50,7 +50,7 @@ struct LocalBusKeeper {
     detach()
     let signals = SignalQueue.block([SIGTERM, SIGCHLD])
     // Whoever comes second has nothing to do.
-    guard KeeperLock.take(bus.lockPath) else { return }
+    guard KeeperLock.acquire(bus.lockPath) else { return }
     let inspection = Task {
       await waitUntilIdle()
       kill(getpid(), SIGTERM)
@@ -61,7 +61,7 @@ struct LocalBusKeeper {
   }
 
   private func keepServer(_ signals: SignalQueue) {
-    for _ in 0..<Self.mostRestarts {
+    for _ in 0..<Self.maxRestarts {
       let server = spawn()
       guard server > 0 else { return }
       while waitpid(server, nil, WNOHANG) != server {

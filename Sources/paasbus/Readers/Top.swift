@@ -19,7 +19,7 @@ final class Top: Sendable {
   private static let redrawInterval = Duration.milliseconds(50)
   private static let tick = Duration.seconds(1)
   /// So many of the last events are searched for those of one instance.
-  private static let mostSearched = 5000
+  private static let maxSearched = 5000
 
   private let setup: Setup
   private let connector: RedisConnector
@@ -122,7 +122,7 @@ final class Top: Sendable {
       try await History(keys: keys).readBackwards(on: connection) { page in
         searched += page.count
         found += page.compactMap { Event.read($0.bytes) }.filter { $0.instance.id == id }
-        return found.count < TopModel.maxEvents && searched < Self.mostSearched
+        return found.count < TopModel.maxEvents && searched < Self.maxSearched
       }
     }
     update { [found] in $0.receive(events: found.reversed(), of: id) }
