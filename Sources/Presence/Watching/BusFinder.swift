@@ -39,7 +39,7 @@ struct BusFinder {
   /// The app that one of the messages comes from. It arrives before the list knows the app; but
   /// anybody may publish, so only a bus that is there counts.
   private func announcedApp(_ messages: [ArraySlice<UInt8>]) async throws -> String? {
-    let apps = Set(messages.lazy.compactMap { Event.read($0)?.instance.app }.prefix(Self.maxNamed))
+    let apps = Set(messages.lazy.compactMap { Event.read($0)?.app }.prefix(Self.maxNamed))
     for app in apps.sorted() where Keys.appName(from: app) == app {
       do {
         let bus = try await BusState.read(keys: Keys(app: app), on: connections.query)

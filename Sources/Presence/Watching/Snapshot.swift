@@ -78,32 +78,34 @@ public struct Snapshot: Sendable, Hashable {
     let records = try (replies.at(2) ?? .null).elements(to: "HGETALL")
     instances.reserveCapacity(records.count / 2)
     for index in stride(from: 0, to: records.count - 1, by: 2) {
-      guard let id = records[index].bytes, let record = records[index + 1].bytes else { continue }
-      let end = ends[String(decoding: id, as: UTF8.self)]
-      if let status = status(record, leaseEnd: end, now: now) { instances.append(status) }
+      guard let record = records[index + 1].bytes else { continue }
+      if let status = status(record, ends, now: now) { instances.append(status) }
     }
-    instances.sort {
-      ($0.instance.started ?? 0, $0.instance.name) < ($1.instance.started ?? 0, $1.instance.name)
+    // By their indices, since instances are large, and moved often while they are sorted.
+    let order = instances.indices.sorted { one, other in
+      (instances[one].instance.started ?? 0, instances[one].instance.name)
+        < (instances[other].instance.started ?? 0, instances[other].instance.name)
     }
     let tail = try replies.at(4)?.elements(to: "XREVRANGE").compactMap(HistoryEntry.init) ?? []
     return Snapshot(
-      now: now, position: bus.position, channel: bus.channel, instances: instances,
+      now: now, position: bus.position, channel: bus.channel,
+      instances: order.map { instances[$0] },
       tail: tail.reversed())
   }
 
   /// Reads `STATE SEQ RECORD`; nil for what no script wrote, and for the mark of a start that
   /// never happened (number 0).
-  private static func status(_ stored: ArraySlice<UInt8>, leaseEnd: Int64?, now: Int64)
-    -> InstanceStatus?
-  {
+  private static func status(
+    _ stored: ArraySlice<UInt8>, _ leaseEnds: [String: Int64], now: Int64
+  ) -> InstanceStatus? {
     guard let first = stored.firstIndex(of: 0x20),
       let second = stored[(first + 1)...].firstIndex(of: 0x20),
-      var state = InstanceStatus.State.allCases.first(where: {
-        stored[..<first].elementsEqual($0.rawValue.utf8)
-      }),
+      var state = InstanceStatus.State(
+        rawValue: String(decoding: stored[..<first], as: UTF8.self)),
       let seq = stored[(first + 1)..<second].wholeNumber, seq > 0,
       let instance = Instance.decode(stored[(second + 1)...])
     else { return nil }
+    let leaseEnd = leaseEnds[instance.id]
     if state == .up || state == .stopping, (leaseEnd ?? 0) < now { state = .overdue }
     return InstanceStatus(instance: instance, state: state, seq: seq, leaseEnd: leaseEnd)
   }

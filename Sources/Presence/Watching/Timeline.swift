@@ -89,10 +89,10 @@ package struct Timeline: Sendable {
       return foreign.rawValue == word ? nil : .foreign(foreign, at: now)
     }
     guard let event = Event.read(bytes) else { return receiveUnreadable(bytes) }
-    if event.instance.isPlain { expectedWord = event.type.plainWord }
+    if event.isPlain { expectedWord = event.type.plainWord }
     // Apps share a channel unless told otherwise; another bus's events are not ours to show.
-    guard event.instance.app == app else {
-      if otherApps.count <= Self.maxOtherApps { otherApps.insert(event.instance.app) }
+    guard event.app == app else {
+      if otherApps.count <= Self.maxOtherApps { otherApps.insert(event.app) }
       return nil
     }
     return receive(event, bytes)

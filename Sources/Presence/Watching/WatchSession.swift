@@ -218,16 +218,16 @@ struct WatchSession {
 
   /// Shows what happened, and remembers what it means for the watch itself.
   private mutating func put(_ news: [WatchOutput]) {
-    for item in news { learn(item) }
-    hub.put(news)
-  }
-
-  private mutating func learn(_ output: WatchOutput) {
-    switch output {
-    case .event(let event, _): beat.learn(event.instance.beat)
-    case .gap, .reset, .retracted: needsSnapshot = options.keepsRoster
-    case .snapshot, .foreign, .message: break
+    var maxLease: Int64 = 0
+    for item in news {
+      switch item {
+      case .event(let event, _): maxLease = max(maxLease, event.lease)
+      case .gap, .reset, .retracted: needsSnapshot = options.keepsRoster
+      case .snapshot, .foreign, .message: break
+      }
     }
+    if maxLease > 0 { beat.learn(.milliseconds(maxLease / 3)) }
+    hub.put(news)
   }
 
   private mutating func tellOtherApps(_ timeline: Timeline) {

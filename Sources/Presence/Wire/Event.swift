@@ -1,4 +1,5 @@
 import PaasbusRedis
+import Synchronization
 
 /// A position in the history of a bus: its birth, and the number of an event since.
 public struct Position: Sendable, Hashable, Comparable {
@@ -47,8 +48,12 @@ public final class Event: Sendable {
   public let position: Position
   /// When it happened, in ms since 1970 by the server's clock.
   public let at: Int64
-  /// To whom it happened.
-  public let instance: Instance
+  /// The app of the instance.
+  public let app: String
+  /// The lease of the instance, in ms.
+  public let lease: Int64
+  /// Whether the tutorial's bare words are published with it.
+  package let isPlain: Bool
   /// Why: a signal's name, `exit`, `signal`, `pid-gone`, `lease`, `connection`.
   public let reason: String?
   /// The status of a wrapped command as a shell tells it.
@@ -57,22 +62,64 @@ public final class Event: Sendable {
   public let signal: String?
   /// When the lease ended, in ms.
   public let expired: Int64?
-  /// The event as JSON, where it was read from just what we would write: so nobody has to write it again.
-  private let json: [UInt8]?
+  /// What the instance is read from. It stands among others that came at once, and keeps them in memory: few
+  /// where few came, and where many came, many share them.
+  private let json: ArraySlice<UInt8>?
+  /// Whether that is just what we would write.
+  private let isVerbatim: Bool
+  /// Nothing until somebody asks, as reading it takes most of the time, and who prints JSON does not.
+  private let known: Mutex<KnownInstance?>
+
+  /// To whom it happened.
+  public var instance: Instance {
+    known.withLock { known in
+      if let known { return known.instance }
+      // It was scanned before, so it can be again.
+      let read =
+        json.flatMap(EventScanner.scanInstance)
+        ?? Instance(app: app, id: "", name: "", lease: lease)
+      known = KnownInstance(instance: read)
+      return read
+    }
+  }
 
   init(
     type: EventType, position: Position, at: Int64, instance: Instance, reason: String? = nil,
-    exit: Int64? = nil, signal: String? = nil, expired: Int64? = nil, json: [UInt8]? = nil
+    exit: Int64? = nil, signal: String? = nil, expired: Int64? = nil
   ) {
     self.type = type
     self.position = position
     self.at = at
-    self.instance = instance
+    (app, lease, isPlain) = (instance.app, instance.lease, instance.isPlain)
+    self.reason = reason
+    self.exit = exit
+    self.signal = signal
+    self.expired = expired
+    (json, isVerbatim) = (nil, false)
+    known = Mutex(KnownInstance(instance: instance))
+  }
+
+  /// An event whose instance is read when it is asked for.
+  ///
+  /// - Parameter json: the event, of which the scanner can read the instance.
+  init(
+    type: EventType, position: Position, at: Int64, app: String, lease: Int64, isPlain: Bool,
+    reason: String?, exit: Int64?, signal: String?, expired: Int64?, json: ArraySlice<UInt8>,
+    isVerbatim: Bool
+  ) {
+    self.type = type
+    self.position = position
+    self.at = at
+    self.app = app
+    self.lease = lease
+    self.isPlain = isPlain
     self.reason = reason
     self.exit = exit
     self.signal = signal
     self.expired = expired
     self.json = json
+    self.isVerbatim = isVerbatim
+    known = Mutex(nil)
   }
 
   /// Adds the event as a whole line of JSON.
@@ -84,7 +131,7 @@ public final class Event: Sendable {
       text += source
     }
     let start = text.count
-    if let json {
+    if let json, isVerbatim {
       text += json
     } else {
       var members = JSONText()
@@ -109,6 +156,13 @@ public final class Event: Sendable {
     text.member("signal", signal)
     text.member("expired", expired)
   }
+}
+
+/// In memory of its own, which an event does not need whose instance nobody asks for.
+private final class KnownInstance: Sendable {
+  let instance: Instance
+
+  init(instance: Instance) { self.instance = instance }
 }
 
 extension Event: Hashable {

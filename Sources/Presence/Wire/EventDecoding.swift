@@ -14,6 +14,7 @@ struct WireInstance: Decodable {
   var plain: Bool?
 
   var instance: Instance? {
+    guard !id.isEmpty, Instance.isPossible(started: started, lease: lease) else { return nil }
     var instance = Instance(app: app, id: id, name: name, lease: lease)
     instance.process = process
     instance.host = host
@@ -25,7 +26,7 @@ struct WireInstance: Decodable {
     instance.started = started
     instance.meta = meta ?? [:]
     instance.isPlain = plain ?? false
-    return instance.isPossible ? instance : nil
+    return instance
   }
 }
 

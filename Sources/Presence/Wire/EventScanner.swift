@@ -18,41 +18,75 @@ struct EventScanner {
     (self.bytes, count) = (bytes, buffer.count)
   }
 
+  /// Reads an event, but for the texts of its instance, which few ever look at.
+  ///
   /// - Returns: nil for what is to be read by the decoder.
   static func scan(_ message: ArraySlice<UInt8>) -> Event? {
     message.withUnsafeBufferPointer { bytes in
       guard let kind = plainness(bytes), var scanner = EventScanner(bytes) else { return nil }
-      return scanner.event(json: kind == .ascii ? Array(bytes) : nil)
+      return scanner.event(message, isVerbatim: kind == .ascii)
     }
   }
 
-  /// The same for an instance's record.
+  /// Reads the instance of an event that was scanned.
+  static func scanInstance(ofEvent json: ArraySlice<UInt8>) -> Instance? {
+    json.withUnsafeBufferPointer { bytes in
+      guard var scanner = EventScanner(bytes), scanner.front() != nil else { return nil }
+      return scanner.members(isWhole: false).flatMap(scanner.instance)
+    }
+  }
+
+  /// Reads an instance's record; nil for what is to be read by the decoder.
   static func scanRecord(_ record: ArraySlice<UInt8>) -> Instance? {
     record.withUnsafeBufferPointer { bytes in
       guard plainness(bytes) != nil, var scanner = EventScanner(bytes),
-        let instance = scanner.instance(isWhole: true), scanner.consumeEnd()
+        let members = scanner.members(isWhole: true), scanner.consumeEnd()
       else { return nil }
-      return instance
+      return scanner.instance(members)
     }
   }
 
   // MARK: Objects
 
-  private mutating func event(json: [UInt8]?) -> Event? {
+  /// What an event begins with.
+  private struct Front {
+    var type: EventType
+    var position: Position
+    var at: Int64
+  }
+
+  /// Where the texts of an instance stand, and its numbers.
+  private struct Members {
+    var app, id, name: Range<Int>
+    var process, host, platform, release, commit, region: Range<Int>?
+    var pid: Int64?
+    var started, lease: Int64
+    var meta: [String: String] = [:]
+    var isPlain = false
+  }
+
+  @inline(__always) private mutating func front() -> Front? {
     guard let version = number(#"{"v":"#), let type = type(),
       let epoch = number(#","epoch":"#), let seq = number(#","seq":"#),
-      let at = number(#","at":"#), let instance = instance(isWhole: false)
+      let at = number(#","at":"#),
+      Event.isPossible(version: version, epoch: epoch, seq: seq, at: at)
     else { return nil }
+    return Front(type: type, position: Position(epoch: epoch, seq: seq), at: at)
+  }
+
+  @inline(__always) private mutating func event(
+    _ message: ArraySlice<UInt8>, isVerbatim: Bool
+  ) -> Event? {
+    guard let front = front(), let members = members(isWhole: false) else { return nil }
     let reason = text(#","reason":"#)
     let exit = number(#","exit":"#)
     let signal = text(#","signal":"#)
     let expired = number(#","expired":"#)
-    guard consumeEnd(), Event.isPossible(version: version, epoch: epoch, seq: seq, at: at) else {
-      return nil
-    }
+    guard consumeEnd() else { return nil }
     return Event(
-      type: type, position: Position(epoch: epoch, seq: seq), at: at, instance: instance,
-      reason: reason, exit: exit, signal: signal, expired: expired, json: json)
+      type: front.type, position: front.position, at: front.at, app: string(members.app),
+      lease: members.lease, isPlain: members.isPlain, reason: reason.map(string), exit: exit,
+      signal: signal.map(string), expired: expired, json: message, isVerbatim: isVerbatim)
   }
 
   private mutating func type() -> EventType? {
@@ -65,28 +99,45 @@ struct EventScanner {
     return consume(#"forgotten""#) ? .forgotten : nil
   }
 
-  private mutating func instance(isWhole: Bool) -> Instance? {
+  @inline(__always) private mutating func members(isWhole: Bool) -> Members? {
     guard let app = isWhole ? text(#"{"app":"#) : text(#","app":"#), let id = text(#","id":"#),
       let name = text(#","name":"#)
     else { return nil }
-    var instance = Instance(app: app, id: id, name: name, lease: 0)
-    instance.process = text(#","process":"#)
-    instance.host = text(#","host":"#)
-    instance.pid = number(#","pid":"#).map(Int.init)
-    instance.platform = text(#","platform":"#)
-    instance.release = text(#","release":"#)
-    instance.commit = text(#","commit":"#)
-    instance.region = text(#","region":"#)
-    guard let started = number(#","started":"#), let lease = number(#","lease":"#) else {
-      return nil
-    }
-    (instance.started, instance.lease) = (started, lease)
+    var members = Members(app: app, id: id, name: name, started: 0, lease: 0)
+    members.process = text(#","process":"#)
+    members.host = text(#","host":"#)
+    members.pid = number(#","pid":"#)
+    members.platform = text(#","platform":"#)
+    members.release = text(#","release":"#)
+    members.commit = text(#","commit":"#)
+    members.region = text(#","region":"#)
+    guard let started = number(#","started":"#), let lease = number(#","lease":"#),
+      Instance.isPossible(started: started, lease: lease), !id.isEmpty
+    else { return nil }
+    (members.started, members.lease) = (started, lease)
     if consume(#","meta":{"#) {
       guard let meta = texts() else { return nil }
-      instance.meta = meta
+      members.meta = meta
     }
-    instance.isPlain = consume(#","plain":true"#)
-    return instance.isPossible ? instance : nil
+    members.isPlain = consume(#","plain":true"#)
+    return members
+  }
+
+  private func instance(_ members: Members) -> Instance {
+    var instance = Instance(
+      app: string(members.app), id: string(members.id), name: string(members.name),
+      lease: members.lease)
+    instance.process = members.process.map(string)
+    instance.host = members.host.map(string)
+    instance.pid = members.pid.map(Int.init)
+    instance.platform = members.platform.map(string)
+    instance.release = members.release.map(string)
+    instance.commit = members.commit.map(string)
+    instance.region = members.region.map(string)
+    instance.started = members.started
+    instance.meta = members.meta
+    instance.isPlain = members.isPlain
+    return instance
   }
 
   // MARK: Members; where one is not what it should be, nothing is taken
@@ -100,7 +151,7 @@ struct EventScanner {
     return number
   }
 
-  @inline(__always) private mutating func text(_ name: StaticString) -> String? {
+  @inline(__always) private mutating func text(_ name: StaticString) -> Range<Int>? {
     let before = index
     guard consume(name), let text = quoted() else {
       index = before
@@ -113,7 +164,9 @@ struct EventScanner {
   private mutating func texts() -> [String: String]? {
     var found: [String: String] = [:]
     while let name = quoted(), consume(":"), let value = quoted() {
-      guard found.updateValue(value, forKey: name) == nil, found.count <= Self.maxMeta else {
+      guard found.updateValue(string(value), forKey: string(name)) == nil,
+        found.count <= Self.maxMeta
+      else {
         return nil
       }
       if consume("}") { return found }
@@ -157,7 +210,7 @@ struct EventScanner {
   private mutating func consumeEnd() -> Bool { consume("}") && index == count }
 
   /// A whole number from 0 on that fits in any case, without leading zeros.
-  private mutating func digits() -> Int64? {
+  @inline(__always) private mutating func digits() -> Int64? {
     let start = index
     let end = min(count, start + 18)
     var next = start
@@ -174,15 +227,20 @@ struct EventScanner {
   }
 
   /// What stands between two quotes.
-  private mutating func quoted() -> String? {
+  @inline(__always) private mutating func quoted() -> Range<Int>? {
     guard index < count, bytes[index] == UInt8(ascii: "\"") else { return nil }
     let start = index + 1
     var end = start
     while end < count, bytes[end] != UInt8(ascii: "\"") { end += 1 }
     guard end < count else { return nil }
     index = end + 1
-    return String(
-      decoding: UnsafeBufferPointer(start: bytes + start, count: end - start), as: UTF8.self)
+    return start..<end
+  }
+
+  private func string(_ range: Range<Int>) -> String {
+    String(
+      decoding: UnsafeBufferPointer(start: bytes + range.lowerBound, count: range.count),
+      as: UTF8.self)
   }
 
   private enum Plainness { case ascii, utf8 }

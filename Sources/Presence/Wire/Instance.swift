@@ -62,8 +62,8 @@ public struct Instance: Sendable, Hashable {
 
 extension Instance {
   /// What is outside of this can be no instance of ours, and would trip arithmetic later.
-  var isPossible: Bool {
-    !id.isEmpty && started.map(Event.times.contains) ?? false && (1...86_400_000).contains(lease)
+  static func isPossible(started: Int64, lease: Int64) -> Bool {
+    Event.times.contains(started) && (1...86_400_000).contains(lease)
   }
 }
 

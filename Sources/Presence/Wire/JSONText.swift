@@ -6,7 +6,8 @@
 package struct JSONText: Sendable {
   package private(set) var bytes: [UInt8] = []
 
-  package init() {}
+  /// With room for what most objects take, in one piece.
+  package init() { bytes.reserveCapacity(512) }
 
   package mutating func member(_ name: StaticString, _ value: String?) {
     if let value, !value.isEmpty { always(name, value) }
@@ -97,10 +98,15 @@ package struct JSONText: Sendable {
     bytes.append(0x22)
     defer { bytes.append(0x22) }
     // Nearly all need no escapes.
-    let isVerbatim = value.utf8.allSatisfy {
-      $0.isPrintableASCII && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
+    var value = value
+    let isVerbatim = value.withUTF8 { text in
+      let isVerbatim = text.allSatisfy {
+        $0.isPrintableASCII && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
+      }
+      if isVerbatim { bytes += text }
+      return isVerbatim
     }
-    guard !isVerbatim else { return bytes.append(contentsOf: value.utf8) }
+    guard !isVerbatim else { return }
     for scalar in value.unicodeScalars {
       switch scalar {
       case "\"", "\\":

@@ -31,23 +31,23 @@ struct ListCommand: AsyncParsableCommand {
     let connector = try await setup.connector()
     let snapshot = try await snapshot(setup, connector)
     let filter = ListFilter(state: state, name: name)
-    let instances = (snapshot?.instances ?? []).filter(filter.passes)
+    let instances = snapshot?.instances ?? []
     if json {
-      try writeJSON(instances)
+      try writeJSON(instances, filter)
     } else {
       let typography = Typography.of(
         descriptor: 1, color: connection.server.color, environment: setup.environment)
       let table = InstanceTable(
-        instances: instances, now: snapshot?.now ?? 0, typography: typography,
+        instances: instances.filter(filter.passes), now: snapshot?.now ?? 0, typography: typography,
         isFiltered: !filter.isOpen)
       try StandardStreams.write(Array(table.text.utf8))
     }
   }
 
   /// A JSON object a line, in pieces, so that not all of it is in memory twice.
-  private func writeJSON(_ instances: [InstanceStatus]) throws {
+  private func writeJSON(_ instances: [InstanceStatus], _ filter: ListFilter) throws {
     var lines: [UInt8] = []
-    for status in instances {
+    for status in instances where filter.passes(status) {
       InstanceTable.addLine(status, to: &lines)
       guard lines.count >= Self.pieceSize else { continue }
       try StandardStreams.write(lines)
