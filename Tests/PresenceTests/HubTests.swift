@@ -122,7 +122,7 @@ struct HubTests {
       one.started = 1000
       let event = Event(
         type: .start, position: Position(epoch: 1, seq: seq), at: 1000 + seq, instance: one)
-      state.receive(.event(event, .live), keepsRoster: true)
+      state.receive([.event(event, .live)], keepsRoster: true)
     }
     #expect((HubState.maxEvents...2 * HubState.maxEvents).contains(state.events.count))
     #expect(state.events.last?.position.seq == Int64(10 * HubState.maxEvents))

@@ -83,7 +83,7 @@ struct TopModelTests {
     #expect(model.mode == .details(id: "ID-web.1"))
     var state = Fleets.state(fleet)
     let events = (1...3).map { Fleets.event(.start, $0, of: fleet[1].instance) }
-    state.receive(.event(events[2], .live), keepsRoster: true)
+    state.receive([.event(events[2], .live)], keepsRoster: true)
     model.receive(state)
     model.receive(events: events, of: "ID-web.1")
     model.receive(events: events, of: "ID-web.2")
@@ -97,7 +97,7 @@ struct TopModelTests {
   func ended() {
     var state = Fleets.state(fleet)
     let end = Fleets.event(.lost, 1, of: fleet[0].instance, at: Fleets.epoch + 6000)
-    state.receive(.event(end, .live), keepsRoster: true)
+    state.receive([.event(end, .live)], keepsRoster: true)
     var model = TopModel()
     model.receive(state)
     #expect(model.rows().first { $0.instance.name == "web.2" }?.state == .lost)

@@ -44,7 +44,7 @@ struct WatchStatusTests {
     let one = Fleets.instance("a")
     var state = Fleets.state([Fleets.status("a")])
     for seq in 1...5 as ClosedRange<Int64> {
-      state.receive(.event(Fleets.event(.start, seq, of: one), .live), keepsRoster: true)
+      state.receive([.event(Fleets.event(.start, seq, of: one), .live)], keepsRoster: true)
     }
     var handling = WatchStatus.Handling()
     handling.handled = Position(epoch: Fleets.epoch, seq: 3)

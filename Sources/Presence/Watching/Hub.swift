@@ -102,9 +102,7 @@ public final class Hub: Sendable {
   func put(_ batch: [WatchOutput]) {
     guard !batch.isEmpty else { return }
     let queues = readers.withLock { readers in
-      for output in batch {
-        readers.state.receive(output, keepsRoster: watcher.options.keepsRoster)
-      }
+      readers.state.receive(batch, keepsRoster: watcher.options.keepsRoster)
       for change in readers.changes.values { change.yield() }
       return readers.queues
     }

@@ -61,9 +61,17 @@ public struct HubState: Sendable {
 
   // MARK: News
 
-  mutating func receive(_ output: WatchOutput, keepsRoster: Bool) {
-    if case .event(let event, _) = output { position = event.position }
+  mutating func receive(_ batch: [WatchOutput], keepsRoster: Bool) {
+    for output in batch.reversed() {
+      guard case .event(let event, _) = output else { continue }
+      position = event.position
+      break
+    }
     guard keepsRoster else { return }
+    for output in batch { receive(output) }
+  }
+
+  private mutating func receive(_ output: WatchOutput) {
     switch output {
     case .event(let event, let source): receive(event, source)
     case .gap: counts.gaps += 1
