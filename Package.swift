@@ -65,7 +65,8 @@ let package = Package(
         "Presence", "PaasbusRedis", "Supervisor", "TestSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
-    .target(name: "TestSupport", dependencies: ["PaasbusRedis"], path: "Tests/TestSupport"),
+    .target(
+      name: "TestSupport", dependencies: ["PaasbusRedis", "Supervisor"], path: "Tests/TestSupport"),
     .executableTarget(
       name: "soak",
       dependencies: [

@@ -46,9 +46,10 @@ public struct HelperProcess: Sendable {
   ///   - words: its arguments, its name among them.
   ///   - environment: as `NAME=VALUE`; ours where nil.
   ///   - leadsGroup: whether it gets a process group of its own, as ``end(within:grace:)`` needs it.
+  ///   - resets: signals that it gets with their usual meaning, also where we ignore them.
   public static func start(
     _ program: String, _ words: [String], environment: [String]? = nil, streams: Streams,
-    leadsGroup: Bool = true
+    leadsGroup: Bool = true, resets: [CInt] = [SIGPIPE]
   ) throws(StartFailure) -> HelperProcess {
     // Else the system would keep from us how it ends.
     signal(SIGCHLD, SIG_DFL)
@@ -63,11 +64,11 @@ public struct HelperProcess: Sendable {
     posix_spawn_file_actions_adddup2(&actions, streams.input, 0)
     posix_spawn_file_actions_adddup2(&actions, streams.output, 1)
     posix_spawn_file_actions_adddup2(&actions, streams.error, 2)
-    // It gets the signals that we have blocked for ourselves, and those that we ignore.
+    // It gets the signals that we have blocked for ourselves.
     var (none, usual) = (sigset_t(), sigset_t())
     sigemptyset(&none)
     sigemptyset(&usual)
-    sigaddset(&usual, SIGPIPE)
+    for number in resets { sigaddset(&usual, number) }
     posix_spawnattr_setsigmask(&attributes, &none)
     posix_spawnattr_setsigdefault(&attributes, &usual)
     posix_spawnattr_setpgroup(&attributes, 0)

@@ -23,12 +23,15 @@ struct PaasbusCommand: AsyncParsableCommand {
       REDISCLOUD_URL or REDIS_URL. Without any, a private local bus is used.
       """,
     version: Version.text,
-    subcommands: [
-      AnnounceCommand.self, WatchCommand.self, ListCommand.self, HistoryCommand.self,
-      TopCommand.self, WaitCommand.self, ForgetCommand.self, PublishCommand.self,
-      SubscribeCommand.self, DoctorCommand.self, LocalCommand.self,
-    ]
+    subcommands: ours + [LocalCommand.self]
   )
+
+  /// Those that have no commands below them.
+  static let ours: [any PaasbusSubcommand.Type] = [
+    AnnounceCommand.self, WatchCommand.self, ListCommand.self, HistoryCommand.self,
+    TopCommand.self, WaitCommand.self, ForgetCommand.self, PublishCommand.self,
+    SubscribeCommand.self, DoctorCommand.self,
+  ]
 }
 
 enum Version {
@@ -49,64 +52,59 @@ enum Program {
     exit(run(arguments))
   }
 
-  private static func run(_ arguments: [String]) -> Int32 {
+  static func run(_ arguments: [String]) -> Int32 {
     do {
       guard !arguments.isEmpty else {
         try StandardStreams.write(Array(FirstSteps.text.utf8))
         return ExitStatus.done.rawValue
       }
-      let command = try read(arguments)
-      // To ask for a protocol is to search all that the program has; this one is in a hurry.
-      if let command = command as? AnnounceCommand { return try command.runOnMainThread() }
-      if var command = command as? any MainThreadCommand { return try command.runOnMainThread() }
-      if let command = command as? any LongRunningCommand {
-        untilSignalled(isDrawing: command.isDrawing) { try await command.run(until: $0) }
-      }
-      guard let command = command as? any AsyncParsableCommand else {
-        var command = command
+      switch try read(arguments) {
+      case .ours(let command): return try perform(command.run)
+      case .parsers(var command):
         try command.run()
-        return 0
+        return ExitStatus.done.rawValue
       }
-      // What asks, reckons and prints in turn needs no other thread than the connection's. The
-      // history is printed while more of it comes, and a person is asked while a connection is open.
-      let isPatient = command is HistoryCommand || command is ForgetCommand
-      var thread: (() -> any TaskExecutor)?
-      if !isPatient { thread = { ConnectionThread.shared.executor } }
-      start(on: thread) {
-        var command = command
-        try await command.run()
-      }
-      while true { pause() }
     } catch {
       return report(error)
     }
   }
 
+  private static func perform(_ run: CommandRun) throws -> Int32 {
+    switch run {
+    case .onMainThread(let body): return try body()
+    case .untilSignalled(let isDrawing, let body):
+      untilSignalled(isDrawing: isDrawing) { try await body($0) }
+    case .onConnectionThread(let body): start(on: { ConnectionThread.shared.executor }, body)
+    case .onPool(let body): start(body)
+    }
+    while true { pause() }
+  }
+
+  /// What was asked for on the command line.
+  enum Command {
+    case ours(any PaasbusSubcommand)
+    /// The parser's own: help, a version, completions.
+    case parsers(any ParsableCommand)
+  }
+
   /// Reads the command line.
   ///
   /// - Throws: what the parser does, ``Failure`` for a word that is no command.
-  static func read(_ arguments: [String]) throws -> any ParsableCommand {
+  static func read(_ arguments: [String]) throws -> Command {
     guard !ProcessTitle.holdsOtherEncoding else {
       throw Failure(
         .usage, "an argument is not UTF-8",
         remedy: "encode it so, or give a message on standard input ('paasbus publish CHANNEL -')")
     }
     try checkCommand(arguments)
-    return try parse(arguments)
-  }
-
-  /// A command that is named first is read by itself, as then the parser looks at no other, which
-  /// takes half the time. Whatever is not just its options, the whole tree of commands deals with.
-  private static func parse(_ arguments: [String]) throws -> any ParsableCommand {
-    let named = PaasbusCommand.configuration.subcommands.first {
+    // A command that is named first is read by itself, as then the parser looks at no other, which takes half
+    // the time. Whatever is not just its options, the whole tree of commands deals with.
+    let named = PaasbusCommand.ours.first {
       $0.configuration.commandName == arguments.first && $0.configuration.subcommands.isEmpty
     }
-    if let named, let command = try? named.parseAsRoot(Array(arguments.dropFirst())),
-      type(of: command) == named
-    {
-      return command
-    }
-    return try PaasbusCommand.parseAsRoot(arguments)
+    if let command = named?.read(Array(arguments.dropFirst())) { return .ours(command) }
+    let command = try PaasbusCommand.parseAsRoot(arguments)
+    return (command as? any PaasbusSubcommand).map(Command.ours) ?? .parsers(command)
   }
 
   /// Runs what decides itself what a signal means; from here on the main thread only waits for
@@ -228,19 +226,9 @@ enum Program {
   }
 }
 
-/// A command that lasts until signals (by name, in the order of their coming) tell it to end.
-protocol LongRunningCommand: AsyncParsableCommand {
-  /// Whether it may draw on the terminal.
-  var isDrawing: Bool { get }
-
-  func run(until signals: AsyncStream<String>) async throws
-}
-
-extension LongRunningCommand {
-  var isDrawing: Bool { false }
-}
-
-/// A command that has to stay on the main thread.
-protocol MainThreadCommand: ParsableCommand {
-  mutating func runOnMainThread() throws -> Int32
+extension PaasbusSubcommand {
+  /// Reads the words behind the command's name; nil where they are not just its own options.
+  ///
+  /// To ask whether a command is one of ours would search all types that the program has; this compares one.
+  fileprivate static func read(_ words: [String]) -> Self? { (try? parseAsRoot(words)) as? Self }
 }

@@ -19,11 +19,11 @@ struct WrappedAnnouncer {
   /// Reads the command line, says how the command is to be run, and announces it.
   static func run(_ arguments: [String], _ link: AnnouncerLink) -> Never {
     do {
-      var read = try Program.read(arguments)
-      guard let command = read as? AnnounceCommand else {
+      guard case .ours(let read) = try Program.read(arguments),
+        let command = read as? AnnounceCommand
+      else {
         // Help was asked for.
-        try read.run()
-        exit(ExitStatus.done.rawValue)
+        exit(Program.run(arguments))
       }
       let task = link.task
       let (setup, instance) = try command.subject(

@@ -37,9 +37,8 @@ enum WrappedCommand {
 
   /// The plan, where no announcer can be had that reads it.
   private static func plan(_ arguments: [String]) throws -> CommandPlan {
-    guard let command = try Program.read(arguments) as? AnnounceCommand else {
-      return CommandPlan()
-    }
+    guard case .ours(let read) = try Program.read(arguments), let command = read as? AnnounceCommand
+    else { return CommandPlan() }
     let (setup, instance) = try command.subject()
     return command.plan(setup, instance)
   }

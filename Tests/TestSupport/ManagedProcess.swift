@@ -1,4 +1,5 @@
 import Foundation
+import Supervisor
 import Synchronization
 
 /// A value behind a lock.
@@ -16,8 +17,8 @@ package final class Mutable<Value: Sendable>: Sendable {
 
 /// A child process whose output is collected as it comes.
 ///
-/// Spawned by ourselves: Foundation's `Process` lets children inherit each other's descriptors, so
-/// that tests that run side by side wait for each other's children.
+/// Started as the program starts its helpers: Foundation's `Process` lets children inherit each other's
+/// descriptors, so that tests that run side by side wait for each other's children.
 package final class ManagedProcess: Sendable {
   private struct State {
     var out: [UInt8] = []
@@ -41,36 +42,16 @@ package final class ManagedProcess: Sendable {
     _ program: String, _ arguments: [String], environment: [String: String]? = nil,
     input: [UInt8]? = nil
   ) throws {
-    let (out, error, stdin) = (try Channel(), try Channel(), try Channel())
+    let (out, error, stdin) = (try Self.pipe(), try Self.pipe(), try Self.pipe())
     defer { for end in [out.writing, error.writing, stdin.reading] { close(end) } }
-    var actions = posix_spawn_file_actions_t()
-    var attributes = posix_spawnattr_t()
-    posix_spawn_file_actions_init(&actions)
-    posix_spawnattr_init(&attributes)
-    defer {
-      posix_spawn_file_actions_destroy(&actions)
-      posix_spawnattr_destroy(&attributes)
-    }
-    posix_spawn_file_actions_adddup2(&actions, stdin.reading, 0)
-    posix_spawn_file_actions_adddup2(&actions, out.writing, 1)
-    posix_spawn_file_actions_adddup2(&actions, error.writing, 2)
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    posix_spawnattr_setsigmask(&attributes, &signals)
-    for signal in [SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGPIPE] { sigaddset(&signals, signal) }
-    posix_spawnattr_setsigdefault(&attributes, &signals)
-    posix_spawnattr_setflags(
-      &attributes, Int16(POSIX_SPAWN_SETSIGDEF) | Int16(POSIX_SPAWN_SETSIGMASK))
     let variables = (environment ?? Self.bareEnvironment).map { "\($0)=\($1)" }
-    var words = ([program] + arguments).map { strdup($0) } + [nil]
-    var settings = variables.map { strdup($0) } + [nil]
-    defer { for copy in words + settings { free(copy) } }
-    var child = pid_t()
-    let failure = Channel.gate.withLock { _ in
-      posix_spawnp(&child, program, &actions, &attributes, &words, &settings)
+    processID = try Self.gate.withLock { _ in
+      try HelperProcess.start(
+        program, [program] + arguments, environment: variables,
+        streams: .init(input: stdin.reading, output: out.writing, error: error.writing),
+        leadsGroup: false, resets: [SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGPIPE]
+      ).id
     }
-    guard failure == 0 else { throw POSIXError(POSIXErrorCode(rawValue: failure) ?? .EIO) }
-    processID = child
     collect(out.reading) { $0.out.append(contentsOf: $1) }
     collect(error.reading) { $0.error.append(contentsOf: $1) }
     Self.feed(input ?? [], into: stdin.writing)
@@ -81,22 +62,15 @@ package final class ManagedProcess: Sendable {
     waitForEnd()
   }
 
-  /// The two ends of a pipe, which no other child inherits.
-  private struct Channel {
-    /// Held while descriptors that are not yet marked, or children, come into being.
-    static let gate = Mutex(())
-    let reading: Int32
-    let writing: Int32
+  /// Held while descriptors that are not yet marked, or children, come into being: a child that is spawned
+  /// in between would keep our ends open.
+  private static let gate = Mutex(())
 
-    init() throws {
-      var ends: [Int32] = [0, 0]
-      // `pipe2` is not to be had here; a child spawned in between would keep our ends open.
-      let isMade = Self.gate.withLock { _ in
-        pipe(&ends) == 0 && ends.allSatisfy { fcntl($0, F_SETFD, FD_CLOEXEC) == 0 }
-      }
-      guard isMade else { throw POSIXError(.EMFILE) }
-      (reading, writing) = (ends[0], ends[1])
+  private static func pipe() throws -> HelperProcess.Pipe {
+    guard let pipe = gate.withLock({ _ in HelperProcess.Pipe() }) else {
+      throw POSIXError(.EMFILE)
     }
+    return pipe
   }
 
   package static var bareEnvironment: [String: String] {

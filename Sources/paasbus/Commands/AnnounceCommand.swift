@@ -3,7 +3,7 @@ import Platforms
 import Presence
 import Supervisor
 
-struct AnnounceCommand: MainThreadCommand {
+struct AnnounceCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "announce", _superCommandName: "paasbus",
     abstract: "Publish that this instance started, and on SIGTERM that it stopped.",
@@ -126,7 +126,9 @@ struct AnnounceCommand: MainThreadCommand {
 
   /// Announces alone, or for a process that runs already. A command is run by ``WrappedCommand``, which
   /// lets another process read this.
-  func runOnMainThread() throws -> Int32 {
+  var run: CommandRun { .onMainThread { try announce() } }
+
+  private func announce() throws -> Never {
     let (setup, instance) = try subject(processID: followedID ?? Setup.processID)
     let announcement = announcement(setup, instance)
     if let followedID {

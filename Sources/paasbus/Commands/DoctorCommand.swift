@@ -1,7 +1,7 @@
 import ArgumentParser
 import Terminal
 
-struct DoctorCommand: AsyncParsableCommand {
+struct DoctorCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "doctor", _superCommandName: "paasbus",
     abstract:
@@ -20,7 +20,9 @@ struct DoctorCommand: AsyncParsableCommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
-  func run() async throws {
+  var run: CommandRun { .onConnectionThread { try await examine() } }
+
+  private func examine() async throws {
     var hasFailed = false
     let examination = Examination(setup: Setup(connection)) { finding in
       if finding.status == .fail { hasFailed = true }

@@ -4,7 +4,7 @@ import Presence
 import Terminal
 import Views
 
-struct ForgetCommand: AsyncParsableCommand {
+struct ForgetCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "forget", _superCommandName: "paasbus",
     abstract: "Remove one instance, or the whole bus, after asking.",
@@ -38,7 +38,9 @@ struct ForgetCommand: AsyncParsableCommand {
     }
   }
 
-  func run() async throws {
+  var run: CommandRun { .onPool { try await remove() } }
+
+  private func remove() async throws {
     let setup = Setup(connection)
     let connector = try await setup.connector()
     guard let app = try await setup.readableApp(by: connector) else {

@@ -4,7 +4,7 @@ import Presence
 import Terminal
 import Views
 
-struct HistoryCommand: AsyncParsableCommand {
+struct HistoryCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "history", _superCommandName: "paasbus",
     abstract: "Show what happened, the oldest first.",
@@ -47,7 +47,9 @@ struct HistoryCommand: AsyncParsableCommand {
     }
   }
 
-  func run() async throws {
+  var run: CommandRun { .onPool { try await tell() } }
+
+  private func tell() async throws {
     let setup = Setup(connection)
     let connector = try await setup.connector()
     guard let app = try await setup.readableApp(by: connector) else {

@@ -4,7 +4,7 @@ import Presence
 import Terminal
 import Views
 
-struct ListCommand: AsyncParsableCommand {
+struct ListCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "list", _superCommandName: "paasbus",
     abstract: "Show the instances that are present.",
@@ -26,7 +26,9 @@ struct ListCommand: AsyncParsableCommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
-  func run() async throws {
+  var run: CommandRun { .onConnectionThread { try await list() } }
+
+  private func list() async throws {
     let setup = Setup(connection)
     let connector = try await setup.connector()
     let snapshot = try await snapshot(setup, connector)

@@ -30,7 +30,7 @@ struct LocalCommand: ParsableCommand {
     }
   }
 
-  struct Start: AsyncParsableCommand {
+  struct Start: PaasbusSubcommand {
     static let configuration = CommandConfiguration(
       commandName: "start", abstract: "Start the local bus, unless it runs.",
       discussion: """
@@ -44,14 +44,16 @@ struct LocalCommand: ParsableCommand {
 
     @OptionGroup var output: OutputOptions
 
-    func run() async throws {
+    var run: CommandRun { .onConnectionThread { try await start() } }
+
+    private func start() async throws {
       let bus = try LocalBus()
       try await bus.start(idle: idle.duration)
       try output.tell(bus, runs: true, "the local bus runs at \(bus.socketPath)")
     }
   }
 
-  struct Stop: AsyncParsableCommand {
+  struct Stop: PaasbusSubcommand {
     static let configuration = CommandConfiguration(
       commandName: "stop", abstract: "End the local bus.",
       discussion: """
@@ -62,14 +64,16 @@ struct LocalCommand: ParsableCommand {
 
     @OptionGroup var output: OutputOptions
 
-    func run() async throws {
+    var run: CommandRun { .onConnectionThread { try await stop() } }
+
+    private func stop() async throws {
       let bus = try LocalBus()
       let text = try await bus.stop() ? "the local bus has ended" : "no local bus runs"
       try output.tell(bus, runs: false, text)
     }
   }
 
-  struct Status: AsyncParsableCommand {
+  struct Status: PaasbusSubcommand {
     static let configuration = CommandConfiguration(
       commandName: "status", abstract: "Say whether the local bus runs; exit 1 if not.",
       discussion: """
@@ -80,7 +84,9 @@ struct LocalCommand: ParsableCommand {
 
     @OptionGroup var output: OutputOptions
 
-    func run() async throws {
+    var run: CommandRun { .onConnectionThread { try await status() } }
+
+    private func status() async throws {
       let bus = try LocalBus()
       let runs = try await bus.isRunning()
       let text = runs ? "the local bus runs at \(bus.socketPath)" : "no local bus runs"
@@ -90,15 +96,17 @@ struct LocalCommand: ParsableCommand {
   }
 
   /// The process that owns the server; started by `start`, not by people.
-  struct Keep: MainThreadCommand {
+  struct Keep: PaasbusSubcommand {
     static let configuration = CommandConfiguration(
       commandName: "keep", shouldDisplay: false)
 
     @Option var idle = DurationArgument(LocalBus.defaultIdle)
 
-    mutating func runOnMainThread() throws -> Int32 {
-      try LocalBusKeeper(bus: LocalBus(), idle: idle.duration).run()
-      return ExitStatus.done.rawValue
+    var run: CommandRun {
+      .onMainThread {
+        try LocalBusKeeper(bus: LocalBus(), idle: idle.duration).run()
+        return ExitStatus.done.rawValue
+      }
     }
   }
 }

@@ -3,7 +3,7 @@ import PaasbusRedis
 import Presence
 import Terminal
 
-struct PublishCommand: AsyncParsableCommand {
+struct PublishCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "publish", _superCommandName: "paasbus",
     abstract: "Publish one message on a channel, and say how many subscribers got it.",
@@ -35,7 +35,9 @@ struct PublishCommand: AsyncParsableCommand {
     if channel.isEmpty { throw ValidationError("the channel is empty") }
   }
 
-  func run() async throws {
+  var run: CommandRun { .onConnectionThread { try await publish() } }
+
+  private func publish() async throws {
     let payload = try payload()
     let connector = try await Setup(connection).connector()
     let reply = try await connector.withConnection { connection in

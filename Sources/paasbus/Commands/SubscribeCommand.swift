@@ -3,7 +3,7 @@ import PaasbusRedis
 import Terminal
 import Views
 
-struct SubscribeCommand: LongRunningCommand {
+struct SubscribeCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "subscribe", _superCommandName: "paasbus",
     abstract: "Show the messages of channels as they come.",
@@ -33,7 +33,9 @@ struct SubscribeCommand: LongRunningCommand {
     if channels.contains("") { throw ValidationError("a channel is empty") }
   }
 
-  func run(until signals: AsyncStream<String>) async throws {
+  var run: CommandRun { .untilSignalled(isDrawing: false) { try await run(until: $0) } }
+
+  private func run(until signals: AsyncStream<String>) async throws {
     try await StandardStreams.untilUnread(or: signals) { try await listen() }
   }
 

@@ -2,7 +2,7 @@ import ArgumentParser
 import Presence
 import Terminal
 
-struct TopCommand: LongRunningCommand {
+struct TopCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "top", _superCommandName: "paasbus",
     abstract: "Show the instances in a table that fills the terminal and stays up to date.",
@@ -18,9 +18,9 @@ struct TopCommand: LongRunningCommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
-  var isDrawing: Bool { true }
+  var run: CommandRun { .untilSignalled(isDrawing: true) { try await run(until: $0) } }
 
-  func run(until signals: AsyncStream<String>) async throws {
+  private func run(until signals: AsyncStream<String>) async throws {
     guard StandardStreams.isTerminal(0), StandardStreams.isTerminal(1) else {
       throw Failure(.usage, "top needs a terminal", remedy: "use 'paasbus list' or 'paasbus watch'")
     }

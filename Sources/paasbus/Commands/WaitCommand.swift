@@ -2,7 +2,7 @@ import ArgumentParser
 import Terminal
 import Views
 
-struct WaitCommand: LongRunningCommand {
+struct WaitCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "wait", _superCommandName: "paasbus",
     abstract: "Wait until so many instances are up, or none is any more.",
@@ -49,9 +49,9 @@ struct WaitCommand: LongRunningCommand {
     }
   }
 
-  var isDrawing: Bool { true }
+  var run: CommandRun { .untilSignalled(isDrawing: true) { try await run(until: $0) } }
 
-  func run(until signals: AsyncStream<String>) async throws {
+  private func run(until signals: AsyncStream<String>) async throws {
     let goal = WaitGoal(
       condition: gone ? .gone : exactly ? .exactly(count ?? 1) : .atLeast(count ?? 1),
       release: release, name: name)

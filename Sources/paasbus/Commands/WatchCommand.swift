@@ -4,7 +4,7 @@ import Presence
 import Terminal
 import Views
 
-struct WatchCommand: LongRunningCommand {
+struct WatchCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "watch", _superCommandName: "paasbus",
     abstract: "Follow the instances of an app as they join and leave.",
@@ -52,9 +52,9 @@ struct WatchCommand: LongRunningCommand {
     }
   }
 
-  var isDrawing: Bool { !json }
+  var run: CommandRun { .untilSignalled(isDrawing: !json) { try await run(until: $0) } }
 
-  func run(until signals: AsyncStream<String>) async throws {
+  private func run(until signals: AsyncStream<String>) async throws {
     try await StandardStreams.untilUnread(or: signals) { try await watch() }
   }
 
