@@ -27,7 +27,8 @@ struct TLSFileTests {
       mkfifo pipe
       """
     let process = try ManagedProcess("/bin/bash", ["-c", script])
-    try #require(try await process.exitStatus() == 0, "\(process.errorOutput)")
+    try #require(
+      try await process.exitStatus(within: .seconds(120)) == 0, "\(process.errorOutput)")
     try await body { folder.appending(path: $0).path }
   }
 

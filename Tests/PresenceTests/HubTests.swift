@@ -91,8 +91,10 @@ struct HubTests {
         hub.state.instances.first?.leaseEnd == 9_000_000_000_000
       }
       // One to ask, one that listens, and this test's own.
-      let clients = try await server.command("INFO", "clients").string ?? ""
-      #expect(clients.contains("connected_clients:3"), "\(clients)")
+      try await eventually("there are no more connections") {
+        let clients = try await server.command("INFO", "clients").string ?? ""
+        return clients.contains("connected_clients:3")
+      }
       run.cancel()
       try await run.value
     }
