@@ -35,7 +35,7 @@ package struct InstanceTable {
 
   package var text: String {
     guard !instances.isEmpty else {
-      return isFiltered ? "nobody here is like that\n" : "nobody is here\n"
+      return isFiltered ? "no instances match\n" : "no instances\n"
     }
     let rows = [Self.header] + instances.map(row)
     var widths = Self.header.indices.map { column in

@@ -36,7 +36,7 @@ package struct LifeChart {
 
   /// Whole lines.
   package var text: String {
-    guard !lives.isEmpty else { return "nobody was here\n" }
+    guard !lives.isEmpty else { return "no instances\n" }
     let lanes = lives.map { Lane($0, window: window, width: width) }
     let rows = plot + axis + lanes.map(line) + [""] + legend
     return rows.map { $0.trimmingEnd() + "\n" }.joined()

@@ -87,3 +87,8 @@ extension String {
     return text
   }
 }
+
+/// A number with the word for what is counted: `1 event`, `2 events`.
+package func count(_ number: some BinaryInteger, _ noun: String) -> String {
+  "\(number) \(noun)\(number == 1 ? "" : "s")"
+}

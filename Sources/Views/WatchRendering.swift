@@ -79,12 +79,12 @@ package struct WatchRendering: Sendable {
     switch output {
     case .message(let message): "? message \(Visible.text(message))\n"
     case .gap(let from, let to):
-      "? gap     \(to - from + 1) events are no longer in the history (\(from) to \(to))\n"
+      "? gap     \(count(to - from + 1, "event")) no longer in the history (\(from) to \(to))\n"
     case .reset(let epoch):
       epoch.map {
-        "? reset   the bus lost data or was born again (\(LocalTime(milliseconds: $0).dayAndTime))\n"
-      } ?? "? reset   the bus is gone, and with it who was there\n"
-    case .retracted(let seq): "? retracted  event \(seq) was not true\n"
+        "? reset   the bus lost data or was created anew (\(LocalTime(milliseconds: $0).dayAndTime))\n"
+      } ?? "? reset   the bus is gone, and all its instances with it\n"
+    case .retracted(let seq): "? retracted  event \(seq) did not happen\n"
     case .event, .snapshot, .foreign: ""
     }
   }

@@ -66,7 +66,7 @@ package struct WatchStatus: Sendable {
       let count = present.count { $0.state == state }
       return count > 0 ? "\(count) \(state.rawValue)" : nil
     }
-    return texts.isEmpty ? "nobody is here" : texts.joined(separator: ", ")
+    return texts.isEmpty ? "no instances" : texts.joined(separator: ", ")
   }
 
   /// How many run each release, the oldest first, while there is more than one.

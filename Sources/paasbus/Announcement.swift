@@ -101,7 +101,7 @@ extension FollowedProcess {
   static func found(_ id: Int32, _ diagnostics: Diagnostics) throws -> FollowedProcess {
     if id == 1 {
       diagnostics.note(
-        "process 1 takes everybody with it when it ends, and us before we can say so: "
+        "when process 1 ends, it takes paasbus with it before the stop can be published: "
           + "put 'paasbus announce --' in front of its command instead")
     }
     do {

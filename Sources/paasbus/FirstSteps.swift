@@ -10,7 +10,7 @@ import Platforms
 enum FirstSteps {
   static var text: String {
     """
-    paasbus tells who of an app's instances joins and leaves, over any Redis.
+    paasbus shows which instances of an app join and leave, over any Redis.
 
     Try it, in two terminals:
 
@@ -31,10 +31,10 @@ enum FirstSteps {
     do {
       let environment = ProcessInfo.processInfo.environment
       guard let location = try RedisLocator.locate(url: nil, environment: environment) else {
-        return "none is configured, so a private one on this machine is used"
+        return "none is configured; a private one on this machine is used"
       }
       return "\(location.endpoint.redactedURL), from \(location.source)"
-        + "\n       (does it work? paasbus doctor)"
+        + "\n       (check it with: paasbus doctor)"
     } catch {
       let failure = Failure(error)
       return "\(failure.problem): \(failure.remedy)"

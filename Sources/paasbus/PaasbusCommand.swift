@@ -13,14 +13,14 @@ import Terminal
 struct PaasbusCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "paasbus",
-    abstract: "Tells who of an app's instances joins and leaves, over any Redis.",
+    abstract: "Show which instances of an app join and leave, over any Redis",
     discussion: """
       Examples, in two terminals:
         paasbus watch
         paasbus announce --name web.1
 
-      Redis is found by --url, PAASBUS_URL, or the variable of your provider, as REDISTOGO_URL, \
-      REDISCLOUD_URL or REDIS_URL. Without any, a private local bus is used.
+      paasbus finds Redis by --url, PAASBUS_URL, or the variable of your provider, such as \
+      REDISTOGO_URL, REDISCLOUD_URL or REDIS_URL. Without any, it uses a private local bus.
       """,
     version: Version.text,
     subcommands: ours + [LocalCommand.self]

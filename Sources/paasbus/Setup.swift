@@ -85,7 +85,7 @@ struct Setup {
   private func report(_ found: RedisDiscovery) {
     let location = found.location
     for note in location.notes { diagnostics.note(note.text) }
-    for name in location.trimmed { diagnostics.detail("\(name): blanks at its end are taken off") }
+    for name in location.trimmed { diagnostics.detail("\(name): ignoring the blanks at its end") }
     for item in location.endpoint.ignoredQueryItems where Self.isLogin(item) {
       diagnostics.note(
         "the query item \(item) is ignored: write the login before the host (USER:PASSWORD@HOST)")
@@ -95,7 +95,7 @@ struct Setup {
     }
     // For people; a script's errors stay one line.
     if options.url != nil, location.endpoint.password != nil, StandardStreams.isTerminal(2) {
-      diagnostics.note("a password on the command line is seen by others: set PAASBUS_URL instead")
+      diagnostics.note("others can see a password on the command line: set PAASBUS_URL instead")
     }
     let files = [options.tlsAuthority, options.tlsCertificate, options.tlsKey]
     if found.tls == nil, options.tlsInsecure || files.contains(where: { $0 != nil }) {
@@ -119,7 +119,7 @@ struct Setup {
     if try await !bus.isRunning() {
       guard (0...2).contains(where: { StandardStreams.isTerminal($0) }) else {
         throw Failure(
-          .configuration, "no Redis is configured and no local bus runs",
+          .configuration, "no Redis is configured and no local bus is running",
           remedy: "give --url or PAASBUS_URL, or run 'paasbus local start'")
       }
       try await bus.start(idle: LocalBus.defaultIdle)
@@ -146,7 +146,7 @@ struct Setup {
     for name in ["PAASBUS_APP", "PAASBUS_CHANNEL"]
     where variable(name) != environment.settledName(name) {
       let kind = variable(name).flatMap { SecretKind(of: $0) }?.rawValue ?? "a secret"
-      diagnostics.note("\(name) is passed over: it holds \(kind)")
+      diagnostics.note("\(name) is ignored: it contains \(kind)")
     }
   }
 
@@ -179,7 +179,7 @@ struct Setup {
     let apps = try list.elements(to: "ZRANGE").compactMap(\.string).sorted()
     guard apps.count > 1 else {
       if let app = apps.first {
-        diagnostics.note("taking the bus \(app), the only one on this Redis")
+        diagnostics.note("using the bus \(app), the only one on this Redis")
       }
       return apps.first
     }

@@ -33,7 +33,8 @@ struct WrappedAnnouncer {
         link.leave("id", instance.id)
         if let shell = ShellWithoutExec(ProcessTitle.wrappedWords) {
           setup.diagnostics.detail(
-            "\(shell.name) may not pass signals on to what it runs: write exec in front of that")
+            "\(shell.name) may not pass signals on to the command that it runs: write exec in front of it"
+          )
         }
       }
       try WrappedAnnouncer(command.announcement(setup, instance), task).run(link)
@@ -112,7 +113,8 @@ struct WrappedAnnouncer {
     switch try? await announcer.run() {
     case .undelivered(let error):
       diagnostics.note(
-        "the stop could not be delivered (\(Announcer.problem(error))): the lease tells the others")
+        "the stop could not be delivered (\(Announcer.problem(error))): watchers report the instance lost"
+      )
     case .unanswered: diagnostics.note("not announced: Redis did not answer in time")
     case .stopped, .neverAnnounced, nil: break
     }

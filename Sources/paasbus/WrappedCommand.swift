@@ -52,7 +52,7 @@ enum WrappedCommand {
       "the announcer ended (\(status.signalName ?? "exit \(status.shellStatus)")): "
         + "starting it again; the command is not affected"
     case .undelivered:
-      "the stop could not be delivered in time, if anything was announced: the lease tells"
+      "the stop could not be delivered in time: watchers report the instance lost"
     }
   }
 

@@ -113,7 +113,7 @@ struct MainJobTests {
     try await RedisServer.with { server in
       let empty = try Paasbus.start("list", on: server)
       #expect(try await empty.exitStatus() == 0)
-      #expect(empty.output == "nobody is here\n")
+      #expect(empty.output == "no instances\n")
       let one = try await Paasbus.announce("--name", "web.1", "--release", "v1", on: server)
       let two = try await Paasbus.announce("--name", "worker.1", on: server)
       two.signal(SIGTERM)

@@ -116,7 +116,7 @@ struct DummyUserTests {
         let url = "unix://\(user):secret@\(server.socketPath)"
         let list = try Paasbus.start("list", "--url", url)
         #expect(try await list.exitStatus() == 0, "\(user): \(list.errorOutput)")
-        #expect(list.output == "nobody is here\n")
+        #expect(list.output == "no instances\n")
         let wrong = try Paasbus.start(
           "list", "--url", "unix://\(user):wrong@\(server.socketPath)")
         #expect(try await wrong.exitStatus() == 77, "\(user): \(wrong.errorOutput)")

@@ -9,7 +9,7 @@ struct StatusLineTests {
     try await RedisServer.with { server in
       try await Shell.with(on: server, rows: 10) { terminal in
         try await terminal.enter("clear; $P watch -q")
-        try await terminal.expect(" nobody is here · waiting for the first instance\n")
+        try await terminal.expect(" no instances · waiting for the first instance\n")
         var fleet: [ManagedProcess] = []
         for number in 1...12 {
           let release = number <= 8 ? "v1" : "v2"
@@ -111,7 +111,7 @@ struct StatusLineTests {
         try await terminal.expect("the handler of start of w2 failed with exit code 1\n")
         try await terminal.expect("2 up · handler failed 2× · connected")
         for process in fleet { process.signal(SIGTERM) }
-        try await terminal.expect("nobody is here · handler failed 4×")
+        try await terminal.expect("no instances · handler failed 4×")
         try await terminal.press("C-c")
         try await terminal.expectUsualMode()
       }

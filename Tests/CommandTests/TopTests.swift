@@ -24,7 +24,7 @@ struct TopTests {
   func events() async throws {
     try await RedisServer.with { server in
       try await withTop(on: server) { terminal in
-        try await terminal.expect("default: nobody is here · connected")
+        try await terminal.expect("default: no instances · connected")
         let fleet = [
           try await Paasbus.announce("--name", "w1", "--lease", "2s", on: server),
           try await Paasbus.announce("--name", "w2", on: server),
@@ -38,7 +38,7 @@ struct TopTests {
         try await terminal.expect("! lost ")
         fleet[1].signal(SIGTERM)
         try await terminal.expect("- stopped ")
-        try await terminal.expect("default: nobody is here")
+        try await terminal.expect("default: no instances")
         try await terminal.press("q")
         try await terminal.expect("code 0")
       }
@@ -103,9 +103,9 @@ struct TopTests {
         try await terminal.expect("q quit")
         let screen = try await terminal.screen
         #expect(screen.contains("connecting"))
-        #expect(!screen.contains("nobody is here"))
+        #expect(!screen.contains("no instances"))
         server.thaw()
-        try await terminal.expect("default: nobody is here · connected")
+        try await terminal.expect("default: no instances · connected")
         try await terminal.press("q")
       }
     }
@@ -119,7 +119,7 @@ struct TopTests {
         try await terminal.expect("Stopped")
         try await terminal.expectUsualMode()
         try await terminal.enter("fg")
-        try await terminal.expect("default: nobody is here · connected")
+        try await terminal.expect("default: no instances · connected")
         try await terminal.resize(columns: 120, rows: 12)
         try await terminal.expect("HOST")
         try await terminal.press("q")

@@ -6,10 +6,10 @@ import Supervisor
 struct AnnounceCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "announce", _superCommandName: "paasbus",
-    abstract: "Publish that this instance started, and on SIGTERM that it stopped.",
+    abstract: "Publish that this instance started, and on SIGTERM that it stopped",
     discussion: """
-      With a command behind --, it runs that as an init does and tells how it ended: signals are \
-      passed on, the exit status is the command's, and Redis never keeps it from running.
+      With a command after --, paasbus runs it as an init does and publishes how it ended: it passes \
+      signals on, exits with the status of the command, and runs it even if Redis cannot be reached.
 
       Examples:
         paasbus announce -- node server.js
@@ -17,65 +17,66 @@ struct AnnounceCommand: PaasbusSubcommand {
       """
   )
 
-  @Option(help: "What the instance is called; else as the platform calls it.")
+  @Option(help: "Instance name (default: the platform's)")
   var name: String?
 
-  @Option(help: "What kind of process it is (web, worker).")
+  @Option(help: "Process type, such as web or worker (default: the platform's)")
   var process: String?
 
-  @Option(help: "The release that it runs.")
+  @Option(help: "Release that the instance runs (default: the platform's)")
   var release: String?
 
-  @Option(help: "The commit that it runs.")
+  @Option(help: "Commit that the instance runs (default: the platform's)")
   var commit: String?
 
-  @Option(help: "The region that it runs in.")
+  @Option(help: "Region that the instance runs in (default: the platform's)")
   var region: String?
 
-  @Option(help: ArgumentHelp("Something else to tell; repeatable.", valueName: "key=value"))
+  @Option(help: ArgumentHelp("Publish this as well; repeatable", valueName: "key=value"))
   var meta: [String] = []
 
   @Option(
     help: ArgumentHelp(
-      "How long it counts as present without a heartbeat (2s to 5m).", valueName: "duration"))
+      "Time that the instance counts as present without a heartbeat, 2s to 5m",
+      valueName: "duration"))
   var lease = DurationArgument(Announcer.defaultLease)
 
-  @Option(help: "About how many events the bus keeps (1,000 unless told).")
+  @Option(help: "Number of events that the bus keeps, about (default: 1000)")
   var history: Int?
 
-  @Flag(help: "Also publish the bare words start and stop.")
+  @Flag(help: "Also publish the bare words start and stop")
   var plain = false
 
-  @Option(help: ArgumentHelp("How long to try to deliver the stop.", valueName: "duration"))
+  @Option(help: ArgumentHelp("Time limit for delivering the stop", valueName: "duration"))
   var stopTimeout = DurationArgument(.seconds(3))
 
-  @Option(help: "Announce this running process instead of ours; ends when it does.")
+  @Option(help: "Announce this running process instead, until it ends")
   var pid: Int?
 
-  @Flag(help: "Run the command in a process group of its own, and send signals to all of it.")
+  @Flag(help: "Run the command in its own process group and signal the whole group")
   var group = false
 
-  @Flag(help: "Pass no signals on to the command.")
+  @Flag(help: "Do not pass signals on to the command")
   var noForward = false
 
   @Option(
     help: ArgumentHelp(
-      "Send the command another signal than the one that came, as TERM=QUIT, or none, as TERM=; repeatable.",
+      "Send the command another signal than the one that came (TERM=QUIT), or none (TERM=); repeatable",
       valueName: "signal=signal"))
   var signal: [String] = []
 
   @Option(
     help: ArgumentHelp(
-      "Exit with 0 where the command exits with this status, as 143 for SIGTERM; repeatable.",
+      "Exit with 0 if the command exits with this status, such as 143 for SIGTERM; repeatable",
       valueName: "status"))
   var okExit: [String] = []
 
-  @Flag(help: "Reap the orphans of the command also where this is not process 1.")
+  @Flag(help: "Reap the orphans of the command even if paasbus is not process 1")
   var subreaper = false
 
   @Argument(
     parsing: .postTerminator,
-    help: ArgumentHelp("What to run, behind '--'.", valueName: "command"))
+    help: ArgumentHelp("Command to run, after '--'", valueName: "command"))
   var command: [String] = []
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions

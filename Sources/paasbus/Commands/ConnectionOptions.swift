@@ -3,40 +3,40 @@ import Terminal
 
 /// The options of all commands that talk to Redis, but for how patient they are.
 struct ServerOptions: ParsableArguments {
-  @Option(help: "Where Redis is (redis://, rediss://, unix://).")
+  @Option(help: "Redis URL: redis://, rediss:// or unix:// (default: the provider's variable)")
   var url: String?
 
-  @Option(help: "The app whose bus it is.")
+  @Option(help: "App whose bus to use (default: the platform's name)")
   var app: String?
 
-  @Option(help: "The Pub/Sub channel of the bus.")
+  @Option(help: "Pub/Sub channel of the bus (default: instances)")
   var channel: String?
 
   @Option(
-    name: .customLong("tls-ca"), help: "A PEM file with an authority to trust.",
+    name: .customLong("tls-ca"), help: "Trust the authorities in this PEM file as well",
     completion: .file())
   var tlsAuthority: String?
 
   @Option(
-    name: .customLong("tls-cert"), help: "A PEM file with the certificate to present.",
+    name: .customLong("tls-cert"), help: "Present the certificate in this PEM file",
     completion: .file())
   var tlsCertificate: String?
 
   @Option(
-    name: .customLong("tls-key"), help: "A PEM file with its private key.",
+    name: .customLong("tls-key"), help: "Use the private key in this PEM file",
     completion: .file())
   var tlsKey: String?
 
-  @Flag(help: "Do not check the server's certificate.")
+  @Flag(help: "Do not check the server's certificate")
   var tlsInsecure = false
 
-  @Flag(name: .shortAndLong, help: "Say more on stderr.")
+  @Flag(name: .shortAndLong, help: "Print more on stderr")
   var verbose = false
 
-  @Flag(name: .shortAndLong, help: "Say nothing on stderr but errors.")
+  @Flag(name: .shortAndLong, help: "Print only errors on stderr")
   var quiet = false
 
-  @Option(help: "When to use colour: auto, always or never.")
+  @Option(help: "Use colour: auto, always or never")
   var color = ColorChoice.auto
 
   var diagnostics: Diagnostics { Diagnostics(isQuiet: quiet, isVerbose: verbose) }
@@ -59,7 +59,7 @@ struct ConnectionOptions: ParsableArguments {
   @OptionGroup(title: "Connection") var server: ServerOptions
 
   @Option(
-    help: ArgumentHelp("How long a connection and an answer may take.", valueName: "duration"))
+    help: ArgumentHelp("Time limit for connecting and for each answer", valueName: "duration"))
   var timeout = DurationArgument(ConnectionOptions.usualTimeout)
 
   func validate() throws {

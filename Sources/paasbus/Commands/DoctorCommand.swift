@@ -5,9 +5,10 @@ struct DoctorCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "doctor", _superCommandName: "paasbus",
     abstract:
-      "Check everything from the variable that names the Redis to a message that comes round.",
+      "Check configuration, connection, permissions and message delivery",
     discussion: """
-      Each check is a line: ok, warn or fail, what was found, and what to do. Exit 1 if any failed.
+      Each check is one line: ok, warn or fail, what was found, and what to do. Exits with 1 if a \
+      check failed.
 
       Examples:
         paasbus doctor
@@ -15,7 +16,7 @@ struct DoctorCommand: PaasbusSubcommand {
       """
   )
 
-  @Flag(help: "One JSON object a line.")
+  @Flag(help: "Print one JSON object a line")
   var json = false
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions

@@ -7,10 +7,10 @@ import Views
 struct ForgetCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "forget", _superCommandName: "paasbus",
-    abstract: "Remove one instance, or the whole bus, after asking.",
+    abstract: "Remove one instance or the whole bus, after asking",
     discussion: """
-      Watchers are told that the instance is forgotten. Who still lives announces itself again at \
-      its next heartbeat.
+      Watchers see the event forgotten. An instance that is still running announces itself again with its \
+      next heartbeat.
 
       Examples:
         paasbus forget 01JDDV3V8Q6W2N4C7T0Z5RKXYB
@@ -18,16 +18,16 @@ struct ForgetCommand: PaasbusSubcommand {
       """
   )
 
-  @Argument(help: ArgumentHelp("The instance, by the ID that list shows.", valueName: "id"))
+  @Argument(help: ArgumentHelp("ID of the instance, as list shows it", valueName: "id"))
   var id: String?
 
-  @Flag(help: "Remove all of the bus: who is there, who was, and the history.")
+  @Flag(help: "Remove the whole bus: all instances and the history")
   var all = false
 
-  @Flag(help: "Do not ask.")
+  @Flag(help: "Do not ask")
   var yes = false
 
-  @Flag(help: "Print what was removed as a JSON object.")
+  @Flag(help: "Print what was removed as a JSON object")
   var json = false
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
@@ -44,7 +44,8 @@ struct ForgetCommand: PaasbusSubcommand {
     let setup = Setup(connection)
     let connector = try await setup.connector()
     guard let app = try await setup.readableApp(by: connector) else {
-      throw Failure(.failed, "nobody has ever announced on this Redis", remedy: "see --url")
+      throw Failure(
+        .failed, "no instance has ever announced itself on this Redis", remedy: "see --url")
     }
     let keys = Keys(app: app)
     let removed = try await connector.routed(to: keys.bus).withConnection { connection in
@@ -75,7 +76,7 @@ struct ForgetCommand: PaasbusSubcommand {
     let warning = status.state == .up ? ", which is up and will announce itself again" : ""
     try confirm("Forget \(name) (\(id))\(warning)?")
     guard try await Transitions(keys: keys).forget(id, on: connection) else {
-      throw Failure(.failed, "\(id) went meanwhile", remedy: "there is nothing left to do")
+      throw Failure(.failed, "\(id) is already gone", remedy: "there is nothing left to do")
     }
     guard json else { return Array("forgot \(name) (\(id)), which was \(status.state)\n".utf8) }
     var text = JSONText()
@@ -90,8 +91,8 @@ struct ForgetCommand: PaasbusSubcommand {
   ) async throws -> [UInt8] {
     let present = snapshot.instances.filter(\.isPresent).count
     let content =
-      "\(present) present, \(snapshot.instances.count - present) that ended, "
-      + "\(snapshot.position?.seq ?? 0) events"
+      "\(count(present, "instance")) present, \(snapshot.instances.count - present) ended, "
+      + count(snapshot.position?.seq ?? 0, "event")
     try confirm("Remove the whole bus \(keys.app) (\(content))?")
     try await keys.remove(on: connection)
     guard json else { return Array("removed the bus \(keys.app): \(content)\n".utf8) }
@@ -107,7 +108,8 @@ struct ForgetCommand: PaasbusSubcommand {
   private func confirm(_ question: String) throws {
     guard !yes else { return }
     guard StandardStreams.isTerminal(0), StandardStreams.isTerminal(2) else {
-      throw Failure(.usage, "forget asks first, and there is no terminal", remedy: "give --yes")
+      throw Failure(
+        .usage, "forget asks for confirmation, and there is no terminal", remedy: "give --yes")
     }
     StandardStreams.writeError("\(question) [y/N] ")
     let answer = readLine()?.lowercased()

@@ -7,9 +7,9 @@ import Views
 struct HistoryCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "history", _superCommandName: "paasbus",
-    abstract: "Show what happened, the oldest first.",
+    abstract: "Show past events, oldest first",
     discussion: """
-      The bus keeps its last 1,000 events unless an announcer says otherwise (--history).
+      The bus keeps its last 1,000 events (see 'paasbus announce --history').
 
       Examples:
         paasbus history --since 12h --only lost,stop
@@ -17,25 +17,27 @@ struct HistoryCommand: PaasbusSubcommand {
       """
   )
 
-  @Flag(help: "One JSON object a line.")
+  @Flag(help: "Print one JSON object a line")
   var json = false
 
   @Option(
     help: ArgumentHelp(
-      "Only what happened within this time (30m, 12h, 3d), or 'all'.", valueName: "duration"))
+      "Show only the events of this time: 30m, 12h, 3d, or all", valueName: "duration"))
   var since = SinceArgument.all
 
   @Option(
-    name: .customShort("n"), help: ArgumentHelp("Only the last so many.", valueName: "count"))
+    name: .customShort("n"),
+    help: ArgumentHelp("Show only the last COUNT events", valueName: "count"))
   var count: Int?
 
-  @Option(help: ArgumentHelp("Only these events, with commas between.", valueName: "types"))
+  @Option(
+    help: ArgumentHelp("Show only these event types, separated by commas", valueName: "types"))
   var only: TypesArgument?
 
-  @Option(help: ArgumentHelp("Only instances whose name matches.", valueName: "glob"))
+  @Option(help: ArgumentHelp("Show only instances whose name matches", valueName: "glob"))
   var name: String?
 
-  @Flag(help: "Draw how many were up, and a lane for each instance.")
+  @Flag(help: "Draw how many instances were up, and a lane for each")
   var chart = false
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
@@ -53,7 +55,7 @@ struct HistoryCommand: PaasbusSubcommand {
     let setup = Setup(connection)
     let connector = try await setup.connector()
     guard let app = try await setup.readableApp(by: connector) else {
-      return setup.diagnostics.note("nobody has ever announced on this Redis")
+      return setup.diagnostics.note("no instance has ever announced itself on this Redis")
     }
     let keys = Keys(app: app)
     let typography = Typography.of(
@@ -62,7 +64,7 @@ struct HistoryCommand: PaasbusSubcommand {
       let bus = try await BusState.read(keys: keys, on: connection)
       try setup.check(channel: bus.channel, of: app)
       guard let end = bus.position else {
-        return setup.diagnostics.note("nobody has ever announced on the bus \(app)")
+        return setup.diagnostics.note("no instance has ever announced itself on the bus \(app)")
       }
       let now = try await ServerClock.read(on: connection).now
       let reading = HistoryReading(

@@ -7,7 +7,7 @@ import Views
 struct ListCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "list", _superCommandName: "paasbus",
-    abstract: "Show the instances that are present.",
+    abstract: "List the instances that are present",
     discussion: """
       Examples:
         paasbus list
@@ -15,13 +15,13 @@ struct ListCommand: PaasbusSubcommand {
       """
   )
 
-  @Flag(help: "One JSON object a line.")
+  @Flag(help: "Print one JSON object a line")
   var json = false
 
-  @Option(help: ArgumentHelp("Only instances whose name matches.", valueName: "glob"))
+  @Option(help: ArgumentHelp("Show only instances whose name matches", valueName: "glob"))
   var name: String?
 
-  @Option(help: "Only instances in this state: up, stopping, overdue, lost or stopped.")
+  @Option(help: "Show only instances in this state: up, stopping, overdue, lost or stopped")
   var state: InstanceStatus.State?
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions

@@ -6,7 +6,7 @@ import Terminal
 struct LocalCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "local",
-    abstract: "A private Redis of this user on this machine, for trying things out.",
+    abstract: "Manage the local bus, a private Redis for trying things out",
     discussion: """
       Commands that find no other Redis use it. It ends some time after its last client.
 
@@ -18,7 +18,7 @@ struct LocalCommand: ParsableCommand {
   )
 
   struct OutputOptions: ParsableArguments {
-    @Flag(help: "Print a JSON object.")
+    @Flag(help: "Print a JSON object")
     var json = false
 
     func tell(_ bus: LocalBus, runs: Bool, _ sentence: String) throws {
@@ -32,14 +32,16 @@ struct LocalCommand: ParsableCommand {
 
   struct Start: PaasbusSubcommand {
     static let configuration = CommandConfiguration(
-      commandName: "start", abstract: "Start the local bus, unless it runs.",
+      commandName: "start", abstract: "Start the local bus unless it is running",
       discussion: """
         Examples:
           paasbus local start
           paasbus local start --idle 8h
         """)
 
-    @Option(help: ArgumentHelp("How long after its last client it ends.", valueName: "duration"))
+    @Option(
+      help: ArgumentHelp(
+        "Time from its last client until the local bus ends", valueName: "duration"))
     var idle = DurationArgument(LocalBus.defaultIdle)
 
     @OptionGroup var output: OutputOptions
@@ -55,7 +57,7 @@ struct LocalCommand: ParsableCommand {
 
   struct Stop: PaasbusSubcommand {
     static let configuration = CommandConfiguration(
-      commandName: "stop", abstract: "End the local bus.",
+      commandName: "stop", abstract: "Stop the local bus",
       discussion: """
         Examples:
           paasbus local stop
@@ -75,7 +77,7 @@ struct LocalCommand: ParsableCommand {
 
   struct Status: PaasbusSubcommand {
     static let configuration = CommandConfiguration(
-      commandName: "status", abstract: "Say whether the local bus runs; exit 1 if not.",
+      commandName: "status", abstract: "Tell whether the local bus is running; exit with 1 if not",
       discussion: """
         Examples:
           paasbus local status

@@ -6,9 +6,9 @@ import Terminal
 struct PublishCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "publish", _superCommandName: "paasbus",
-    abstract: "Publish one message on a channel, and say how many subscribers got it.",
+    abstract: "Publish a message on a channel and print how many subscribers got it",
     discussion: """
-      Without a message, or with '-', it is what standard input holds, to the byte.
+      Without a message, or with '-', the message is read from standard input, byte for byte.
 
       Examples:
         paasbus publish jobs:done 'job 17'
@@ -16,16 +16,16 @@ struct PublishCommand: PaasbusSubcommand {
       """
   )
 
-  @Option(help: "How many subscribers have to get it; exit 1 if fewer do.")
+  @Option(help: "Exit with 1 if fewer subscribers than this get the message")
   var expect: Int?
 
-  @Flag(help: "Print the number as a JSON object.")
+  @Flag(help: "Print the number as a JSON object")
   var json = false
 
-  @Argument(help: "The channel.")
+  @Argument(help: "Channel")
   var channel: String
 
-  @Argument(help: "The message, or '-'.")
+  @Argument(help: "Message, or '-' for standard input")
   var message: String?
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
@@ -50,7 +50,7 @@ struct PublishCommand: PaasbusSubcommand {
     try StandardStreams.write(json ? line(count) : Array("\(count)\n".utf8))
     guard let expect, count < expect else { return }
     throw Failure(
-      .failed, "\(count) of \(expect) subscribers got it",
+      .failed, "\(count) of \(expect) subscribers got the message",
       remedy: "check that they run, and listen to \(Echo.shown(channel)) on this Redis")
   }
 

@@ -6,10 +6,10 @@ import Views
 struct SubscribeCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "subscribe", _superCommandName: "paasbus",
-    abstract: "Show the messages of channels as they come.",
+    abstract: "Show the messages of channels as they arrive",
     discussion: """
-      A channel with *, ? or [ in it is a pattern. Messages that are published while there is no \
-      connection are gone; use 'paasbus watch' for instances, of which nothing is missed.
+      A channel that contains *, ? or [ is a pattern. Messages that are published while there is no \
+      connection are lost; 'paasbus watch' follows instances without missing any.
 
       Examples:
         paasbus subscribe jobs:done
@@ -17,13 +17,13 @@ struct SubscribeCommand: PaasbusSubcommand {
       """
   )
 
-  @Flag(help: "One JSON object a line.")
+  @Flag(help: "Print one JSON object a line")
   var json = false
 
-  @Option(help: "End after so many messages.")
+  @Option(help: "Stop after this many messages")
   var count: Int?
 
-  @Argument(help: ArgumentHelp("Channels and patterns.", valueName: "channel"))
+  @Argument(help: ArgumentHelp("Channels or patterns", valueName: "channel"))
   var channels: [String]
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
@@ -65,9 +65,10 @@ struct SubscribeCommand: PaasbusSubcommand {
     switch notice {
     case .listening: diagnostics.note("listening at \(endpoint.redactedURL)")
     case .connectionLost(let error):
-      diagnostics.note("\(Failure(error).problem); trying again, messages meanwhile are lost")
+      diagnostics.note(
+        "\(Failure(error).problem); trying again; messages published meanwhile are lost")
     case .connectionBack:
-      diagnostics.note("connected to Redis again; messages in between are gone")
+      diagnostics.note("connected to Redis again; messages published in between are lost")
     }
   }
 }

@@ -5,10 +5,10 @@ import Terminal
 struct TopCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "top", _superCommandName: "paasbus",
-    abstract: "Show the instances in a table that fills the terminal and stays up to date.",
+    abstract: "Show the instances in a full-screen table that stays up to date",
     discussion: """
-      Keys: q quits; n, u, b, r and s sort by name, up time, last beat, release and state, the same \
-      again the other way round; / filters; the arrows move; enter shows all of one instance.
+      Keys: q quits; n, u, b, r and s sort by name, up time, last heartbeat, release and state, and in \
+      reverse if pressed again; / filters; the arrows move; enter shows the details of an instance.
 
       Examples:
         paasbus top

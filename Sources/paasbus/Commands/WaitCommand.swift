@@ -5,11 +5,11 @@ import Views
 struct WaitCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "wait", _superCommandName: "paasbus",
-    abstract: "Wait until so many instances are up, or none is any more.",
+    abstract: "Wait until N instances are up, or none are left",
     discussion: """
-      For deploy scripts: exits 0 as soon as it is so, 124 at the time-out, and 69 where Redis is \
-      not there to begin with. With --release, only instances of that release count; with --exactly, \
-      nobody of another one may be left either.
+      For deploy scripts: exits with 0 as soon as the condition is met, with 124 at the time-out, and \
+      with 69 if Redis cannot be reached at the start. With --exactly, no instance of another release \
+      may be left either.
 
       Examples:
         paasbus wait --count 3 --release v43 --exactly --timeout 5m
@@ -17,25 +17,25 @@ struct WaitCommand: PaasbusSubcommand {
       """
   )
 
-  @Option(help: "How many have to be up. (default: 1)")
+  @Option(help: "Number of instances that have to be up (default: 1)")
   var count: Int?
 
-  @Option(help: "Only instances of this release count.")
+  @Option(help: "Count only instances of this release")
   var release: String?
 
-  @Option(help: ArgumentHelp("Only instances whose name matches count.", valueName: "glob"))
+  @Option(help: ArgumentHelp("Count only instances whose name matches", valueName: "glob"))
   var name: String?
 
-  @Flag(help: "Wait until none is up or stopping.")
+  @Flag(help: "Wait until no instance is up or stopping")
   var gone = false
 
-  @Flag(help: "Not more than that many, and none of another release.")
+  @Flag(help: "Accept neither more instances nor instances of another release")
   var exactly = false
 
-  @Option(help: ArgumentHelp("How long to wait at the most: 90s, 5m, 1h.", valueName: "duration"))
+  @Option(help: ArgumentHelp("Time limit: 90s, 5m, 1h", valueName: "duration"))
   var timeout: DurationArgument
 
-  @Flag(help: "Print how it ended as a JSON object.")
+  @Flag(help: "Print the result as a JSON object")
   var json = false
 
   @OptionGroup(title: "Connection") var server: ServerOptions

@@ -7,11 +7,11 @@ import Views
 struct WatchCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "watch", _superCommandName: "paasbus",
-    abstract: "Follow the instances of an app as they join and leave.",
+    abstract: "Follow the instances of an app as they join and leave",
     discussion: """
-      With --exec, a shell command is run for each event, one at a time and in order: it gets the \
-      event's JSON on its standard input and its members in PAASBUS_EVENT_TYPE, _NAME, _ID, \
-      _RELEASE, _REASON, _EXIT and so on. However slow it is, it misses none that the history holds.
+      --exec runs a shell command for each event, one at a time and in order. The command gets the \
+      event's JSON on standard input and its members in PAASBUS_EVENT_TYPE, _NAME, _ID, _RELEASE, \
+      _REASON, _EXIT and so on. A slow command misses no event that the history still holds.
 
       Examples:
         paasbus watch --since 1h --only lost,stop
@@ -19,28 +19,29 @@ struct WatchCommand: PaasbusSubcommand {
       """
   )
 
-  @Flag(help: "One JSON object a line.")
+  @Flag(help: "Print one JSON object a line")
   var json = false
 
   @Option(
     help: ArgumentHelp(
-      "First show the history of this long (30m, 12h, 3d), or 'all'.", valueName: "duration"))
+      "First show the events of this time: 30m, 12h, 3d, or all", valueName: "duration"))
   var since: SinceArgument?
 
-  @Flag(help: "Do not show who is there already.")
+  @Flag(help: "Do not show the instances that are already present")
   var noSnapshot = false
 
-  @Option(help: ArgumentHelp("Only these events, with commas between.", valueName: "types"))
+  @Option(
+    help: ArgumentHelp("Show only these event types, separated by commas", valueName: "types"))
   var only: TypesArgument?
 
-  @Option(help: ArgumentHelp("Only instances whose name matches.", valueName: "glob"))
+  @Option(help: ArgumentHelp("Show only instances whose name matches", valueName: "glob"))
   var name: String?
 
-  @Option(help: ArgumentHelp("Run this shell command for each event.", valueName: "command"))
+  @Option(help: ArgumentHelp("Run this shell command for each event", valueName: "command"))
   var exec: String?
 
   @Option(
-    help: ArgumentHelp("How long that command may take for one event.", valueName: "duration"))
+    help: ArgumentHelp("Time limit of that command for one event", valueName: "duration"))
   var execTimeout = DurationArgument(.seconds(30))
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
@@ -103,15 +104,15 @@ extension Diagnostics {
   /// Says what a person may want to know of a watch.
   fileprivate func report(_ notice: Watcher.Notice, _ endpoint: RedisEndpoint) {
     switch notice {
-    case .waitingForBus: note("nobody has announced yet; waiting")
+    case .waitingForBus: note("no instance has announced itself yet; waiting")
     case .watching(let app, let channel):
       note("watching the bus \(app), channel \(channel), at \(endpoint.redactedURL)")
     case .connectionLost(let error): connectionLost(error)
     case .connectionBack: connectionBack()
     case .cannotReap:
-      detail("this user may not write, so leases that run out are left to others")
+      detail("this user may not write, so this watch declares no instance lost")
     case .otherApp(let app): note("the app \(app) uses the same channel; not shown")
-    case .manyOtherApps: note("many more apps use the same channel; none is shown")
+    case .manyOtherApps: note("more apps use the same channel; they are not shown")
     }
   }
 }

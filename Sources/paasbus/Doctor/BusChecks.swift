@@ -1,5 +1,6 @@
 import PaasbusRedis
 import Presence
+import Views
 
 /// Whether messages come round, and who else is on the bus.
 struct BusChecks {
@@ -59,14 +60,15 @@ struct BusChecks {
         switch await subscription.next(within: connector.timeout) {
         case .messages(let batch):
           guard batch.contains(where: { $0.payload == payload[...] }) else { continue }
-          return .ok("message", "came round in \(Examination.milliseconds(.now - begun))")
+          return .ok("message", "delivered in \(Examination.milliseconds(.now - begun))")
         case .timeOut, .cancelled: break waiting
         case .ended(let error): throw error
         }
       }
       return .fail(
-        "message", "was taken (\(count.integer ?? 0) subscribers) and did not come round",
-        remedy: "see whether a proxy stands between that passes on no Pub/Sub")
+        "message",
+        "published to \(Views.count(count.integer ?? 0, "subscriber")), but not delivered back",
+        remedy: "check whether a proxy in between does not support Pub/Sub")
     }
   }
 
@@ -83,13 +85,13 @@ struct BusChecks {
   private func nobody(_ apps: [String]) async throws -> Finding {
     guard apps.isEmpty else {
       return .warn(
-        "bus", "several apps are here: \(apps.joined(separator: ", "))",
+        "bus", "several apps use this Redis: \(apps.joined(separator: ", "))",
         remedy: "say which with --app or PAASBUS_APP")
     }
     if let other = try await otherDatabase() { return other }
     return .warn(
-      "bus", "nobody has announced on this Redis",
-      remedy: "run 'paasbus announce' with the same URL, and look at it with this command there")
+      "bus", "no instance has announced itself on this Redis",
+      remedy: "run 'paasbus announce' with the same URL, or run doctor where the app runs")
   }
 
   /// Announcers who use another database of the same server, where one is found.
@@ -107,7 +109,8 @@ struct BusChecks {
       let apps = (list?.elements ?? []).compactMap(\.string)
       guard !apps.isEmpty else { continue }
       return .fail(
-        "bus", "nobody is in database \(own), but \(apps.joined(separator: ", ")) in \(database)",
+        "bus",
+        "no app uses database \(own), but \(apps.joined(separator: ", ")) uses database \(database)",
         remedy: "end the URL with /\(database), here or there")
     }
     return nil
@@ -117,17 +120,18 @@ struct BusChecks {
     if let own = snapshot.channel, let asked = setup.channel, own != asked {
       return .fail(
         "bus", "\(app) uses the channel \(own), and \(asked) was asked for",
-        remedy: "leave --channel and PAASBUS_CHANNEL away, or give the same everywhere")
+        remedy: "remove --channel and PAASBUS_CHANNEL, or use the same value everywhere")
     }
     let present = snapshot.instances.filter(\.isPresent).count
     if present > 0 {
-      return .ok("bus", "\(app), channel \(snapshot.channel ?? "?"), \(present) instances present")
+      return .ok(
+        "bus", "\(app), channel \(snapshot.channel ?? "?"), \(count(present, "instance")) present")
     }
     if snapshot.position == nil, let other = try await otherDatabase() { return other }
     let others = apps.filter { $0 != app }
-    let hint = others.isEmpty ? "" : "; others are here: \(others.joined(separator: ", "))"
+    let hint = others.isEmpty ? "" : "; other buses: \(others.joined(separator: ", "))"
     return .warn(
-      "bus", "nobody is on the bus \(app)\(hint)",
+      "bus", "no instance is on the bus \(app)\(hint)",
       remedy: "run 'paasbus announce' with the same URL and the same --app")
   }
 
@@ -135,16 +139,16 @@ struct BusChecks {
     let channel = snapshot.channel ?? setup.channel ?? Watcher.defaultChannel
     let reply = try await connection.pipeline([RedisCommand("PUBSUB", "NUMSUB", channel)]).first
     guard let count = reply?.elements.at(1)?.integer else {
-      return .ok("subscribers", "how many listen to \(channel) is not told")
+      return .ok("subscribers", "unknown number on \(channel)")
     }
-    guard count == 0 else { return .ok("subscribers", "\(count) listen to \(channel)") }
+    guard count == 0 else { return .ok("subscribers", "\(count) on \(channel)") }
     let all = try await connection.pipeline([RedisCommand("PUBSUB", "CHANNELS")]).first
     let others = (all?.elements ?? []).compactMap(\.string).filter { !$0.hasSuffix(":doctor") }
     guard !others.isEmpty else {
-      return .ok("subscribers", "nobody listens to \(channel) just now")
+      return .ok("subscribers", "none on \(channel) now")
     }
     return .warn(
-      "subscribers", "nobody listens to \(channel), but to \(others.joined(separator: ", "))",
-      remedy: "let watchers use the bus's channel: leave --channel and PAASBUS_CHANNEL away")
+      "subscribers", "none on \(channel), but on \(others.joined(separator: ", "))",
+      remedy: "let watchers use the channel of the bus: remove --channel and PAASBUS_CHANNEL")
   }
 }

@@ -29,7 +29,7 @@ struct Examination {
     do {
       let begun = ContinuousClock.now
       connection = try await connector.connect()
-      try tell(.ok("connection", "there in \(Self.milliseconds(.now - begun))"))
+      try tell(.ok("connection", "connected in \(Self.milliseconds(.now - begun))"))
     } catch {
       return try tell(refusal(error, connector, app))
     }
@@ -109,11 +109,12 @@ struct Examination {
     switch error.cause {
     case .connectionRefused:
       return .fail(
-        "connection", "connection refused: nothing listens there (\(Failure(error).problem))",
+        "connection",
+        "connection refused: nothing listens on this port (\(Failure(error).problem))",
         remedy: "start the server, or correct host and port of the URL")
     case .connectTimeout:
       return .fail(
-        "connection", "no answer at all: a firewall swallows the packets, or the host is down",
+        "connection", "no answer: a firewall drops the packets, or the host is down",
         remedy: "open the port to this machine in the firewall or the provider's security group")
     case .noDatabase: return .fail("database", error)
     case .reply(let reply):
@@ -137,23 +138,24 @@ struct Examination {
     if connector.endpoint.usesTLS {
       try tell(
         connector.verifiesServer
-          ? .ok("tls", "encrypted, the certificate is trusted")
+          ? .ok("tls", "encrypted, and the certificate is trusted")
           : .warn(
             "tls",
-            "encrypted, but anybody could pose as the server: its certificate is not checked",
+            "encrypted, but the server's certificate is not checked: anyone could pose as the server",
             remedy: "give its authority with --tls-ca instead of --tls-insecure"))
     }
     switch connection.login {
-    case .none: try tell(.ok("credentials", "none were given, none are asked for"))
-    case .asGiven: try tell(.ok("credentials", "taken as given"))
+    case .none: try tell(.ok("credentials", "none given, none needed"))
+    case .asGiven: try tell(.ok("credentials", "accepted"))
     case .passwordAlone:
       let user = connector.endpoint.username ?? ""
       try tell(
-        .ok("credentials", "the password alone is taken; the user name \(user) is a dummy"))
+        .ok("credentials", "the password alone is accepted; the user name \(user) is a placeholder")
+      )
     case .notNeeded:
       try tell(
         .warn(
-          "credentials", "a password was given, and the server has none: anybody may enter",
+          "credentials", "a password was given, but the server needs none: everyone can connect",
           remedy: "set requirepass on the server"))
     }
   }

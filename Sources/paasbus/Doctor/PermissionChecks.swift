@@ -115,7 +115,7 @@ struct PermissionChecks {
       try tell(
         .fail(
           "scripts", "this server knows no scripts (EVAL)",
-          remedy: "take a Redis or Valkey with Lua; paasbus changes nothing without it"))
+          remedy: "use a Redis or Valkey with Lua, which paasbus needs"))
       return false
     }
     // A script that cannot be loaded, or run by its digest, is run by its text.
@@ -135,14 +135,16 @@ struct PermissionChecks {
       try tell(
         unavailable(
           unknown, "the server does not know",
-          remedy: "allow it in the server's configuration (rename-command), or take another server")
+          remedy: "allow it in the server's configuration (rename-command), or use another server")
       )
     }
     if !closing.isEmpty {
       try tell(
         unavailable(
-          closing, "the server ends the connection at",
-          remedy: "see whether it and any proxy in front of it know this, or take another server"))
+          closing, "the server closes the connection at",
+          remedy:
+            "check whether it and any proxy in front of it know this command, or use another server"
+        ))
     }
     if !refused.isEmpty || lacks.isEmpty { try tell(permissions(refused)) }
     return !lacks.contains { $0.loss == Self.watching || $0.loss == Self.everything }
@@ -194,7 +196,7 @@ struct PermissionChecks {
   }
 
   private func permissions(_ lacks: [Lack]) -> Finding {
-    guard !lacks.isEmpty else { return .ok("permissions", "all that is needed, scripts included") }
+    guard !lacks.isEmpty else { return .ok("permissions", "complete, including scripts") }
     let missing = unique(lacks.compactMap(\.kind.word))
     let found = "missing \(missing.joined(separator: " ")) (\(losses(lacks)))"
     let remedy = "ACL SETUSER USER \((unknownWords(lacks) + missing).joined(separator: " "))"

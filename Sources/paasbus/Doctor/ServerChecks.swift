@@ -36,12 +36,12 @@ struct ServerChecks {
   private func silence(_ reply: RedisValue?) -> Finding {
     if case .error(let text) = reply, RedisError.server(text).kind == .refused {
       return .warn(
-        "server", "it tells nothing of itself: INFO is refused",
+        "server", "unknown: INFO is refused",
         remedy: "permit +info to see its role, memory and connections here")
     }
     return .warn(
-      "server", "it tells nothing of itself: it does not know INFO",
-      remedy: "nothing here needs it; its role, memory and connections are not shown")
+      "server", "unknown: it does not know INFO",
+      remedy: "paasbus does not need it; doctor cannot show the role, memory and connections")
   }
 
   private func server(_ facts: ServerFacts) -> Finding {
@@ -55,7 +55,8 @@ struct ServerChecks {
     }
     if let major = version.split(separator: ".").first.flatMap({ Int($0) }), major < 5 {
       return .fail(
-        "server", "\(name) has no streams", remedy: "take Redis 5 or later, or any Valkey")
+        "server", "\(name) has no streams, which paasbus needs",
+        remedy: "use Redis 5 or later, or any Valkey")
     }
     let mode = facts["redis_mode"].map { $0 == "standalone" ? "" : ", a \($0)" } ?? ""
     return .ok("server", "\(name)\(mode), a master")
@@ -63,13 +64,13 @@ struct ServerChecks {
 
   private func clients(_ facts: ServerFacts) -> Finding {
     guard let used = facts.number("connected_clients"), let most = facts.number("maxclients") else {
-      return .ok("clients", "the limit is not told")
+      return .ok("clients", "unknown limit")
     }
     let text = "\(used) of \(most) connections in use"
     guard most - used < max(3, most / 10) else { return .ok("clients", text) }
     return .warn(
-      "clients", "\(text); an announcer needs one, a watcher two",
-      remedy: "close other clients, raise maxclients, or take a larger plan")
+      "clients", "\(text); an announcer needs 1, a watcher 2",
+      remedy: "close other clients, raise maxclients, or get a larger plan")
   }
 
   private func memory(_ facts: ServerFacts) -> Finding {
@@ -79,12 +80,12 @@ struct ServerChecks {
     let text = "\(used / 1024) of \(most / 1024) KiB in use, \(policy)"
     guard policy == "noeviction" else {
       return .warn(
-        "memory", "\(text): keys may be evicted; instances are there again within a heartbeat",
+        "memory", "\(text): keys may be evicted; instances register again within one heartbeat",
         remedy: "set maxmemory-policy noeviction, or keep enough memory free")
     }
     guard used >= most else { return .ok("memory", text) }
     return .fail(
-      "memory", "\(text): full, so that nothing can be announced",
+      "memory", "\(text): full, nothing can be announced",
       remedy: "free some, or raise maxmemory")
   }
 
@@ -111,11 +112,11 @@ struct ServerChecks {
     clock_gettime(CLOCK_REALTIME, &now)
     let own = Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
     let skew = own - Double(whole) - Double(micros) / 1e6
-    guard abs(skew) > 1 else { return .ok("clock", "within a second of the server's") }
+    guard abs(skew) > 1 else { return .ok("clock", "within 1 s of the server's clock") }
     let seconds = Int(abs(skew).rounded())
     return .warn(
       "clock", "this machine's clock is \(seconds) s \(skew > 0 ? "ahead" : "behind")",
-      remedy: "harmless here, since all times are the server's; but set it for your logs")
+      remedy: "paasbus uses the server's time; set the clock for your logs")
   }
 }
 

@@ -22,7 +22,7 @@ extension Failure {
     case .otherChannel(let app, let channel):
       self.init(
         .configuration, "the bus \(app) uses the channel \(channel)",
-        remedy: "leave --channel away, or give the same")
+        remedy: "remove --channel, or give the same")
     }
   }
 }
@@ -58,13 +58,13 @@ extension RedisError {
     case .system(let number): unreached(String(cString: strerror(number)))
     case .transport(let text): unreached(text)
     case .tls(let failure): failure.words(plain: plainScheme)
-    case .closed: ("the connection to Redis was closed", "check that the server runs")
+    case .closed: ("the connection to Redis was closed", "check that the server is running")
     case .closedUnheard:
       (
-        "the server closed the connection without a word",
+        "the server closed the connection without an answer",
         endpoint?.usesTLS == true
-          ? "check that it is a Redis, and that it runs"
-          : "use rediss:// if its port is a TLS one, and check that it is a Redis"
+          ? "check that it is a Redis server and that it is running"
+          : "use rediss:// if the port expects TLS, or check that it is a Redis server"
       )
     case .closedAsked(let commands): Self.closed(asked: commands)
     case .noAnswer(let limit):
@@ -72,11 +72,13 @@ extension RedisError {
         "Redis did not answer within \(Self.text(limit))",
         "check the server, or allow more with --timeout"
       )
-    case .silentSubscription: ("the subscription is silent", "check the network and the server")
+    case .silentSubscription:
+      ("nothing arrives on the subscription", "check the network and the server")
     case .reply(let reply): reply.words
     case .notRedis(let detail):
       (
-        "the server's answer is no Redis protocol (\(detail))", "check host and port of the URL"
+        "the server did not reply in the Redis protocol (\(detail))",
+        "check the host and port of the URL"
       )
     case .replyTooLarge(let limit):
       (
@@ -85,14 +87,14 @@ extension RedisError {
       )
     case .unexpectedReply(let command):
       (
-        "the server answers \(command) as no Redis does",
-        "check that it is a Redis, and what stands between us and it"
+        "the server gave no valid reply to \(command)",
+        "check that it is a Redis server, and what stands between it and paasbus"
       )
     case .noDatabase(let number):
       ("Redis has no database \(number)", "choose a lower number in the URL")
     case .unknownMaster(let name):
       (
-        "the sentinels know no master called \(name)",
+        "the sentinels know no master named \(name)",
         "compare the name in the URL with 'sentinel monitor' of their configuration"
       )
     case .masterIsReplica:
@@ -101,7 +103,7 @@ extension RedisError {
         "wait until they have agreed on a new one"
       )
     case .redirectionLoop:
-      ("the cluster's nodes send us round in circles", "wait until it is stable")
+      ("the nodes of the cluster redirect to each other in a circle", "wait until it is stable")
     }
   }
 
@@ -111,9 +113,9 @@ extension RedisError {
   }
 
   private func unreached(_ cause: String) -> (String, String) {
-    var remedy = "check that it runs and that host and port of the URL are right"
+    var remedy = "check that it is running and that the host and port of the URL are right"
     if case .unixSocket? = endpoint?.address {
-      remedy = "check that the server runs and that this is the path of its socket"
+      remedy = "check that the server is running and that this is the path of its socket"
     }
     return ("cannot reach Redis: \(cause)", remedy)
   }
@@ -123,7 +125,7 @@ extension RedisError {
     let (which, known) = commands.count == 1 ? (names, "it") : ("one of \(names)", "them")
     return (
       "the server closed the connection when it was asked for \(which)",
-      "check that it runs, and that it and any proxy in front of it know \(known)"
+      "check that it is running, and that it and any proxy in front of it know \(known)"
         + (commands.count == 1 ? "" : "; 'paasbus doctor' finds out which")
     )
   }
@@ -139,7 +141,7 @@ extension TLSFailure {
   fileprivate func words(plain: String) -> (problem: String, remedy: String) {
     let skip = "skip the check with --tls-insecure"
     return switch self {
-    case .notTLS: ("the server does not speak TLS here", "use \(plain) instead")
+    case .notTLS: ("the server does not speak TLS on this port", "use \(plain) instead")
     case .ended:
       (
         "the server ended the connection in the middle of the TLS handshake",
@@ -170,22 +172,22 @@ extension TLSFailure {
       )
     case .certificateWanted:
       (
-        "the server takes no client without a certificate that it trusts",
+        "the server accepts only clients with a certificate that it trusts",
         "present one with --tls-cert FILE and --tls-key FILE"
       )
     case .certificateRefused:
       (
-        "the server does not accept the certificate that we present",
-        "give one with --tls-cert that is valid and of an authority that the server trusts"
+        "the server does not accept the client certificate",
+        "use a valid one of an authority that the server trusts (--tls-cert FILE)"
       )
     case .noCommonAlgorithm:
       (
-        "the server and we have no TLS algorithm in common",
+        "the server and paasbus have no TLS algorithm in common",
         "let it offer ECDHE (X25519, P-256, P-384 or P-521) with AES-GCM or ChaCha20-Poly1305, "
           + "and a certificate with an RSA, ECDSA (P-256, P-384, P-521) or Ed25519 key"
       )
     case .noCommonVersion:
-      ("the server speaks another version of TLS", "let it speak TLS 1.2 or 1.3")
+      ("the server speaks only other versions of TLS", "enable TLS 1.2 or 1.3 on the server")
     case .other(let detail):
       (
         "the TLS handshake failed (\(detail))",
@@ -201,7 +203,7 @@ extension ErrorReply {
     return switch meaning {
     case .connectionLimit:
       (
-        "Redis has no connection left: \(text)", "close other clients or take a larger plan"
+        "Redis accepts no more connections: \(text)", "close other clients or get a larger plan"
       )
     case .passwordWanted:
       ("Redis asks for a password", "put it into the URL (redis://:PASSWORD@…)")
@@ -234,13 +236,13 @@ extension ErrorReply {
     case .cannotSave: (answers, "the server cannot save to its disk; see its log")
     case .wrongType:
       (
-        "a key of this bus holds something else: \(text)",
+        "a key of this bus has another type: \(text)",
         "choose another --app, or remove the key"
       )
     case .unknownCommand(let command):
       (
         "the server has no command \(command)",
-        "allow it in the server's configuration (rename-command), or take another server"
+        "allow it in the server's configuration (rename-command), or use another server"
       )
     case .other: (answers, "see the server's log, or try another server")
     }

@@ -14,12 +14,12 @@ extension RedisLocatorError {
       switch cause {
       case .url(let error): error.words
       case .port(let variable):
-        ("\(variable) is no number from 1 to 65535", "correct it, or unset it for 6379")
-      case .hostOnly: ("the host holds more than a host", "give --url")
+        ("\(variable) is not a number from 1 to 65535", "correct it, or unset it for 6379")
+      case .hostOnly: ("the host contains more than a host", "give --url")
       case .noAddress:
         ("the Redis service has neither a uri nor a host", "bind it anew, or give --url")
-      case .noBase64: ("it is no base64", "give --url")
-      case .noJSON: ("it is not the JSON that it should be", "give --url")
+      case .noBase64: ("it is not valid base64", "give --url")
+      case .noJSON: ("it is not valid JSON", "give --url")
       }
     return ("\(source): \(problem)", remedy)
   }
@@ -28,10 +28,10 @@ extension RedisLocatorError {
 extension RedisLocationNote {
   var text: String {
     switch self {
-    case .restAddress(let variable): "\(variable) is passed over: it is a REST address"
-    case .unreadable(let variable): "\(variable) cannot be read and is not needed"
+    case .restAddress(let variable): "\(variable) is ignored: it is a REST address"
+    case .unreadable(let variable): "\(variable) cannot be read, and is not needed"
     case .otherServers(let variables, let used):
-      "\(used) is used; \(variables.joined(separator: ", ")) would lead to another server"
+      "using \(used); \(variables.joined(separator: ", ")) would lead to another server"
     }
   }
 }
@@ -49,8 +49,8 @@ extension RedisURLError {
         "keep one; a cluster tells its other nodes, and sentinels stand in one URL "
           + "(redis+sentinel://HOST:26379,HOST:26379/MASTER)"
       )
-    case .severalHosts: ("the URL names several hosts", "keep one; a cluster tells its other nodes")
-    case .blanks: ("the URL holds spaces or control characters", "percent-encode or remove them")
+    case .severalHosts: ("the URL has several hosts", "keep one; a cluster tells its other nodes")
+    case .blanks: ("the URL contains spaces or control characters", "percent-encode or remove them")
     case .noScheme(isPath: true):
       ("the URL has no scheme", "write the path of a socket as unix:///PATH")
     case .noScheme:
@@ -64,27 +64,27 @@ extension RedisURLError {
       (
         "an \(scheme) URL is a REST address", "take the provider's redis:// or rediss:// URL"
       )
-    case .noHost: ("the URL names no host", Self.shape)
-    case .host: ("the URL's host holds what no host may hold", Self.shape)
-    case .colons: ("the URL's host holds colons", "put an IPv6 address into brackets")
-    case .openBracket: ("a bracket of the URL is not closed", Self.shape)
-    case .behindBracket: ("something stands between the host and the port", Self.shape)
+    case .noHost: ("the URL has no host", Self.shape)
+    case .host: ("the host in the URL contains invalid characters", Self.shape)
+    case .colons: ("the host in the URL contains colons", "put an IPv6 address into brackets")
+    case .openBracket: ("a bracket in the URL is not closed", Self.shape)
+    case .behindBracket: ("there is something between the host and the port", Self.shape)
     case .lateAt:
       (
-        "an @ stands behind the URL's host",
+        "there is an @ after the host in the URL",
         "in a password, write / ? # @ as %2F %3F %23 %40"
       )
-    case .port: ("the URL's port is no number from 1 to 65535", Self.shape)
+    case .port: ("the port in the URL is not a number from 1 to 65535", Self.shape)
     case .database:
-      ("the URL's database is no whole number", "end it with /0 or leave it away")
-    case .noMaster: ("the URL names no master", "write redis+sentinel://HOST:26379/MASTER")
+      ("the database in the URL is not a whole number", "end it with /0 or leave it away")
+    case .noMaster: ("the URL has no master name", "write redis+sentinel://HOST:26379/MASTER")
     case .noSocketPath:
       ("the URL has no absolute path of a socket", "write it as unix:///PATH")
     case .controlsInPath:
-      ("the socket's path holds control characters", "choose a plain one")
-    case .longPath: ("the socket's path is longer than 107 bytes", "choose a shorter one")
+      ("the path of the socket contains control characters", "choose a plain one")
+    case .longPath: ("the path of the socket is longer than 107 bytes", "choose a shorter one")
     case .encoding: ("the URL's percent-encoding is broken", "write a bare % as %25")
-    case .noUTF8: ("the URL is no UTF-8 once decoded", "encode it as UTF-8")
+    case .noUTF8: ("the URL is not UTF-8 once decoded", "encode it as UTF-8")
     }
   }
 }
