@@ -2,73 +2,76 @@ import Terminal
 
 /// The columns of the lines that tell of instances.
 ///
-/// In a pipe they have fixed widths and nothing is cut. On a terminal they grow with what they hold,
-/// and where not all of it fits, the place goes first, then a part of the name, then the release.
+/// In a pipe they have fixed widths and nothing is cut. On a terminal their widths follow from its width alone, so
+/// that no column moves while somebody watches. Where not all fit, first the place goes, then the release, then a
+/// part of the name; the reason and the exit status stay.
 package struct LineLayout: Sendable {
   /// A time, two spaces, a symbol and a word, two spaces.
   private static let front = 23
   /// What a day before the time takes.
-  package static let day = 11
+  static let day = 11
   private static let gap = 2
-  /// As many cells as the remarks get before other columns are cut for them.
-  private static let remarks = 20
+  /// What a reason with an exit status takes (`SIGTERM exit 143`), and a little more.
+  private static let remarks = 17
+  private static let inPipe = Widths(name: 14, release: 8, place: 12)
+  private static let usual = Widths(name: 14, release: 6, place: 10)
   private static let minName = 10
-  private static let (maxName, maxRelease, maxPlace) = (24, 16, 24)
+
+  private struct Widths {
+    var name, release, place: Int
+  }
 
   /// nil where nothing is cut.
   package var columns: Int?
   package var isUnicode = true
-  private var (name, release, place) = (14, 8, 12)
 
   package init(columns: Int?, isUnicode: Bool = true) {
     self.columns = columns
     self.isUnicode = isUnicode
-    if columns != nil { (name, release, place) = (Self.minName, 0, 0) }
-  }
-
-  /// Widens the columns for what is to come.
-  package mutating func makeRoom(name: String, release: String?, place: String?) {
-    self.name = max(self.name, min(name.displayWidth, Self.maxName))
-    self.release = max(self.release, min(release?.displayWidth ?? 0, Self.maxRelease))
-    self.place = max(self.place, min(place?.displayWidth ?? 0, Self.maxPlace))
   }
 
   /// Adds the columns behind the time and the word of a line.
   ///
   /// - Parameters:
   ///   - release: nil where there is none, as with `place`.
-  ///   - remarks: what is to stand at the end.
-  /// - Returns: what fits of the remarks.
+  ///   - remarks: what may stand at the end, the longest first.
+  /// - Returns: the first of them that fits, else a part of the last.
   package func addColumns(
-    name: String, release: String?, place: String?, remarks: String, to line: inout [UInt8]
+    name: String, release: String?, place: String?, remarks: [String], to line: inout [UInt8]
   ) -> String {
     guard let columns else {
-      line.add(name, paddedTo: self.name)
+      line.add(name, paddedTo: Self.inPipe.name)
       line.add("  ")
-      line.add(release ?? "-", paddedTo: self.release)
+      line.add(release ?? "-", paddedTo: Self.inPipe.release)
       line.add("  ")
-      line.add(place ?? "-", paddedTo: self.place)
-      return remarks
+      line.add(place ?? "-", paddedTo: Self.inPipe.place)
+      return remarks.first ?? ""
     }
-    let widths = widths(columns)
-    let cells = zip([name, release ?? "-", place ?? "-"], widths).filter { $1 > 0 }.map {
-      $0.fitted(to: $1, isUnicode: isUnicode)
-    }
+    let widths = Self.widths(columns)
+    let cells = zip(
+      [name, release ?? "-", place ?? "-"], [widths.name, widths.release, widths.place]
+    ).filter { $1 > 0 }.map { $0.fitted(to: $1, isUnicode: isUnicode) }
     let text = cells.joined(separator: "  ")
     line.add(text)
-    let room = columns - Self.front - text.displayWidth - Self.gap
-    return remarks.cut(to: max(0, room), isUnicode: isUnicode)
+    let room = max(0, columns - Self.front - text.displayWidth - Self.gap)
+    return remarks.first { $0.displayWidth <= room }
+      ?? (remarks.last ?? "").cut(to: room, isUnicode: isUnicode)
   }
 
-  private func widths(_ columns: Int) -> [Int] {
-    var widths = [name, release, place]
-    func missing() -> Int {
-      let taken = widths.reduce(0) { $0 + ($1 > 0 ? $1 + Self.gap : 0) }
-      return Self.front + taken + Self.remarks - columns
+  /// What the columns take that is left by the front and the remarks.
+  private static func widths(_ columns: Int) -> Widths {
+    let room = columns - front - gap - remarks
+    let all = usual.name + usual.release + usual.place + 2 * gap
+    if room >= all {
+      // What is more goes to all of them, up to what the longest usual texts take.
+      let more = room - all
+      return Widths(
+        name: usual.name + min(10, more / 3), release: usual.release + min(4, more / 8),
+        place: usual.place + min(8, more / 6))
     }
-    if missing() > 0 { widths[2] = 0 }
-    if missing() > 0 { widths[0] = max(Self.minName, name - missing()) }
-    if missing() > 0 { widths[1] = 0 }
-    return widths
+    guard room >= minName + gap + usual.release else {
+      return Widths(name: max(minName, room), release: 0, place: 0)
+    }
+    return Widths(name: min(24, room - gap - usual.release), release: usual.release, place: 0)
   }
 }

@@ -33,7 +33,7 @@ package struct WatchRendering: Sendable {
     set { layout.columns = newValue }
   }
 
-  /// Whole lines with their ends; those of one batch are aligned with each other.
+  /// Whole lines with their ends.
   package mutating func lines(_ batch: [WatchOutput]) -> [UInt8] {
     if isJSON {
       var lines: [UInt8] = []
@@ -41,19 +41,10 @@ package struct WatchRendering: Sendable {
       for output in batch { output.addLine(to: &lines) }
       return lines
     }
-    if layout.columns != nil {
-      for case let instance? in batch.map(\.instance) { makeRoom(for: instance) }
-    }
     var lines: [UInt8] = []
     lines.reserveCapacity(batch.count * 120)
     for output in batch { addText(output, to: &lines) }
     return lines
-  }
-
-  private mutating func makeRoom(for instance: Instance) {
-    layout.makeRoom(
-      name: Visible.text(instance.name), release: instance.release.map(Visible.text),
-      place: instance.place.map(Visible.text))
   }
 
   // MARK: Text
@@ -66,8 +57,8 @@ package struct WatchRendering: Sendable {
     case .snapshot(let status):
       let started = status.instance.started ?? 0
       addFront(at: started, isNews: false, LineStyle(status.state), to: &lines)
-      let since = "since \(LocalTime(milliseconds: started).dayAndTime)"
-      addRow(status.instance, remarks: since, to: &lines)
+      let since = "since \(LocalTime(milliseconds: started).day)"
+      addRow(status.instance, remarks: [since], to: &lines)
     case .foreign(let type, let at):
       addFront(at: at, isNews: true, LineStyle(type), to: &lines)
       lines.add("\(WatchOutput.unnamed)\n")
@@ -90,7 +81,7 @@ package struct WatchRendering: Sendable {
   }
 
   /// What stands behind the time and the word of a line.
-  private func addRow(_ instance: Instance, remarks: String, to lines: inout [UInt8]) {
+  private func addRow(_ instance: Instance, remarks: [String], to lines: inout [UInt8]) {
     let rest = layout.addColumns(
       name: Visible.text(instance.name), release: instance.release.map(Visible.text),
       place: instance.place.map(Visible.text), remarks: remarks, to: &lines)
@@ -134,17 +125,6 @@ package struct WatchRendering: Sendable {
   }
 }
 
-extension WatchOutput {
-  /// The one that a line of its own is about.
-  fileprivate var instance: Instance? {
-    switch self {
-    case .event(let event, _): event.instance
-    case .snapshot(let status): status.instance
-    case .foreign, .message, .gap, .reset, .retracted: nil
-    }
-  }
-}
-
 extension Instance {
   /// The platform and the region, as far as they are known.
   package var place: String? {
@@ -155,9 +135,13 @@ extension Instance {
 
 extension Event {
   /// Why it happened, and how long the instance had run.
-  fileprivate var remarks: String {
-    guard let lifetime else { return cause ?? "" }
-    return cause.map { "\($0)  \(lifetime)" } ?? lifetime
+  ///
+  /// - Returns: the same in several lengths, the longest first.
+  fileprivate var remarks: [String] {
+    guard let lifetime else { return [cause ?? ""] }
+    let front = cause.map { "\($0)  " } ?? ""
+    return ["\(front)after \(lifetime)", "\(front)after \(lifetime.coarse)"]
+      + [cause].compactMap(\.self)
   }
 
   /// Why it happened, in a few words.
@@ -174,10 +158,10 @@ extension Event {
   }
 
   /// How long the instance had run, where the event is an end.
-  private var lifetime: String? {
+  private var lifetime: Span? {
     guard type == .stop || type == .lost, let started = instance.started, at >= started else {
       return nil
     }
-    return "after \(Span(milliseconds: at - started))"
+    return Span(milliseconds: at - started)
   }
 }

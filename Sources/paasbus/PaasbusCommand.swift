@@ -160,7 +160,8 @@ enum Program {
     }
     if code == .success {
       do {
-        try StandardStreams.write(Array((PaasbusCommand.fullMessage(for: error) + "\n").utf8))
+        let text = HelpText.ordered(PaasbusCommand.fullMessage(for: error))
+        try StandardStreams.write(Array((text + "\n").utf8))
       } catch {
         return report(error)
       }

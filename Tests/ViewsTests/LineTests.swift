@@ -6,12 +6,12 @@ import Testing
 
 @Suite("Lines, tables and small texts")
 struct LineTests {
-  private func line(_ layout: LineLayout, remarks: String = "SIGTERM  exit 143  after 2h 5m")
-    -> String
-  {
+  private func line(_ layout: LineLayout, name: String = "worker.12") -> String {
     var bytes: [UInt8] = []
     let rest = layout.addColumns(
-      name: "worker.12", release: "v42", place: "heroku/eu", remarks: remarks, to: &bytes)
+      name: name, release: "v42", place: "heroku/eu",
+      remarks: ["SIGTERM exit 143  after 2h 5m", "SIGTERM exit 143  after 2h", "SIGTERM exit 143"],
+      to: &bytes)
     return String(decoding: bytes, as: UTF8.self) + "  " + rest
   }
 
@@ -19,18 +19,32 @@ struct LineTests {
   func pipe() {
     #expect(
       line(LineLayout(columns: nil))
-        == "worker.12       v42       heroku/eu     SIGTERM  exit 143  after 2h 5m")
+        == "worker.12       v42       heroku/eu     SIGTERM exit 143  after 2h 5m")
   }
 
-  @Test("on a terminal the place goes first, then the release, and no line is too wide")
+  @Test("on a terminal the place goes first, then the release; the reason and the status stay")
   func terminal() {
-    for columns in [20, 40, 50, 60, 80, 120, 200] {
-      var layout = LineLayout(columns: columns)
-      layout.makeRoom(name: "worker.12", release: "v42", place: "heroku/eu")
-      let text = line(layout)
-      #expect(text.displayWidth + 23 <= max(columns, 37), "\(columns): \(text)")
-      #expect(text.contains("heroku/eu") == (columns >= 80), "\(columns): \(text)")
+    for columns in 40...220 {
+      let text = line(LineLayout(columns: columns))
+      let isNarrow = columns < 52
+      #expect(isNarrow || text.displayWidth + 23 <= columns, "\(columns): \(text)")
+      #expect(text.contains("heroku/eu") == (columns >= 76), "\(columns): \(text)")
       #expect(text.contains("v42") == (columns >= 60), "\(columns): \(text)")
+      #expect(isNarrow || text.contains("SIGTERM exit 143"), "\(columns): \(text)")
+      #expect(!text.contains("after") || text.contains("after 2h"), "\(columns): \(text)")
+    }
+  }
+
+  @Test("no column moves, whatever the names are")
+  func still() {
+    for columns in [60, 80, 120, 200] {
+      let texts = ["w", "worker.12", String(repeating: "x", count: 60)].map {
+        line(LineLayout(columns: columns), name: $0)
+      }
+      let starts = texts.map { text in
+        text.firstRange(of: "v42").map { text[..<$0.lowerBound].displayWidthOfSlice }
+      }
+      #expect(Set(starts).count == 1, "\(texts)")
     }
   }
 
@@ -120,4 +134,8 @@ struct LineTests {
       #expect(lanes[0].contains("!") && lanes[1].contains("-"), "\(chart.text)")
     }
   }
+}
+
+extension Substring {
+  fileprivate var displayWidthOfSlice: Int { String(self).displayWidth }
 }
