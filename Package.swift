@@ -86,7 +86,10 @@ let package = Package(
     .testTarget(name: "SupervisorTests", dependencies: ["Supervisor", "TestSupport"]),
     .testTarget(name: "PlatformsTests", dependencies: ["Platforms", "PaasbusRedis"]),
     .testTarget(
-      name: "CommandTests", dependencies: ["paasbus", "Presence", "PaasbusRedis", "TestSupport"],
-      exclude: ["Screens"]),
+      name: "CommandTests",
+      dependencies: [
+        "paasbus", "Platforms", "Presence", "PaasbusRedis", "Supervisor", "Terminal", "TestSupport",
+      ],
+      exclude: ["Screens", "Words"]),
   ]
 )

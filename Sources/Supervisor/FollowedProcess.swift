@@ -73,7 +73,7 @@ public struct FollowedProcess: Sendable {
   }
 
   /// When a process started, in ticks since the system did (proc(5), the 22nd field of `stat`); nil
-  /// for one that is not there, has ended, or where there is no such file.
+  /// for one that is not there, has ended, or where no such file.
   private static func startTime(of id: pid_t) -> String? {
     guard let file = fopen("/proc/\(id)/stat", "r") else { return nil }
     defer { fclose(file) }

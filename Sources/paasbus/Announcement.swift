@@ -32,10 +32,9 @@ struct Announcement: Sendable {
     switch notice {
     case .announced(let channel, _):
       setup.diagnostics.note(
-        "announced \(instance.name) (\(instance.id)) on the bus \(instance.app), "
-          + "channel \(channel), at \(endpoint.redactedURL)")
-    case .connectionLost(let error): setup.diagnostics.connectionLost(error)
-    case .connectionBack: setup.diagnostics.connectionBack()
+        .announced(instance, channel: channel, url: endpoint.redactedURL))
+    case .connectionLost(let error): setup.diagnostics.note(.connectionLost(error))
+    case .connectionBack: setup.diagnostics.note(.connectionBack)
     }
   }
 
@@ -100,9 +99,7 @@ extension FollowedProcess {
   /// - Throws: ``Failure`` where there is none or it is another user's.
   static func found(_ id: Int32, _ diagnostics: Diagnostics) throws -> FollowedProcess {
     if id == 1 {
-      diagnostics.note(
-        "when process 1 ends, it takes paasbus with it before the stop can be published: "
-          + "put 'paasbus announce --' in front of its command instead")
+      diagnostics.note(.followsProcessOne)
     }
     do {
       return try FollowedProcess(id)

@@ -184,13 +184,13 @@ enum Program {
     let names = names(of: PaasbusCommand.self)
     if word == "announce", let next = words.dropFirst().first, !next.hasPrefix("-") {
       throw Failure(
-        .usage, "announce takes no word like \(Echo.of(next))",
-        remedy: "put '--' before a command that it is to run")
+        .usage, "announce takes no argument \(Echo.of(next))",
+        remedy: "put '--' before the command to run")
     }
     guard !names.contains(word), word != "help" else { return }
     let suggestion = Suggestion.nearest(to: word, among: names)
     throw Failure(
-      .usage, "there is no command \(Echo.of(word))",
+      .usage, "\(Echo.of(word)) is not a command",
       remedy: suggestion.map { "did you mean '\($0)'?" } ?? "see 'paasbus --help'")
   }
 

@@ -84,24 +84,23 @@ struct Setup {
 
   private func report(_ found: RedisDiscovery) {
     let location = found.location
-    for note in location.notes { diagnostics.note(note.text) }
-    for name in location.trimmed { diagnostics.detail("\(name): ignoring the blanks at its end") }
+    for note in location.notes { diagnostics.note(.location(note)) }
+    for name in location.trimmed { diagnostics.detail(.trimmed(variable: name)) }
     for item in location.endpoint.ignoredQueryItems where Self.isLogin(item) {
-      diagnostics.note(
-        "the query item \(item) is ignored: write the login before the host (USER:PASSWORD@HOST)")
+      diagnostics.note(.ignoredLogin(queryItem: item))
     }
     for item in location.endpoint.ignoredQueryItems where !Self.isLogin(item) {
-      diagnostics.detail("\(location.source): the query item \(item) is ignored")
+      diagnostics.detail(.ignoredQueryItem(item, source: location.source))
     }
     // For people; a script's errors stay one line.
     if options.url != nil, location.endpoint.password != nil, StandardStreams.isTerminal(2) {
-      diagnostics.note("others can see a password on the command line: set PAASBUS_URL instead")
+      diagnostics.note(.passwordOnCommandLine)
     }
     let files = [options.tlsAuthority, options.tlsCertificate, options.tlsKey]
     if found.tls == nil, options.tlsInsecure || files.contains(where: { $0 != nil }) {
-      diagnostics.note("the TLS options have no effect: the URL is not a rediss:// one")
+      diagnostics.note(.uselessTLSOptions)
     }
-    diagnostics.detail("using \(location.source): \(location.endpoint.redactedURL)")
+    diagnostics.detail(.usingURL(source: location.source, url: location.endpoint.redactedURL))
   }
 
   private static func isLogin(_ queryItem: String) -> Bool {
@@ -124,7 +123,7 @@ struct Setup {
       }
       try await bus.start(idle: LocalBus.defaultIdle)
     }
-    diagnostics.note("using the local bus (\(bus.socketPath))")
+    diagnostics.note(.usingLocalBus(socket: bus.socketPath))
     return bus.endpoint
   }
 
@@ -146,7 +145,7 @@ struct Setup {
     for name in ["PAASBUS_APP", "PAASBUS_CHANNEL"]
     where variable(name) != environment.settledName(name) {
       let kind = variable(name).flatMap { SecretKind(of: $0) }?.rawValue ?? "a secret"
-      diagnostics.note("\(name) is ignored: it contains \(kind)")
+      diagnostics.note(.ignoredSecret(variable: name, kind: kind))
     }
   }
 
@@ -163,7 +162,7 @@ struct Setup {
       return nil
     }
     let name = Keys.appName(from: given)
-    if name != given { diagnostics.note("the app \(given) is called \(name) on the bus") }
+    if name != given { diagnostics.note(.renamedApp(given: given, name: name)) }
     return name
   }
 
@@ -179,7 +178,7 @@ struct Setup {
     let apps = try list.elements(to: "ZRANGE").compactMap(\.string).sorted()
     guard apps.count > 1 else {
       if let app = apps.first {
-        diagnostics.note("using the bus \(app), the only one on this Redis")
+        diagnostics.note(.onlyBus(app: app))
       }
       return apps.first
     }

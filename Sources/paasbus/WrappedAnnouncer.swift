@@ -32,9 +32,7 @@ struct WrappedAnnouncer {
         link.tell(command.plan(setup, instance))
         link.leave("id", instance.id)
         if let shell = ShellWithoutExec(ProcessTitle.wrappedWords) {
-          setup.diagnostics.detail(
-            "\(shell.name) may not pass signals on to the command that it runs: write exec in front of it"
-          )
+          setup.diagnostics.detail(.shellWithoutExec(shell.name))
         }
       }
       try WrappedAnnouncer(command.announcement(setup, instance), task).run(link)
@@ -67,8 +65,7 @@ struct WrappedAnnouncer {
     } catch {
       let failure = Failure(error)
       if !task.hasComplained {
-        diagnostics.note(
-          "not announced yet: \(failure.problem): \(failure.remedy); trying again")
+        diagnostics.note(.notYetAnnounced(failure))
       }
       exit(AnnouncerLink.Exit.unable)
     }
@@ -104,18 +101,15 @@ struct WrappedAnnouncer {
         leave("started", "\(started)")
       }
     } catch {
-      let failure = Failure(error)
-      return Diagnostics.error("not announced: \(failure.problem): \(failure.remedy)")
+      return Diagnostics.tell(.notAnnounced(Failure(error)))
     }
     // We keep no folder busy; whatever names a file was made absolute before.
     _ = chdir("/")
     async let telling: Void = tell(announcer, news)
     switch try? await announcer.run() {
     case .undelivered(let error):
-      diagnostics.note(
-        "the stop could not be delivered (\(Announcer.problem(error))): watchers report the instance lost"
-      )
-    case .unanswered: diagnostics.note("not announced: Redis did not answer in time")
+      diagnostics.note(.undelivered(error))
+    case .unanswered: diagnostics.note(.unanswered)
     case .stopped, .neverAnnounced, nil: break
     }
     await telling

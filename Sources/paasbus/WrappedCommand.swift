@@ -22,7 +22,7 @@ enum WrappedCommand {
       return try Supervisor.run(command) {
         try plan(arguments)
       } remark: { remark in
-        Diagnostics.error(text(remark))
+        Diagnostics.tell(told(remark))
       } announce: { link in
         WrappedAnnouncer.run(arguments, link)
       }
@@ -43,16 +43,11 @@ enum WrappedCommand {
     return command.plan(setup, instance)
   }
 
-  private static func text(_ remark: Supervisor.Remark) -> String {
+  private static func told(_ remark: Supervisor.Remark) -> Remark {
     switch remark {
-    case .unannounced(let number):
-      "not announced yet: no process can be started for it (\(String(cString: strerror(number)))): "
-        + "raise the limit of processes (pids.max, ulimit -u); trying again"
-    case .announcerEnded(let status):
-      "the announcer ended (\(status.signalName ?? "exit \(status.shellStatus)")): "
-        + "starting it again; the command is not affected"
-    case .undelivered:
-      "the stop could not be delivered in time: watchers report the instance lost"
+    case .unannounced(let number): .noProcess(errno: number)
+    case .announcerEnded(let status): .announcerEnded(status)
+    case .undelivered: .undeliveredInTime
     }
   }
 

@@ -46,7 +46,7 @@ struct AccessTests {
       }
       let doctor = try Paasbus.start("doctor", "--url", url)
       #expect(try await doctor.exitStatus() == 0, "\(doctor.output)")
-      #expect(doctor.output.contains("all that is needed"))
+      #expect(doctor.output.contains("complete, including scripts"))
       announce.signal(SIGTERM)
       #expect(try await announce.exitStatus() == 0)
       _ = try await watch.waitFor("stop")

@@ -102,7 +102,8 @@ struct BadInputTests {
     }
     for command in ["announce", "watch"] {
       try await expect(
-        [command, "--url", "redis://127.0.0.1:\(port)"], 76, says: "no Redis protocol")
+        [command, "--url", "redis://127.0.0.1:\(port)"], 76,
+        says: "did not reply in the Redis protocol")
     }
   }
 

@@ -80,12 +80,13 @@ struct DoctorTests {
   func credentials() async throws {
     try await RedisServer.with(usesTCP: true) { server in
       let port = server.port ?? 0
-      try await expect("warn", "credentials", "none", ["--url", "redis://:x@127.0.0.1:\(port)"])
+      try await expect(
+        "warn", "credentials", "needs none", ["--url", "redis://:x@127.0.0.1:\(port)"])
       try await server.cli("CONFIG", "SET", "requirepass", "secret")
       try await expect(
         "fail", "credentials", "password", ["--url", "redis://:wrong@127.0.0.1:\(port)"])
       try await expect(
-        "ok", "credentials", "redistogo is a dummy",
+        "ok", "credentials", "redistogo is a placeholder",
         ["--url", "redis://redistogo:secret@127.0.0.1:\(port)"])
     }
   }
@@ -119,7 +120,7 @@ struct DoctorTests {
         try await server.cli(begin)
         try await expect(status, check, text, on: server)
         if !remedy.isEmpty { try await server.cli(remedy) }
-        let after = try await expect("ok", "message", "came round", on: server)
+        let after = try await expect("ok", "message", "delivered in", on: server)
         #expect(!after.contains("fail  "), "\(after)")
       }
     }
@@ -132,7 +133,7 @@ struct DoctorTests {
         "redis-cli", ["-s", server.socketPath, "SUBSCRIBE", "x"])
       try await eventually("it is connected") { holder.output.contains("subscribe") }
       try await server.command("CONFIG", "SET", "maxclients", "1")
-      try await expect("fail", "server", "no connection left", on: server)
+      try await expect("fail", "server", "accepts no more connections", on: server)
       holder.signal(SIGKILL)
       holder.waitForEnd()
       try await eventually("there is room again") {
@@ -174,19 +175,19 @@ struct DoctorTests {
     "messages that are not delivered: nobody there, another channel, another database, another app")
   func notDelivered() async throws {
     try await RedisServer.with { server in
-      try await expect("warn", "bus", "nobody has announced", on: server)
+      try await expect("warn", "bus", "no instance has announced", on: server)
       let announce = try Paasbus.start(
         "announce", "--app", "shop", "--channel", "mine", "--url", server.url + "?db=3")
       try await eventually("it is announced") { announce.errorOutput.contains("announced ") }
-      try await expect("fail", "bus", "in 3: end the URL with /3", on: server)
+      try await expect("fail", "bus", "uses database 3: end the URL with /3", on: server)
       let url = server.url + "?db=3"
       try await expect("fail", "bus", "uses the channel mine", ["--url", url, "--channel", "x"])
       try await expect("warn", "bus", "shop", ["--url", url, "--app", "blog"])
       let listener = try ManagedProcess(
         "redis-cli", ["-s", server.socketPath, "SUBSCRIBE", "instances"])
       try await eventually("it listens") { listener.output.contains("subscribe") }
-      try await expect("warn", "subscribers", "but to instances", ["--url", url])
-      try await expect("ok", "bus", "1 instances present", ["--url", url])
+      try await expect("warn", "subscribers", "but on instances", ["--url", url])
+      try await expect("ok", "bus", "1 instance present", ["--url", url])
       announce.signal(SIGTERM)
       listener.signal(SIGKILL)
     }

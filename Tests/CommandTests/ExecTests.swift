@@ -76,7 +76,7 @@ struct ExecTests {
       try await Bus(on: server).publish(3)
       try await eventually("all are handled") { handled() == ["1", "2", "3"] }
       try await eventually("failures are said") { watch.errorLines.count == 3 }
-      #expect(watch.errorLines.at(1)?.contains("of start of w failed with exit code 7") == true)
+      #expect(watch.errorLines.at(1)?.contains("for start of w failed with exit code 7") == true)
       #expect(watch.errorLines.at(2)?.contains("was ended by SIGKILL") == true)
     }
   }

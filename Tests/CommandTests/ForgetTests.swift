@@ -56,7 +56,7 @@ struct ForgetTests {
       }
       let forget = try Paasbus.start("forget", "--all", "--app", "one", "--yes", on: server)
       #expect(try await forget.exitStatus() == 0, "\(forget.errorOutput)")
-      #expect(forget.output == "removed the bus one: 0 present, 1 that ended, 2 events\n")
+      #expect(forget.output == "removed the bus one: 0 instances present, 1 ended, 2 events\n")
       #expect(try await server.cli("KEYS", "paasbus:{one}:*") == "\n")
       let history = try Paasbus.start("history", on: server)
       #expect(try await history.exitStatus() == 0 && history.lines.count == 2)
@@ -71,7 +71,7 @@ struct ForgetTests {
         let shell = "sh -c '\(Paasbus.path) forget --all; exec sleep 5000'"
         try await Terminal.with(shell, environment: ["PAASBUS_URL": server.url]) { terminal in
           try await terminal.expect("[y/N]")
-          try await terminal.expect("Remove the whole bus default (1 present")
+          try await terminal.expect("Remove the whole bus default (1 instance present")
           try await terminal.enter(answer)
           try await terminal.expect(text)
         }

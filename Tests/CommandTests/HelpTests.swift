@@ -77,7 +77,7 @@ struct HelpTests {
   @Test(
     "what often goes wrong gets a hint",
     arguments: [
-      ("announce ls -l", "put '--' before a command"),
+      ("announce ls -l", "put '--' before the command"),
       ("wait --timeout 1m30s", "write it as 500ms, 15s, 2m, 1h or 3d"),
     ])
   func hints(words: String, hint: String) async throws {

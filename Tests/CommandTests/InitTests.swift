@@ -173,7 +173,7 @@ struct FollowTests {
     try await RedisServer.with { server in
       let process = try Paasbus.start("announce", "--pid", "1", on: server)
       // As root it may be followed; as anybody else it is another user's.
-      try await eventually("it is said") { process.errorOutput.contains("process 1 takes") }
+      try await eventually("it is said") { process.errorOutput.contains("when process 1 ends") }
       process.signal(SIGKILL)
     }
   }

@@ -128,7 +128,7 @@ struct ProxyTests {
       let doctor = try Paasbus.start("doctor", "--url", url)
       _ = try await doctor.exitStatus()
       let line = doctor.lines.first { $0.contains("  commands  ") } ?? ""
-      #expect(line.contains("ends the connection at \(command) ("), "\(doctor.output)")
+      #expect(line.contains("closes the connection at \(command) ("), "\(doctor.output)")
     }
   }
 

@@ -118,9 +118,9 @@ struct PubSubTests {
     try await RedisServer.with { server in
       let subscriber = try await subscribe("jobs", on: server)
       server.kill()
-      try await eventually("it noticed") { subscriber.errorOutput.contains("are lost") }
+      try await eventually("it noticed") { subscriber.errorOutput.contains("meanwhile are lost") }
       try await server.start()
-      try await eventually("it is back") { subscriber.errorOutput.contains("are gone") }
+      try await eventually("it is back") { subscriber.errorOutput.contains("in between are lost") }
       _ = try await publish("jobs", "x", on: server)
       try await eventually("it hears") { subscriber.output == "jobs\tx\n" }
       #expect(subscriber.errorLines.count == 3)

@@ -108,7 +108,7 @@ struct StatusLineTests {
         try await terminal.expect("\ngot w1\n")
         try await terminal.expect("2 up · handler 2 behind · connected")
         try Data().write(to: URL(filePath: gate))
-        try await terminal.expect("the handler of start of w2 failed with exit code 1\n")
+        try await terminal.expect("the handler for start of w2 failed with exit code 1\n")
         try await terminal.expect("2 up · handler failed 2× · connected")
         for process in fleet { process.signal(SIGTERM) }
         try await terminal.expect("no instances · handler failed 4×")

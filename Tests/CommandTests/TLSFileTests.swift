@@ -37,8 +37,8 @@ struct TLSFileTests {
     try await Self.withFiles { file in
       let client = ["--tls-cert", file("client.pem"), "--tls-key"]
       let cases: [([String], String)] = [
-        (["--tls-ca", file("none")], "--tls-ca: there is no such file"),
-        (["--tls-ca", file("root.pem") + "/x"], "--tls-ca: there is no such file"),
+        (["--tls-ca", file("none")], "--tls-ca: no such file"),
+        (["--tls-ca", file("root.pem") + "/x"], "--tls-ca: no such file"),
         (["--tls-ca", "/tmp"], "/tmp: cannot be read (Is a directory)"),
         (["--tls-ca", file("empty")], "is empty"), (["--tls-ca", file("blank")], "is empty"),
         (["--tls-ca", file("text")], "is not PEM"),
@@ -49,8 +49,8 @@ struct TLSFileTests {
         (["--tls-ca", file("broken.pem")], "cannot be read"),
         (["--tls-ca", file("client.key")], "holds no certificate"),
         (["--tls-ca", file("pipe")], "nothing comes out of this pipe"),
-        (["--tls-cert", file("client.pem")], "there is no key to this certificate"),
-        (["--tls-key", file("client.key")], "there is no certificate to this key"),
+        (["--tls-cert", file("client.pem")], "the key to this certificate is missing"),
+        (["--tls-key", file("client.key")], "the certificate to this key is missing"),
         (client + [file("client.pem")], "holds no private key"),
         (client + [file("client.der")], "openssl pkey -inform DER"),
         (client + [file("locked.key")], "protected by a passphrase"),
@@ -88,18 +88,18 @@ struct TLSFileTests {
         (
           ["list", "--tls-key=\(key)", "--tls-cert", file("client.pem")] + url, "a private key", 78
         ),
-        (["list", "--tls-key", key] + url, "a private key is no value for --tls-key", 64),
+        (["list", "--tls-key", key] + url, "a private key is not a valid value for --tls-key", 64),
         (["list", "--tls-ca=\(key)"] + url, "a private key", 78),
         (["list", "--tls-ca", certificate] + url, "a certificate", 64),
         (["list", "--tls-cert=\(certificate)"] + url, "a certificate", 78),
         (["list", "--tls-ca", line] + url, "a long text", 78),
         (["list", "--tls-ca", secret] + url, "a URL", 78),
-        (["list", key], "a private key stands where none belongs", 64),
-        (["list", secret], "a URL stands where none belongs", 64),
-        (["list", "--timeout", line], "a long text is no value for --timeout", 64),
-        (["list", "--timeout=\(secret)"], "a URL is no value for --timeout", 64),
+        (["list", key], "a private key is not expected here", 64),
+        (["list", secret], "a URL is not expected here", 64),
+        (["list", "--timeout", line], "a long text is not a valid value for --timeout", 64),
+        (["list", "--timeout=\(secret)"], "a URL is not a valid value for --timeout", 64),
         (["list", "--tls-kye=\(key)"] + url, "Did you mean '--tls-key'", 64),
-        ([secret], "there is no command a URL", 64), ([key], "a private key", 64),
+        ([secret], "a URL is not a command", 64), ([key], "a private key", 64),
         (["announce", secret], "a URL", 64),
       ]
       for (words, text, status) in cases {
@@ -206,9 +206,9 @@ struct TLSFileTests {
         #expect(try await list.exitStatus() == 0, "\(environment) \(list.errorOutput)")
       }
       let bad: [([String: String], String)] = [
-        (["SSL_CERT_FILE": "/none"], "SSL_CERT_FILE: there is no such file"),
+        (["SSL_CERT_FILE": "/none"], "SSL_CERT_FILE: no such file"),
         (["SSL_CERT_FILE": file("good.key")], "holds no certificate"),
-        (["SSL_CERT_DIR": "/none:/nor"], "SSL_CERT_DIR: there is no such file"),
+        (["SSL_CERT_DIR": "/none:/nor"], "SSL_CERT_DIR: no such file"),
         (["PAASBUS_TLS_INSECURE": "0"], "is not trusted"),
       ]
       for (environment, text) in bad {

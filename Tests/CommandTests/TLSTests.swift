@@ -30,7 +30,7 @@ struct TLSTests {
       }
       try await expectRefusal(["--url", url], 78, says: "--tls-ca FILE, or skip")
       try await expectRefusal(
-        ["--url", url, "--tls-ca", "/none"], 78, says: "there is no such file")
+        ["--url", url, "--tls-ca", "/none"], 78, says: "no such file")
       let plain = server.port ?? 0
       try await expectRefusal(
         ["--url", "rediss://localhost:\(plain)"], 78, says: "use redis://")
@@ -110,7 +110,7 @@ struct TLSTests {
     ]
     try await Certificates.withServer("good", options: options) { _, url, file in
       try await expectRefusal(
-        ["--url", url, "--tls-ca", file("root.pem")], 78, says: "another version of TLS")
+        ["--url", url, "--tls-ca", file("root.pem")], 78, says: "other versions of TLS")
     }
   }
 

@@ -136,7 +136,7 @@ struct WaitTests {
     for (words, text) in [
       (["wait"], "--timeout"), (["wait", "--timeout", "soon"], "soon"),
       (["wait", "--timeout", "1s", "--count", "0"], "--gone"),
-      (["wait", "--timeout", "1s", "--gone", "--count", "2"], "--gone goes without"),
+      (["wait", "--timeout", "1s", "--gone", "--count", "2"], "--gone cannot be used"),
     ] {
       let wait = try Paasbus.start(words)
       #expect(try await wait.exitStatus() == 64)

@@ -98,26 +98,26 @@ struct AnnounceCommand: PaasbusSubcommand {
     for (option, text) in texts { try Echo.refuseSecret(text, in: option) }
     if let name, name.isEmpty { throw ValidationError("--name must not be empty") }
     if pid != nil, !command.isEmpty {
-      throw ValidationError("--pid and a command do not go together")
+      throw ValidationError("--pid cannot be used with a command")
     }
     if command.isEmpty, group || noForward || subreaper || !signal.isEmpty || !okExit.isEmpty {
       throw ValidationError(
-        "--group, --no-forward, --signal, --ok-exit and --subreaper need a command behind '--'")
+        "--group, --no-forward, --signal, --ok-exit and --subreaper need a command after '--'")
     }
     if let status = okExit.first(where: { !(0...255).contains(Int32($0) ?? -1) }) {
-      throw ValidationError("--ok-exit \(status.prefix(60)) is no exit status from 0 to 255")
+      throw ValidationError("--ok-exit \(status.prefix(60)) is not an exit status from 0 to 255")
     }
     _ = try rewrites()
     if let pid, pid < 1 || Int32(exactly: pid) == nil {
       throw ValidationError("--pid must be the id of a process")
     }
     if ProcessTitle.wrappedCommand?.isEmpty ?? false {
-      throw ValidationError("there is no command behind '--'")
+      throw ValidationError("there is no command after '--'")
     }
     if followedID == Setup.processID {
       throw ValidationError("--pid \(Setup.processID) is paasbus itself")
     }
-    if command.first == "" { throw ValidationError("the command behind '--' is empty") }
+    if command.first == "" { throw ValidationError("the command after '--' is empty") }
     _ = try metaValues()
   }
 
@@ -206,7 +206,8 @@ struct AnnounceCommand: PaasbusSubcommand {
       guard parts.count == 2, let from = parts.first.flatMap({ SignalName.parse(String($0)) }),
         let to = parts.last, let sent = to.isEmpty ? 0 : SignalName.parse(String(to))
       else {
-        throw ValidationError("--signal \(item.prefix(60)) is no SIGNAL=SIGNAL, as TERM=QUIT")
+        throw ValidationError(
+          "--signal \(item.prefix(60)) is not of the form SIGNAL=SIGNAL, such as TERM=QUIT")
       }
       guard SignalPolicy.awaited.contains(from) else {
         throw ValidationError("--signal \(item.prefix(60)): that signal cannot be caught")
@@ -223,7 +224,7 @@ struct AnnounceCommand: PaasbusSubcommand {
     for item in meta {
       let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       guard parts.count == 2, let key = parts.first, let value = parts.last, !key.isEmpty else {
-        throw ValidationError("a --meta is no KEY=VALUE")
+        throw ValidationError("--meta needs KEY=VALUE")
       }
       guard values.updateValue(String(value), forKey: String(key)) == nil else {
         throw ValidationError("the key \(Echo.of(String(key))) of --meta is given twice")

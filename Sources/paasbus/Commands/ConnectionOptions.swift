@@ -64,7 +64,7 @@ struct ConnectionOptions: ParsableArguments {
 
   func validate() throws {
     guard timeout.duration > .zero else {
-      throw ValidationError("--timeout must be longer than nothing")
+      throw ValidationError("--timeout must be greater than 0")
     }
   }
 }

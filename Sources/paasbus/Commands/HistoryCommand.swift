@@ -45,7 +45,7 @@ struct HistoryCommand: PaasbusSubcommand {
   func validate() throws {
     if let count, count < 1 { throw ValidationError("-n must be at least 1") }
     if chart, json || count != nil || only != nil {
-      throw ValidationError("--chart goes with --since and --name alone")
+      throw ValidationError("--chart can be used with --since and --name only")
     }
   }
 
@@ -55,7 +55,7 @@ struct HistoryCommand: PaasbusSubcommand {
     let setup = Setup(connection)
     let connector = try await setup.connector()
     guard let app = try await setup.readableApp(by: connector) else {
-      return setup.diagnostics.note("no instance has ever announced itself on this Redis")
+      return setup.diagnostics.note(.neverAnnounced(app: nil))
     }
     let keys = Keys(app: app)
     let typography = Typography.of(
@@ -64,7 +64,7 @@ struct HistoryCommand: PaasbusSubcommand {
       let bus = try await BusState.read(keys: keys, on: connection)
       try setup.check(channel: bus.channel, of: app)
       guard let end = bus.position else {
-        return setup.diagnostics.note("no instance has ever announced itself on the bus \(app)")
+        return setup.diagnostics.note(.neverAnnounced(app: app))
       }
       let now = try await ServerClock.read(on: connection).now
       let reading = HistoryReading(

@@ -63,12 +63,9 @@ struct SubscribeCommand: PaasbusSubcommand {
     _ notice: RedisListener.Notice, _ endpoint: RedisEndpoint, _ diagnostics: Diagnostics
   ) {
     switch notice {
-    case .listening: diagnostics.note("listening at \(endpoint.redactedURL)")
-    case .connectionLost(let error):
-      diagnostics.note(
-        "\(Failure(error).problem); trying again; messages published meanwhile are lost")
-    case .connectionBack:
-      diagnostics.note("connected to Redis again; messages published in between are lost")
+    case .listening: diagnostics.note(.listening(url: endpoint.redactedURL))
+    case .connectionLost(let error): diagnostics.note(.messagesLost(error))
+    case .connectionBack: diagnostics.note(.messagesBack)
     }
   }
 }

@@ -42,10 +42,10 @@ struct WaitCommand: PaasbusSubcommand {
 
   func validate() throws {
     if let count, count < 1 {
-      throw ValidationError("--count must be at least 1; for none there is --gone")
+      throw ValidationError("--count must be at least 1; to wait for none, use --gone")
     }
     if gone, count != nil || exactly {
-      throw ValidationError("--gone goes without --count and --exactly")
+      throw ValidationError("--gone cannot be used with --count or --exactly")
     }
   }
 
@@ -66,6 +66,6 @@ struct WaitCommand: PaasbusSubcommand {
       throw failure
     }
     if json { try StandardStreams.write(waiting.result(isMet: true)) }
-    if StandardStreams.isTerminal(2) { setup.diagnostics.note(waiting.summary) }
+    if StandardStreams.isTerminal(2) { setup.diagnostics.note(.waited(waiting.summary)) }
   }
 }

@@ -49,7 +49,7 @@ struct WatchCommand: PaasbusSubcommand {
   func validate() throws {
     if let exec, exec.isEmpty { throw ValidationError("--exec must not be empty") }
     guard execTimeout.duration > .zero else {
-      throw ValidationError("--exec-timeout must be longer than nothing")
+      throw ValidationError("--exec-timeout must be greater than 0")
     }
   }
 
@@ -104,15 +104,14 @@ extension Diagnostics {
   /// Says what a person may want to know of a watch.
   fileprivate func report(_ notice: Watcher.Notice, _ endpoint: RedisEndpoint) {
     switch notice {
-    case .waitingForBus: note("no instance has announced itself yet; waiting")
+    case .waitingForBus: note(.waiting)
     case .watching(let app, let channel):
-      note("watching the bus \(app), channel \(channel), at \(endpoint.redactedURL)")
-    case .connectionLost(let error): connectionLost(error)
-    case .connectionBack: connectionBack()
-    case .cannotReap:
-      detail("this user may not write, so this watch declares no instance lost")
-    case .otherApp(let app): note("the app \(app) uses the same channel; not shown")
-    case .manyOtherApps: note("more apps use the same channel; they are not shown")
+      note(.watching(app: app, channel: channel, url: endpoint.redactedURL))
+    case .connectionLost(let error): note(.connectionLost(error))
+    case .connectionBack: note(.connectionBack)
+    case .cannotReap: detail(.cannotReap)
+    case .otherApp(let app): note(.otherApp(app))
+    case .manyOtherApps: note(.manyOtherApps)
     }
   }
 }

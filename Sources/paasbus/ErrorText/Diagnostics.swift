@@ -8,18 +8,17 @@ struct Diagnostics: Sendable {
   var isVerbose = false
 
   /// Says what a user should know, unless asked to be quiet.
-  func note(_ text: String) {
-    if !isQuiet { Self.error(text) }
+  func note(_ remark: Remark) {
+    if !isQuiet { Self.tell(remark) }
   }
 
   /// Says what only the curious want to know.
-  func detail(_ text: String) {
-    if isVerbose { Self.error(text) }
+  func detail(_ remark: Remark) {
+    if isVerbose { Self.tell(remark) }
   }
 
-  func connectionLost(_ error: any Error) { note("\(Failure(error).problem); trying again") }
-
-  func connectionBack() { note("connected to Redis again") }
+  /// Says it in any case.
+  static func tell(_ remark: Remark) { error(remark.text) }
 
   /// Says it in any case.
   static func error(_ text: String) {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import PaasbusRedis
+import Supervisor
 
 /// What of the command line an error may repeat. A value that looks like a secret is named by its kind,
 /// wherever it stands: a key where a file's name belongs, a URL without its option.
@@ -18,7 +19,13 @@ enum Echo {
     let isPlain =
       value.count <= maxPlain
       && value.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) }
-    return isPlain ? nil : "a text that may be a secret"
+    return isPlain || isRewrite(value) ? nil : "a text that may be a secret"
+  }
+
+  /// `TERM=QUIT`, as `--signal` takes it.
+  private static func isRewrite(_ value: String) -> Bool {
+    let parts = value.split(separator: "=", omittingEmptySubsequences: false)
+    return parts.count == 2 && parts.allSatisfy { SignalName.parse(String($0)) != nil }
   }
 
   /// As long as the longest option.
@@ -48,8 +55,8 @@ enum Echo {
         continue
       }
       let name = option ?? before.flatMap { isOption($0) ? $0 : nil }
-      return name.map { "\(kind) is no value for \($0)" }
-        ?? "\(kind) stands where none belongs"
+      return name.map { "\(kind) is not a valid value for \($0)" }
+        ?? "\(kind) is not expected here"
     }
     return nil
   }

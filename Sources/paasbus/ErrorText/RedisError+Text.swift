@@ -199,7 +199,8 @@ extension TLSFailure {
 
 extension ErrorReply {
   fileprivate var words: (problem: String, remedy: String) {
-    let answers = "Redis answers \(text)"
+    let text = text.hasSuffix(".") ? String(text.dropLast()) : text
+    let answers = "Redis replied \(text)"
     return switch meaning {
     case .connectionLimit:
       (

@@ -76,7 +76,7 @@ extension RedisURLError {
       )
     case .port: ("the port in the URL is not a number from 1 to 65535", Self.shape)
     case .database:
-      ("the database in the URL is not a whole number", "end it with /0 or leave it away")
+      ("the database in the URL is not a whole number", "end it with /0 or remove it")
     case .noMaster: ("the URL has no master name", "write redis+sentinel://HOST:26379/MASTER")
     case .noSocketPath:
       ("the URL has no absolute path of a socket", "write it as unix:///PATH")

@@ -36,7 +36,7 @@ extension TLSFileError {
   fileprivate var what: String {
     switch fault {
     case .noFileName(let kind): "this is \(kind.rawValue), not a file name"
-    case .missing: "there is no such file"
+    case .missing: "no such file"
     case .unreadable(let number): "cannot be read (\(String(cString: strerror(number))))"
     case .silent: "nothing comes out of this pipe"
     case .empty: "the file is empty"
@@ -51,7 +51,8 @@ extension TLSFileError {
     case .doesNotFit: "the private key does not fit the certificate"
     case .otherOrder: "the private key fits another certificate of the chain than the first"
     case .alone:
-      role == .key ? "there is no certificate to this key" : "there is no key to this certificate"
+      role == .key
+        ? "the certificate to this key is missing" : "the key to this certificate is missing"
     }
   }
 
@@ -60,7 +61,7 @@ extension TLSFileError {
     switch fault {
     case .noFileName(.url): "give the path of a file"
     case .noFileName: "write it into a file, and give the file's name"
-    case .missing: "correct the name"
+    case .missing: "correct the path"
     case .unreadable: "check its permissions and that it is a file"
     case .silent, .empty, .tooLarge, .noPEM, .malformed: "give a PEM file with a \(content)"
     case .byteOrderMark: "save it as ASCII or as UTF-8 without the mark"

@@ -73,13 +73,12 @@ final class EventHandling: Sendable {
         if filter.passes(output), let failure = await handler.run(event) {
           try Task.checkCancellation()
           state.withLock { $0.progress.failures += 1 }
-          Diagnostics.error("the handler for \(event.type) of \(event.instance.name) \(failure)")
+          Diagnostics.tell(
+            .handlerFailed(event.type, name: event.instance.name, failure: failure))
         }
         state.withLock { $0.progress.handled = event.position }
       case .gap(let from, let to):
-        Diagnostics.error(
-          "the history no longer holds \(count(to - from + 1, "event")) that the handler missed: "
-            + "announce with a larger --history, or handle them faster")
+        Diagnostics.tell(.handlerGap(count: to - from + 1))
       case .snapshot, .foreign, .message, .reset, .retracted: break
       }
     }

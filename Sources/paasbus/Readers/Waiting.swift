@@ -78,8 +78,8 @@ final class Waiting: Sendable {
     let hub = Hub(
       Watcher(app: app, connector: connector, options: options) { [setup] notice in
         switch notice {
-        case .connectionLost(let error): setup.diagnostics.connectionLost(error)
-        case .connectionBack: setup.diagnostics.connectionBack()
+        case .connectionLost(let error): setup.diagnostics.note(.connectionLost(error))
+        case .connectionBack: setup.diagnostics.note(.connectionBack)
         case .waitingForBus, .watching, .cannotReap, .otherApp, .manyOtherApps: break
         }
       })
