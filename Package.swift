@@ -66,7 +66,8 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .target(
-      name: "TestSupport", dependencies: ["PaasbusRedis", "Supervisor"], path: "Tests/TestSupport"),
+      name: "TestSupport", dependencies: ["PaasbusRedis", "Presence", "Supervisor"],
+      path: "Tests/TestSupport"),
     .executableTarget(
       name: "soak",
       dependencies: [

@@ -65,42 +65,25 @@ extension Bench {
     return instance
   }
 
-  struct Member: Sendable {
-    let announcer: Announcer
-    let run: Task<Announcer.Ending, any Error>
-  }
-
   /// Real announcers, with a connection each.
   func announcers(_ count: Int) async throws -> [Row] {
-    var fleet: [Member] = []
+    var fleet = AnnouncerFleet()
     return try await rollOut("fleet of \(count) announcers", count) { release in
-      fleet += try await startFleet(count, release: release)
+      await start(&fleet, count, release: release)
     } stop: {
-      for member in fleet { member.announcer.stop(reason: "SIGTERM") }
-      for member in fleet { _ = try await member.run.value }
-      fleet = []
+      try await fleet.end()
+      fleet = AnnouncerFleet()
     }
   }
 
   /// Returns once all are announced, or about to be.
-  func startFleet(_ count: Int, release: String = "v1") async throws -> [Member] {
-    var fleet: [Member] = []
+  func start(_ fleet: inout AnnouncerFleet, _ count: Int, release: String = "v1") async {
+    var options = Announcer.Options()
+    options.history = 1_000_000
     // So many at once as a server's queue of new connections holds.
-    let (turns, turn) = AsyncStream<Void>.makeStream()
-    for _ in 0..<200 { turn.yield() }
-    var next = turns.makeAsyncIterator()
-    for number in 0..<count {
-      await next.next()
-      var options = Announcer.Options()
-      options.history = 1_000_000
-      let announcer = Announcer(
-        Self.instance(number, release: release), connector: link.connector, options: options
-      ) { notice in
-        if case .announced = notice { turn.yield() }
-      }
-      fleet.append(Member(announcer: announcer, run: Task { try await announcer.run() }))
-    }
-    return fleet
+    await fleet.start(
+      (0..<count).map { Self.instance($0, release: release) }, connector: link.connector,
+      options: options, atOnce: 200)
   }
 
   /// More than there can be connections: a hundred instances and more share one.

@@ -13,7 +13,8 @@ extension Bench {
     try await server.command("FLUSHALL")
     let audience = Audience(count: 1, connector: link.connector)
     try await audience.begin()
-    let fleet = try await startFleet(count)
+    var fleet = AnnouncerFleet()
+    await start(&fleet, count)
     let before = try await lookCost()
     server.freeze()
     try await Task.sleep(for: .seconds(20))
@@ -21,8 +22,7 @@ extension Bench {
     try await Task.sleep(for: .seconds(Self.aftermath))
     let after = try await lookCost()
     let lost = audience.count(of: .lost)
-    for member in fleet { member.announcer.stop(reason: "SIGTERM") }
-    for member in fleet { _ = try await member.run.value }
+    try await fleet.end()
     await audience.end()
     let name = "fleet of \(count), server frozen for 20 s"
     let seconds =

@@ -96,26 +96,16 @@ struct Bus {
     #expect(!watch.objects.contains { $0["source"] == .string("watch") })
   }
 
-  /// Announcers in this process, whose leases are short; ended by ``endFleet(_:)``.
+  /// Announcers in this process, whose leases are short.
   func startFleet(
     _ count: Int, named name: String = "w", lease: Duration = .seconds(2),
     connector: RedisConnector? = nil
-  ) -> [Member] {
-    (0..<count).map { number in
-      let instance = Instance(app: "default", name: "\(name)\(number)", lease: lease)
-      let announcer = Announcer(instance, connector: connector ?? server.connector)
-      return Member(announcer: announcer, run: Task { try await announcer.run() })
-    }
-  }
-
-  struct Member: Sendable {
-    let announcer: Announcer
-    let run: Task<Announcer.Ending, any Error>
-  }
-
-  func endFleet(_ fleet: [Member]) async throws {
-    for member in fleet { member.announcer.stop(reason: "SIGTERM") }
-    for member in fleet { _ = try await member.run.value }
+  ) async -> AnnouncerFleet {
+    var fleet = AnnouncerFleet()
+    await fleet.start(
+      (0..<count).map { Instance(app: "default", name: "\(name)\($0)", lease: lease) },
+      connector: connector ?? server.connector)
+    return fleet
   }
 }
 

@@ -57,7 +57,7 @@ struct DataLossTests {
         let proxy = try await Proxy(to: master)
         let watch = try Paasbus.start("watch", "--json", "--app", "default", "--url", proxy.url)
         try await eventually("it watches") { watch.errorOutput.contains("watching") }
-        let fleet = Bus(on: master).startFleet(10, connector: proxy.connector)
+        let fleet = await Bus(on: master).startFleet(10, connector: proxy.connector)
         _ = try await watch.waitFor("start", count: 10)
         try await replica.command("REPLICAOF", "127.0.0.1", "\(master.port ?? 0)")
         try await eventually("the replica has it") {
@@ -65,7 +65,7 @@ struct DataLossTests {
         }
         // From here on the replica misses what is written.
         try await replica.command("REPLICAOF", "NO", "ONE")
-        let late = Bus(on: master).startFleet(5, named: "late", connector: proxy.connector)
+        let late = await Bus(on: master).startFleet(5, named: "late", connector: proxy.connector)
         _ = try await watch.waitFor("start", count: 15)
         let before = try await Bus(on: master).present
         try await Bus(on: master).awaitComparison()
@@ -76,7 +76,8 @@ struct DataLossTests {
         }
         let after = try await Bus(on: replica).present
         #expect(after.mapValues(\.started) == before.mapValues(\.started))
-        try await Bus(on: replica).endFleet(fleet + late)
+        try await fleet.end()
+        try await late.end()
         try await eventually("all have stopped") { try await Bus(on: replica).present.isEmpty }
         let last = try await Bus(on: replica).last
         try await eventually("it is shown") { watch.numbers.last == last }
@@ -94,7 +95,7 @@ struct DataLossTests {
     try await RedisServer.with { server in
       let bus = Bus(on: server)
       let watch = try await Paasbus.watch(on: server)
-      let fleet = bus.startFleet(10)
+      let fleet = await bus.startFleet(10)
       _ = try await watch.waitFor("start", count: 10)
       let before = try await bus.present
       let used = try await server.command("INFO", "memory").string ?? ""
@@ -113,7 +114,7 @@ struct DataLossTests {
       }
       let statistics = try await server.command("INFO", "stats").string ?? ""
       #expect(!statistics.contains("evicted_keys:0\r"))
-      try await bus.endFleet(fleet)
+      try await fleet.end()
       try await eventually("all have stopped") { watch.objects(ofType: "stop").count == 10 }
       #expect(watch.objects(ofType: "lost").isEmpty)
     }

@@ -82,13 +82,13 @@ struct LossTests {
   func announcersAlone() async throws {
     try await RedisServer.with { server in
       let bus = Bus(on: server)
-      let fleet = bus.startFleet(30)
+      let fleet = await bus.startFleet(30)
       let killed = try await Paasbus.announce("--name", "killed", "--lease", "2s", on: server)
       killed.signal(SIGKILL)
       try await eventually("it is lost") {
         try await bus.history.contains { $0.contains(#""type":"lost""#) }
       }
-      try await bus.endFleet(fleet)
+      try await fleet.end()
       #expect(try await bus.history.count { $0.contains(#""type":"lost""#) } == 1)
     }
   }

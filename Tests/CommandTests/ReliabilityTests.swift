@@ -144,7 +144,7 @@ struct ReliabilityTests {
       for _ in 0..<3 { watches.append(try await Paasbus.watch(on: server)) }
       // All of them live in this process, which shares two processors with other tests: so the
       // beats are not the shortest.
-      let fleet = bus.startFleet(200, lease: .seconds(6))
+      let fleet = await bus.startFleet(200, lease: .seconds(6))
       for watch in watches { _ = try await watch.waitFor("start", count: 200) }
       server.kill()
       try await pass(.seconds(7))
@@ -154,7 +154,7 @@ struct ReliabilityTests {
         let leases = try await server.command("ZCOUNT", bus.keys.leases, "\(now)", "+inf")
         return leases == .integer(200)
       }
-      try await bus.endFleet(fleet)
+      try await fleet.end()
       for watch in watches {
         _ = try await watch.waitFor("stop", count: 200)
         #expect(watch.objects(ofType: "lost").isEmpty)
@@ -168,7 +168,7 @@ struct ReliabilityTests {
     try await RedisServer.with { server in
       let bus = Bus(on: server)
       let watch = try await Paasbus.watch(on: server)
-      let fleet = bus.startFleet(50)
+      let fleet = await bus.startFleet(50)
       _ = try await watch.waitFor("start", count: 50)
       for _ in 0..<2 {
         server.freeze()
@@ -176,7 +176,7 @@ struct ReliabilityTests {
         server.thaw()
         try await pass(.seconds(3))
       }
-      try await bus.endFleet(fleet)
+      try await fleet.end()
       _ = try await watch.waitFor("stop", count: 50)
       #expect(watch.objects(ofType: "lost").isEmpty)
     }

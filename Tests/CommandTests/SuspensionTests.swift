@@ -1,5 +1,6 @@
 import Foundation
 import PaasbusRedis
+import Presence
 import TestSupport
 import Testing
 
@@ -120,11 +121,13 @@ struct SuspensionTests {
       let port = try #require(server.port)
       let connector = RedisConnector(
         endpoint: RedisEndpoint(address: .tcp(.init(name: "127.0.0.1", port: port))))
-      var fleet: [Bus.Member] = []
+      var fleet = AnnouncerFleet()
       // One thread of this process beats for them all, and a busy machine must let it do so in time.
       for part in 0..<10 {
-        fleet += bus.startFleet(
-          100, named: "w\(part)-", lease: .seconds(6), connector: connector)
+        let instances = (0..<100).map {
+          Instance(app: "default", name: "w\(part)-\($0)", lease: .seconds(6))
+        }
+        await fleet.start(instances, connector: connector)
         _ = try await watch.waitFor("start", count: fleet.count)
       }
       #expect(watch.objects(ofType: "lost").count == 0, "before anything was suspended")
@@ -138,7 +141,7 @@ struct SuspensionTests {
       }
       try await pass(.seconds(3))
       #expect(watch.objects(ofType: "lost").count == 0)
-      try await bus.endFleet(fleet)
+      try await fleet.end()
       _ = try await watch.waitFor("stop", count: 1000)
       #expect(watch.objects(ofType: "lost").count == 0)
     }
