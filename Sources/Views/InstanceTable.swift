@@ -71,7 +71,8 @@ package struct InstanceTable {
   private func row(_ status: InstanceStatus) -> [String] {
     let instance = status.instance
     let columns: [String?] = [
-      instance.name, status.state.rawValue, age(instance.started), instance.release,
+      instance.name, status.state.rawValue, status.isPresent ? age(instance.started) : nil,
+      instance.release,
       instance.platform, instance.region, instance.host, instance.pid.map(String.init),
       age(status.lastBeat), instance.id,
     ]

@@ -15,6 +15,8 @@ package struct WaitGoal: Sendable {
     package var up = 0
     /// Present, but not up: stopping or overdue.
     package var leaving = 0
+    /// Those of them whose lease is over, and that may be gone.
+    package var overdue = 0
     /// Present, of another release.
     package var others = 0
 
@@ -43,6 +45,7 @@ package struct WaitGoal: Sendable {
         progress.up += 1
       } else {
         progress.leaving += 1
+        if status.state == .overdue { progress.overdue += 1 }
       }
     }
     return progress
@@ -65,7 +68,9 @@ package struct WaitGoal: Sendable {
     case .exactly(let count): parts = ["\(progress.up) of exactly \(count)\(kind) up"]
     case .gone: parts = ["\(progress.up)\(kind) still up"]
     }
-    if progress.leaving > 0 { parts.append("\(progress.leaving) stopping") }
+    let stopping = progress.leaving - progress.overdue
+    if stopping > 0 { parts.append("\(stopping) stopping") }
+    if progress.overdue > 0 { parts.append("\(progress.overdue) overdue") }
     if progress.others > 0 { parts.append("\(progress.others) of other releases") }
     return parts.joined(separator: ", ")
   }

@@ -57,8 +57,9 @@ package struct WatchRendering: Sendable {
     case .snapshot(let status):
       let started = status.instance.started ?? 0
       addFront(at: started, isNews: false, LineStyle(status.state), to: &lines)
-      let since = "since \(LocalTime(milliseconds: started).day)"
-      addRow(status.instance, remarks: [since], to: &lines)
+      // The time of day stands in front.
+      let day = LocalTime(milliseconds: started).day
+      addRow(status.instance, remarks: [day == self.day ? "" : "since \(day)"], to: &lines)
     case .foreign(let type, let at):
       addFront(at: at, isNews: true, LineStyle(type), to: &lines)
       lines.add("\(WatchOutput.unnamed)\n")
@@ -140,7 +141,7 @@ extension Event {
   fileprivate var remarks: [String] {
     guard let lifetime else { return [cause ?? ""] }
     let front = cause.map { "\($0)  " } ?? ""
-    return ["\(front)after \(lifetime)", "\(front)after \(lifetime.coarse)"]
+    return ["\(front)ran \(lifetime)", "\(front)ran \(lifetime.coarse)"]
       + [cause].compactMap(\.self)
   }
 

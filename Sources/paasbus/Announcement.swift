@@ -88,7 +88,7 @@ struct Announcement: Sendable {
     throw Failure(
       .unreachable, "the stop could not be delivered (\(Announcer.problem(error)))",
       remedy:
-        "the lease tells the others within \(Span(milliseconds: instance.lease)), if it was announced"
+        "watchers report the instance lost within \(Span(milliseconds: instance.lease))"
     )
   }
 }
@@ -104,7 +104,8 @@ extension FollowedProcess {
     do {
       return try FollowedProcess(id)
     } catch .notThere {
-      throw Failure(.usage, "there is no process \(id)", remedy: "give one that runs, as --pid $$")
+      throw Failure(
+        .usage, "there is no process \(id)", remedy: "give one that is running, such as --pid $$")
     } catch .notOurs {
       throw Failure(
         .usage, "the process \(id) belongs to another user", remedy: "announce it as that user")

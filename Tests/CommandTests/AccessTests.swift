@@ -93,7 +93,7 @@ struct AccessTests {
         #expect(try await first.exitStatus() == 1)
         #expect(!first.output.contains("paasbus doctor"), "\(first.output)")
         for line in first.lines {
-          let parts = line.split(separator: "ACL SETUSER USER ")
+          let parts = line.split(separator: "ACL SETUSER few ")
           guard parts.count == 2, let words = parts.last?.split(separator: " ") else { continue }
           try await server.cli(["ACL", "SETUSER", "few"] + words.map(String.init))
         }

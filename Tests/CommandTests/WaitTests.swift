@@ -63,7 +63,9 @@ struct WaitTests {
         on: server)
       #expect(try await wait.exitStatus() == 124)
       #expect(wait.errorLines.count == 1, "\(wait.errorOutput)")
-      #expect(wait.errorOutput.contains("not within 300ms: 1 of 3 v1 up: see 'paasbus list'"))
+      #expect(
+        wait.errorOutput.contains(
+          "timed out after 300ms on the bus default: 1 of 3 v1 up: see 'paasbus list'"))
       #expect(wait.objects.first?["met"] == .bool(false))
       #expect(wait.objects.first?["up"] == .number(1))
       let unreachable = try Paasbus.start(

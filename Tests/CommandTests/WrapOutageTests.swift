@@ -31,7 +31,9 @@ struct WrapOutageTests {
     #expect(process.errorLines.count == 1 && process.errorOutput.contains(text))
   }
 
-  @Test("where nothing is configured and no local bus runs, that is one line, and the command runs")
+  @Test(
+    "where nothing is configured and no local bus is running, that is one line, and the command runs"
+  )
   func nothingConfigured() async throws {
     let folder = "/tmp/paasbus-run-\(UUID().uuidString.prefix(8))"
     try FileManager.default.createDirectory(

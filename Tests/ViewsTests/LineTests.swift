@@ -10,7 +10,7 @@ struct LineTests {
     var bytes: [UInt8] = []
     let rest = layout.addColumns(
       name: name, release: "v42", place: "heroku/eu",
-      remarks: ["SIGTERM exit 143  after 2h 5m", "SIGTERM exit 143  after 2h", "SIGTERM exit 143"],
+      remarks: ["SIGTERM exit 143  ran 2h 5m", "SIGTERM exit 143  ran 2h", "SIGTERM exit 143"],
       to: &bytes)
     return String(decoding: bytes, as: UTF8.self) + "  " + rest
   }
@@ -19,7 +19,7 @@ struct LineTests {
   func pipe() {
     #expect(
       line(LineLayout(columns: nil))
-        == "worker.12       v42       heroku/eu     SIGTERM exit 143  after 2h 5m")
+        == "worker.12       v42       heroku/eu     SIGTERM exit 143  ran 2h 5m")
   }
 
   @Test("on a terminal the place goes first, then the release; the reason and the status stay")
@@ -31,7 +31,7 @@ struct LineTests {
       #expect(text.contains("heroku/eu") == (columns >= 76), "\(columns): \(text)")
       #expect(text.contains("v42") == (columns >= 60), "\(columns): \(text)")
       #expect(isNarrow || text.contains("SIGTERM exit 143"), "\(columns): \(text)")
-      #expect(!text.contains("after") || text.contains("after 2h"), "\(columns): \(text)")
+      #expect(!text.contains("ran") || text.contains("ran 2h"), "\(columns): \(text)")
     }
   }
 

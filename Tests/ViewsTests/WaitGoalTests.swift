@@ -46,6 +46,6 @@ struct WaitGoalTests {
   func text() {
     let goal = WaitGoal(condition: .exactly(3), release: "v2")
     #expect(
-      goal.text(progress(goal, rollOut)) == "2 of exactly 3 v2 up, 1 stopping, 1 of other releases")
+      goal.text(progress(goal, rollOut)) == "2 of exactly 3 v2 up, 1 overdue, 1 of other releases")
   }
 }

@@ -8,8 +8,9 @@ struct AnnounceCommand: PaasbusSubcommand {
     commandName: "announce", _superCommandName: "paasbus",
     abstract: "Publish that this instance started, and on SIGTERM that it stopped",
     discussion: """
-      With a command after --, paasbus runs it as an init does and publishes how it ended: it passes \
-      signals on, exits with the status of the command, and runs it even if Redis cannot be reached.
+      With a command after --, paasbus runs it like an init process and publishes how it ended: it \
+      passes signals on, exits with the status of the command, and runs it even if Redis cannot be \
+      reached.
 
       Examples:
         paasbus announce -- node server.js
@@ -17,7 +18,7 @@ struct AnnounceCommand: PaasbusSubcommand {
       """
   )
 
-  @Option(help: "Instance name (default: the platform's)")
+  @Option(help: "Instance name (default: the platform's, or HOST.PID)")
   var name: String?
 
   @Option(help: "Process type, such as web or worker (default: the platform's)")
@@ -32,22 +33,25 @@ struct AnnounceCommand: PaasbusSubcommand {
   @Option(help: "Region that the instance runs in (default: the platform's)")
   var region: String?
 
-  @Option(help: ArgumentHelp("Publish this as well; repeatable", valueName: "key=value"))
+  @Option(
+    help: ArgumentHelp("Publish this key and value as well; repeatable", valueName: "key=value"))
   var meta: [String] = []
 
   @Option(
     help: ArgumentHelp(
-      "Time that the instance counts as present without a heartbeat, 2s to 5m",
+      "Report the instance as lost after this long without a heartbeat, 2s to 5m",
       valueName: "duration"))
   var lease = DurationArgument(Announcer.defaultLease)
 
-  @Option(help: "Number of events that the bus keeps, about (default: 1000)")
+  @Option(
+    help: ArgumentHelp(
+      "Approximate number of events that the bus keeps (default: 1000)", valueName: "count"))
   var history: Int?
 
   @Flag(help: "Also publish the bare words start and stop")
   var plain = false
 
-  @Option(help: ArgumentHelp("Time limit for delivering the stop", valueName: "duration"))
+  @Option(help: ArgumentHelp("Time limit for publishing the stop", valueName: "duration"))
   var stopTimeout = DurationArgument(.seconds(3))
 
   @Option(help: "Announce this running process instead, until it ends")
@@ -61,7 +65,7 @@ struct AnnounceCommand: PaasbusSubcommand {
 
   @Option(
     help: ArgumentHelp(
-      "Send the command another signal than the one that came (TERM=QUIT), or none (TERM=); repeatable",
+      "Replace a signal for the command (TERM=QUIT), or drop it (TERM=); repeatable",
       valueName: "signal=signal"))
   var signal: [String] = []
 

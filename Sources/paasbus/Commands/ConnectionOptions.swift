@@ -3,31 +3,39 @@ import Terminal
 
 /// The options of all commands that talk to Redis, but for how patient they are.
 struct ServerOptions: ParsableArguments {
-  @Option(help: "Redis URL: redis://, rediss:// or unix:// (default: the provider's variable)")
+  @Option(
+    help:
+      "Redis URL: redis://, rediss:// or unix:// (default: PAASBUS_URL, or the provider's variable)"
+  )
   var url: String?
 
-  @Option(help: "App whose bus to use (default: the platform's name)")
+  @Option(help: "App whose bus to use (default: PAASBUS_APP, or the platform's name of the app)")
   var app: String?
 
-  @Option(help: "Pub/Sub channel of the bus (default: instances)")
+  @Option(help: "Pub/Sub channel of the bus (default: PAASBUS_CHANNEL, or instances)")
   var channel: String?
 
   @Option(
-    name: .customLong("tls-ca"), help: "Trust the authorities in this PEM file as well",
+    name: .customLong("tls-ca"),
+    help: ArgumentHelp(
+      "Also trust the certificate authorities in this PEM file (default: PAASBUS_TLS_CA)",
+      valueName: "file"),
     completion: .file())
   var tlsAuthority: String?
 
   @Option(
-    name: .customLong("tls-cert"), help: "Present the certificate in this PEM file",
+    name: .customLong("tls-cert"),
+    help: ArgumentHelp("Present the certificate in this PEM file", valueName: "file"),
     completion: .file())
   var tlsCertificate: String?
 
   @Option(
-    name: .customLong("tls-key"), help: "Use the private key in this PEM file",
+    name: .customLong("tls-key"),
+    help: ArgumentHelp("Use the private key in this PEM file", valueName: "file"),
     completion: .file())
   var tlsKey: String?
 
-  @Flag(help: "Do not check the server's certificate")
+  @Flag(help: "Do not check the server's certificate (also: PAASBUS_TLS_INSECURE=1)")
   var tlsInsecure = false
 
   @Flag(name: .shortAndLong, help: "Print more on stderr")
@@ -36,7 +44,7 @@ struct ServerOptions: ParsableArguments {
   @Flag(name: .shortAndLong, help: "Print only errors on stderr")
   var quiet = false
 
-  @Option(help: "Use colour: auto, always or never")
+  @Option(help: "Use colour")
   var color = ColorChoice.auto
 
   var diagnostics: Diagnostics { Diagnostics(isQuiet: quiet, isVerbose: verbose) }

@@ -16,7 +16,7 @@ struct DoctorCommand: PaasbusSubcommand {
       """
   )
 
-  @Flag(help: "Print one JSON object a line")
+  @Flag(help: "Print one JSON object per line")
   var json = false
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions

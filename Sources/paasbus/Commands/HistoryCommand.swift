@@ -9,7 +9,7 @@ struct HistoryCommand: PaasbusSubcommand {
     commandName: "history", _superCommandName: "paasbus",
     abstract: "Show past events, oldest first",
     discussion: """
-      The bus keeps its last 1,000 events (see 'paasbus announce --history').
+      The bus keeps about 1,000 events (see 'paasbus announce --history'). Times are local (TZ).
 
       Examples:
         paasbus history --since 12h --only lost,stop
@@ -17,17 +17,17 @@ struct HistoryCommand: PaasbusSubcommand {
       """
   )
 
-  @Flag(help: "Print one JSON object a line")
+  @Flag(help: "Print one JSON object per line")
   var json = false
 
   @Option(
     help: ArgumentHelp(
-      "Show only the events of this time: 30m, 12h, 3d, or all", valueName: "duration"))
+      "Show only the events of the last 30m, 12h, 3d, or all", valueName: "duration"))
   var since = SinceArgument.all
 
   @Option(
     name: .customShort("n"),
-    help: ArgumentHelp("Show only the last COUNT events", valueName: "count"))
+    help: ArgumentHelp("Show only this many of the last events", valueName: "count"))
   var count: Int?
 
   @Option(
@@ -37,7 +37,7 @@ struct HistoryCommand: PaasbusSubcommand {
   @Option(help: ArgumentHelp("Show only instances whose name matches", valueName: "glob"))
   var name: String?
 
-  @Flag(help: "Draw how many instances were up, and a lane for each")
+  @Flag(help: "Draw a chart of how many instances were up, with a line for each")
   var chart = false
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions

@@ -15,13 +15,13 @@ struct ListCommand: PaasbusSubcommand {
       """
   )
 
-  @Flag(help: "Print one JSON object a line")
+  @Flag(help: "Print one JSON object per line")
   var json = false
 
   @Option(help: ArgumentHelp("Show only instances whose name matches", valueName: "glob"))
   var name: String?
 
-  @Option(help: "Show only instances in this state: up, stopping, overdue, lost or stopped")
+  @Option(help: "Show only instances in this state")
   var state: InstanceStatus.State?
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions

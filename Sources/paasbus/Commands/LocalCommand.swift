@@ -51,7 +51,7 @@ struct LocalCommand: ParsableCommand {
     private func start() async throws {
       let bus = try LocalBus()
       try await bus.start(idle: idle.duration)
-      try output.tell(bus, runs: true, "the local bus runs at \(bus.socketPath)")
+      try output.tell(bus, runs: true, "the local bus is running at \(bus.socketPath)")
     }
   }
 
@@ -70,7 +70,7 @@ struct LocalCommand: ParsableCommand {
 
     private func stop() async throws {
       let bus = try LocalBus()
-      let text = try await bus.stop() ? "the local bus has ended" : "no local bus runs"
+      let text = try await bus.stop() ? "the local bus has ended" : "no local bus is running"
       try output.tell(bus, runs: false, text)
     }
   }
@@ -91,7 +91,7 @@ struct LocalCommand: ParsableCommand {
     private func status() async throws {
       let bus = try LocalBus()
       let runs = try await bus.isRunning()
-      let text = runs ? "the local bus runs at \(bus.socketPath)" : "no local bus runs"
+      let text = runs ? "the local bus is running at \(bus.socketPath)" : "no local bus is running"
       try output.tell(bus, runs: runs, text)
       if !runs { throw ExitCode(ExitStatus.failed.rawValue) }
     }

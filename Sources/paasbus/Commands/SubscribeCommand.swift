@@ -17,7 +17,7 @@ struct SubscribeCommand: PaasbusSubcommand {
       """
   )
 
-  @Flag(help: "Print one JSON object a line")
+  @Flag(help: "Print one JSON object per line")
   var json = false
 
   @Option(help: "Stop after this many messages")

@@ -7,9 +7,9 @@ struct WaitCommand: PaasbusSubcommand {
     commandName: "wait", _superCommandName: "paasbus",
     abstract: "Wait until N instances are up, or none are left",
     discussion: """
-      For deploy scripts: exits with 0 as soon as the condition is met, with 124 at the time-out, and \
-      with 69 if Redis cannot be reached at the start. With --exactly, no instance of another release \
-      may be left either.
+      For deploy scripts: exits with 0 as soon as the condition is met, with 124 if it times out, and \
+      with 69 if Redis cannot be reached at the start. With --exactly, it also waits until no instance \
+      of another release is left.
 
       Examples:
         paasbus wait --count 3 --release v43 --exactly --timeout 5m
@@ -29,7 +29,7 @@ struct WaitCommand: PaasbusSubcommand {
   @Flag(help: "Wait until no instance is up or stopping")
   var gone = false
 
-  @Flag(help: "Accept neither more instances nor instances of another release")
+  @Flag(help: "Require exactly this number, and no instance of another release")
   var exactly = false
 
   @Option(help: ArgumentHelp("Time limit: 90s, 5m, 1h", valueName: "duration"))

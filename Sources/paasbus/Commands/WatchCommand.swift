@@ -11,7 +11,7 @@ struct WatchCommand: PaasbusSubcommand {
     discussion: """
       --exec runs a shell command for each event, one at a time and in order. The command gets the \
       event's JSON on standard input and its members in PAASBUS_EVENT_TYPE, _NAME, _ID, _RELEASE, \
-      _REASON, _EXIT and so on. A slow command misses no event that the history still holds.
+      _REASON, _EXIT and so on. A slow command still gets every event that is in the history.
 
       Examples:
         paasbus watch --since 1h --only lost,stop
@@ -19,12 +19,12 @@ struct WatchCommand: PaasbusSubcommand {
       """
   )
 
-  @Flag(help: "Print one JSON object a line")
+  @Flag(help: "Print one JSON object per line")
   var json = false
 
   @Option(
     help: ArgumentHelp(
-      "First show the events of this time: 30m, 12h, 3d, or all", valueName: "duration"))
+      "First show the events of the last 30m, 12h, 3d, or all", valueName: "duration"))
   var since: SinceArgument?
 
   @Flag(help: "Do not show the instances that are already present")

@@ -48,7 +48,8 @@ struct BusChecks {
     }
     return .fail(
       "message", "subscribing or publishing is refused (\(refusal))",
-      remedy: "ACL SETUSER USER +subscribe +publish +ping &\(own)")
+      remedy: "ACL SETUSER \(connector.endpoint.username ?? "default") "
+        + "+subscribe +publish +ping &\(own)")
   }
 
   private func round(_ channel: String, _ payload: [UInt8]) async throws -> Finding {

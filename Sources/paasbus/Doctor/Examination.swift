@@ -110,7 +110,7 @@ struct Examination {
     case .connectionRefused:
       return .fail(
         "connection",
-        "connection refused: nothing listens on this port (\(Failure(error).problem))",
+        "connection refused: nothing listens on this port",
         remedy: "start the server, or correct host and port of the URL")
     case .connectTimeout:
       return .fail(

@@ -150,6 +150,7 @@ struct PermissionChecks {
     return !lacks.contains { $0.loss == Self.watching || $0.loss == Self.everything }
   }
 
+  private static let announcing = "announce does not work"
   private static let watching = "watch and list do not work"
   private static let everything = "announce, watch and list do not work"
 
@@ -170,7 +171,7 @@ struct PermissionChecks {
     let trial: Trial
     let kind: Kind
 
-    var loss: String { trial.loss ?? "announce does not work" }
+    var loss: String { trial.loss ?? PermissionChecks.announcing }
     var isFatal: Bool { loss.contains("not work") }
   }
 
@@ -199,7 +200,7 @@ struct PermissionChecks {
     guard !lacks.isEmpty else { return .ok("permissions", "complete, including scripts") }
     let missing = unique(lacks.compactMap(\.kind.word))
     let found = "missing \(missing.joined(separator: " ")) (\(losses(lacks)))"
-    let remedy = "ACL SETUSER USER \((unknownWords(lacks) + missing).joined(separator: " "))"
+    let remedy = "ACL SETUSER \(user) \((unknownWords(lacks) + missing).joined(separator: " "))"
     return lacks.contains(where: \.isFatal)
       ? .fail("permissions", found, remedy: remedy) : .warn("permissions", found, remedy: remedy)
   }
@@ -223,11 +224,19 @@ struct PermissionChecks {
     let words = checks.unique(
       ["~paasbus:*", "&\(setup.channel ?? Watcher.defaultChannel)", "+ping", "+subscribe"]
         + [Trial("MULTI"), Trial("EXEC")].map(\.word) + checks.trials.map(\.word))
-    return "ACL SETUSER USER \(words.joined(separator: " "))"
+    return "ACL SETUSER \(checks.user) \(words.joined(separator: " "))"
   }
 
+  /// Who it is that the words are for.
+  private var user: String { connector.endpoint.username ?? "default" }
+
+  /// What is lost, each once; what does not work at all says it also for its parts.
   private func losses(_ lacks: [Lack]) -> String {
-    unique(lacks.map(\.loss)).joined(separator: "; ")
+    var losses = unique(lacks.map(\.loss))
+    if losses.contains(Self.everything) {
+      losses.removeAll { $0 == Self.watching || $0 == Self.announcing }
+    }
+    return losses.joined(separator: "; ")
   }
 
   private func unique(_ texts: [String]) -> [String] {

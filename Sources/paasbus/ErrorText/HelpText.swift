@@ -12,6 +12,8 @@ enum HelpText {
       sections.swapAt(shared, own)
     }
     return sections.joined(separator: "\n\n")
+      .replacing(" <options>\n", with: " [<options>]\n")
+      .replacing("[<options>] -- [<command> ...]", with: "[<options>] [-- <command> ...]")
       .replacing("Show the version.", with: "Show the version")
       .replacing("Show help information.", with: "Show help information")
   }

@@ -49,7 +49,11 @@ extension RedisError {
     switch cause {
     case .connectionRefused: unreached("connection refused")
     case .connectTimeout: unreached("no answer within the time-out")
-    case .unresolved(let host): unreached("the name \(host) does not resolve")
+    case .unresolved(let host):
+      (
+        "cannot reach Redis: the name \(host) does not resolve",
+        "check the host in the URL, and the name servers of this machine"
+      )
     case .namesUnanswered(let host):
       (
         "cannot reach Redis: the name \(host) does not resolve, since no name server answers",

@@ -72,11 +72,11 @@ enum Remark {
       "the query item \(item) is ignored: write the login before the host (USER:PASSWORD@HOST)"
     case .passwordOnCommandLine:
       "others can see a password on the command line: set PAASBUS_URL instead"
-    case .uselessTLSOptions: "the TLS options have no effect: the URL is not a rediss:// one"
+    case .uselessTLSOptions: "the TLS options have no effect: the URL does not begin with rediss://"
     case .ignoredSecret(let variable, let kind): "\(variable) is ignored: it contains \(kind)"
     case .renamedApp(let given, let name): "the app \(given) is called \(name) on the bus"
     case .onlyBus(let app): "using the bus \(app), the only one on this Redis"
-    case .connectionLost(let error): "\(Failure(error).problem); trying again"
+    case .connectionLost(let error): Self.lost(error)
     case .connectionBack: "connected to Redis again"
     case .messagesLost(let error):
       "\(Failure(error).problem); trying again; messages published meanwhile are lost"
@@ -84,6 +84,13 @@ enum Remark {
     case .listening(let url): "listening at \(url)"
     default: announcingText ?? watchingText ?? ""
     }
+  }
+
+  /// With a remedy where trying again may not help.
+  private static func lost(_ error: any Error) -> String {
+    let failure = Failure(error)
+    let hint = failure.status == .unreachable ? "" : "; see 'paasbus doctor'"
+    return "\(failure.problem); trying again\(hint)"
   }
 
   private var watchingText: String? {

@@ -11,6 +11,7 @@ final class Waiting: Sendable {
   private struct State {
     var progress = WaitGoal.Progress()
     var isAway = false
+    var app: String?
   }
 
   private let goal: WaitGoal
@@ -58,10 +59,12 @@ final class Waiting: Sendable {
 
   private func expire() async throws {
     try await Task.sleep(for: limit)
-    let what = "not within \(Span(milliseconds: limit.milliseconds).exact): \(goal.text(progress))"
+    let bus = state.withLock(\.app).map { " on the bus \($0)" } ?? ""
+    let what =
+      "timed out after \(Span(milliseconds: limit.milliseconds).exact)\(bus): \(goal.text(progress))"
     guard !state.withLock(\.isAway) else {
       throw Failure(
-        .timedOut, "\(what) when Redis was last there",
+        .timedOut, "\(what) when Redis was last reachable",
         remedy: "see 'paasbus doctor', or wait longer with --timeout")
     }
     throw Failure(
@@ -91,7 +94,9 @@ final class Waiting: Sendable {
 
   private func isMet(by hub: HubState) -> Bool {
     let progress = goal.progress(hub.roster)
-    state.withLock { $0 = State(progress: progress, isAway: hub.connection.isLost) }
+    state.withLock {
+      $0 = State(progress: progress, isAway: hub.connection.isLost, app: hub.app)
+    }
     show()
     // Before the bus was read, that nobody is there is not known.
     return hub.roster.version > 0 && goal.isMet(by: progress)
