@@ -97,7 +97,7 @@ struct WaitTests {
       try await Bus(on: server).awaitWatchers(1)
       server.kill()
       #expect(try await wait.exitStatus() == 124)
-      #expect(wait.errorLines.last?.contains("1 of 2 up when Redis was last there") == true)
+      #expect(wait.errorLines.last?.contains("1 of 2 up when Redis was last reachable") == true)
       announce.signal(SIGKILL)
     }
   }
