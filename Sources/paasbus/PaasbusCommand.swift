@@ -167,10 +167,10 @@ enum Program {
       }
     } else if !(error is ExitCode) {
       let message = PaasbusCommand.message(for: error)
-      let problem =
-        Echo.problem(in: message, of: ProcessTitle.arguments) ?? oneLine(message)
-        + hint(for: message)
-      Diagnostics.error("\(problem): see \(help(for: error))")
+      let told = Echo.problem(in: message, of: ProcessTitle.arguments) ?? oneLine(message)
+      let problem = told + hint(for: message)
+      Diagnostics.error(
+        problem + (problem.hasSuffix("?") ? " See " : ": see ") + help(for: error))
     }
     return code.rawValue
   }

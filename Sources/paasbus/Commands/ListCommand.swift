@@ -9,6 +9,8 @@ struct ListCommand: PaasbusSubcommand {
     commandName: "list", _superCommandName: "paasbus",
     abstract: "List the instances that are present",
     discussion: """
+      With --state lost or --state stopped, list the instances that ended within the last hour.
+
       Examples:
         paasbus list
         paasbus list --state lost --json

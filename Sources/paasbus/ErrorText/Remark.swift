@@ -101,7 +101,8 @@ enum Remark {
     case .watching(let app, let channel, let url):
       "watching the bus \(app), channel \(channel), at \(url)"
     case .cannotReap: "this user may not write, so this watch declares no instance lost"
-    case .otherApp(let app): "the app \(app) uses the same channel; not shown"
+    case .otherApp(let app):
+      "another app, '\(app)', uses the same channel; its events are not shown"
     case .manyOtherApps: "more apps use the same channel; they are not shown"
     case .handlerFailed(let type, let name, let failure):
       "the handler for \(type.rawValue) of \(name) \(failure)"
