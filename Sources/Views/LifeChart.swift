@@ -132,7 +132,7 @@ package struct LifeChart {
   }
 
   private func paint(_ text: String, _ state: InstanceStatus.State) -> String {
-    typography.paint(text, state == .up ? "32" : state == .stopping ? "33" : "2")
+    typography.paint(text, state == .up ? "32" : state == .stopping ? "35" : "2")
   }
 
   private var legend: [String] {

@@ -34,11 +34,11 @@ extension EventType {
   package var rendition: String {
     switch self {
     case .start: "32"
-    case .stopping: "33"
+    case .stopping: "35"
     case .stop: "36"
     case .lost: "1;31"
     case .back: "1;32"
-    case .forgotten: "35"
+    case .forgotten: "2"
     }
   }
 }
@@ -56,7 +56,7 @@ extension InstanceStatus.State {
   package var rendition: String {
     switch self {
     case .up: "0"
-    case .stopping: "33"
+    case .stopping: "35"
     case .overdue, .lost: "1;31"
     case .stopped: "36"
     }

@@ -85,17 +85,26 @@ struct AccessTests {
   @Test("what the doctor says is missing is all that is missing, from the first question on")
   func oneRemedy() async throws {
     try await RedisServer.with { server in
-      for rights in [[], ["+ping"], ["+ping", "+subscribe", "+@read", "+multi", "+exec"]] {
+      for rights in [
+        [], ["+ping"], ["+ping", "+subscribe", "+@read", "+multi", "+exec"],
+        ["~*", "&*", "+@all", "-publish"], ["~*", "&*", "+@all", "-subscribe"],
+        ["~*", "&*", "+@all", "-multi"], ["~*", "&*", "+@all", "-zadd", "-xrange"],
+      ] {
         try await server.cli(
           ["ACL", "SETUSER", "few", "reset", "on", ">pw", "resetchannels"] + rights)
         let url = "unix://few:pw@\(server.socketPath)"
         let first = try Paasbus.start("doctor", "--url", url)
         #expect(try await first.exitStatus() == 1)
         #expect(!first.output.contains("paasbus doctor"), "\(first.output)")
-        for line in first.lines {
-          let parts = line.split(separator: "ACL SETUSER few ")
-          guard parts.count == 2, let words = parts.last?.split(separator: " ") else { continue }
-          try await server.cli(["ACL", "SETUSER", "few"] + words.map(String.init))
+        // As it is read: each command for itself, and the patterns for a user who has not all.
+        for part in first.output.split(separator: "ACL SETUSER few ").dropFirst() {
+          let words = part.split { $0 == " " || $0 == "," || $0 == "\n" }
+            .prefix { "+~&".contains($0.first ?? "x") }.map(String.init)
+          let hasAll =
+            rights.contains("~*") && words.contains { $0.hasPrefix("~") || $0.hasPrefix("&") }
+          guard !hasAll else { continue }
+          let reply = try await server.cli(["ACL", "SETUSER", "few"] + words)
+          #expect(reply == "OK\n", "\(words): \(reply)")
         }
         let second = try Paasbus.start("doctor", "--url", url)
         _ = try await second.exitStatus()
@@ -117,6 +126,21 @@ struct AccessTests {
       for wrong in ["+publish", "script: "] {
         #expect(!announce.errorOutput.contains(wrong), "\(announce.errorOutput)")
       }
+    }
+  }
+
+  @Test("a user of one app's keys alone is warned that readers need --app, and of nothing else")
+  func oneApp() async throws {
+    try await RedisServer.with { server in
+      try await server.cli(
+        "ACL", "SETUSER", "few", "on", ">pw", "resetkeys", "~paasbus:{shop}:*", "&instances",
+        "+@all")
+      let url = "unix://few:pw@\(server.socketPath)"
+      _ = try Paasbus.start("announce", "--app", "shop", "--url", url)
+      let doctor = try Paasbus.start("doctor", "--app", "shop", "--url", url)
+      #expect(try await doctor.exitStatus() == 0, "\(doctor.output)")
+      #expect(
+        doctor.output.contains("missing ~paasbus:apps (readers need --app)"), "\(doctor.output)")
     }
   }
 }

@@ -37,19 +37,29 @@ struct BusChecks {
   /// only the bus's is permitted, there, with the last event, which watchers know.
   private func message() async throws -> Finding {
     let own = setup.channel ?? Watcher.defaultChannel
-    var refusal = ""
+    var refusal: RedisError?
     for channel in ["\(own):doctor", own] {
       do {
         let payload = channel == own ? await lastEvent() : Array(setup.bootID.utf8)
         return try await round(channel, payload)
       } catch let error as RedisError where error.kind == .refused {
-        refusal = Failure(error).problem
+        refusal = error
       }
     }
+    let word =
+      switch refusal?.cause {
+      case .reply(let reply):
+        if case .permissionMissing(let command?) = reply.meaning {
+          "+\(command)"
+        } else {
+          "&\(own)"
+        }
+      default: "&\(own)"
+      }
     return .fail(
-      "message", "subscribing or publishing is refused (\(refusal))",
-      remedy: "ACL SETUSER \(connector.endpoint.username ?? "default") "
-        + "+subscribe +publish +ping &\(own)")
+      "message",
+      "subscribing or publishing is refused (\(refusal.map { Failure($0).problem } ?? "?"))",
+      remedy: "ACL SETUSER \(connector.endpoint.username ?? "default") \(word)")
   }
 
   private func round(_ channel: String, _ payload: [UInt8]) async throws -> Finding {

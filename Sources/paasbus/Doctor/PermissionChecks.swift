@@ -23,6 +23,8 @@ struct PermissionChecks {
     }
 
     var name: String { command.name }
+    /// Whether its key is the list of apps.
+    var isOfApps: Bool { command.arguments.at(1) == Array(Keys.apps.utf8) }
     /// Whether it names a key, which a user must be permitted.
     var hasKey: Bool {
       command.arguments.dropFirst().contains { $0.starts(with: Array("paasbus:".utf8)) }
@@ -59,7 +61,8 @@ struct PermissionChecks {
       Trial("EVALSHA", "0", "0"), Trial("EVAL", "return 1", "0"),
       Trial("PUBLISH", channel, ""),
       Trial("ZADD", Keys.apps, "XX", "0", "", loss: "readers need --app"),
-      Trial("ZRANGE", Keys.apps, "1", "0", loss: Self.watching),
+      Trial("ZRANGE", keys.leases, "1", "0", loss: Self.watching),
+      Trial("ZRANGE", Keys.apps, "1", "0", loss: "readers need --app"),
       Trial("XRANGE", keys.events, "1", "0", loss: "watch and history do not work"),
       Trial("XREVRANGE", keys.events, "0", "1", loss: "watch and history -n do not work"),
       Trial("CLIENT", "SETNAME", "", loss: "a killed instance is only told by its lease"),
@@ -184,8 +187,8 @@ struct PermissionChecks {
     guard text.contains("NOPERM") else { return nil }
     let word =
       text.contains("key")
-      ? "~paasbus:*"
-      : text.contains("channel") ? "&\(setup.channel ?? Watcher.defaultChannel)" : trial.word
+      ? (trial.isOfApps ? Self.appsKey : Self.allKeys)
+      : text.contains("channel") ? channelPattern : trial.word
     return Lack(trial: trial, kind: .refused(word: word))
   }
 
@@ -198,33 +201,43 @@ struct PermissionChecks {
 
   private func permissions(_ lacks: [Lack]) -> Finding {
     guard !lacks.isEmpty else { return .ok("permissions", "complete, including scripts") }
-    let missing = unique(lacks.compactMap(\.kind.word))
-    let found = "missing \(missing.joined(separator: " ")) (\(losses(lacks)))"
-    let remedy = "ACL SETUSER \(user) \((unknownWords(lacks) + missing).joined(separator: " "))"
+    var missing = unique(lacks.compactMap(\.kind.word))
+    if missing.contains(Self.allKeys) { missing.removeAll { $0 == Self.appsKey } }
+    let words = missing.joined(separator: " ")
+    let found = "missing \(words) (\(losses(lacks)))"
+    let patterns = unknownPatterns(lacks)
+    // Redis refuses a pattern for a user who has all of them, and with it the whole command.
+    let more =
+      patterns.isEmpty
+      ? "" : ", and ACL SETUSER \(user) \(patterns.joined(separator: " ")) unless it has all"
+    // It was not tried where it could not be queued, and a command more does no harm.
+    let untried = missing.contains("+multi") && !missing.contains("+publish") ? " +publish" : ""
+    let remedy = "ACL SETUSER \(user) \(words)\(untried)\(more)"
     return lacks.contains(where: \.isFatal)
       ? .fail("permissions", found, remedy: remedy) : .warn("permissions", found, remedy: remedy)
   }
 
-  /// Words of which the server's answers say nothing, as it looks at the command first: keys and channels
-  /// where every command that has some was refused. They do no harm where they are there.
-  private func unknownWords(_ lacks: [Lack]) -> [String] {
+  private static let allKeys = "~paasbus:*"
+  private static let appsKey = "~\(Keys.apps)"
+  private var channelPattern: String { "&\(setup.channel ?? Watcher.defaultChannel)" }
+
+  /// Keys and channels of which the server's answers say nothing, as it looks at the command first: where every
+  /// command that has some was refused.
+  private func unknownPatterns(_ lacks: [Lack]) -> [String] {
     let refused = Set(lacks.filter { $0.kind.word?.hasPrefix("+") == true }.map(\.trial.name))
-    let isAllRefused = trials.filter { $0.hasKey }.allSatisfy { refused.contains($0.name) }
-    let channel = "&\(setup.channel ?? Watcher.defaultChannel)"
-    // It was not tried where it could not be queued.
-    let publishing =
-      refused.contains("MULTI")
-      ? [channel, "+publish"] : refused.contains("PUBLISH") ? [channel] : []
-    return (isAllRefused ? ["~paasbus:*"] : []) + publishing
+    let isAllRefused = trials.filter(\.hasKey).allSatisfy { refused.contains($0.name) }
+    let isChannelUnknown = refused.contains("PUBLISH") || refused.contains("MULTI")
+    return (isAllRefused ? [Self.allKeys] : []) + (isChannelUnknown ? [channelPattern] : [])
   }
 
   /// Everything that a user needs who is refused even the first question.
   static func wholeRemedy(app: String, setup: Setup, connector: RedisConnector) -> String {
     let checks = PermissionChecks(connector: connector, app: app, setup: setup)
     let words = checks.unique(
-      ["~paasbus:*", "&\(setup.channel ?? Watcher.defaultChannel)", "+ping", "+subscribe"]
-        + [Trial("MULTI"), Trial("EXEC")].map(\.word) + checks.trials.map(\.word))
-    return "ACL SETUSER \(checks.user) \(words.joined(separator: " "))"
+      ["+ping", "+subscribe"] + [Trial("MULTI"), Trial("EXEC")].map(\.word)
+        + checks.trials.map(\.word))
+    return "ACL SETUSER \(checks.user) \(words.joined(separator: " ")), and ACL SETUSER "
+      + "\(checks.user) \(allKeys) \(checks.channelPattern) unless it has all"
   }
 
   /// Who it is that the words are for.
