@@ -80,10 +80,11 @@ extension Span {
 }
 
 extension String {
-  package func trimmingEnd() -> String {
-    guard utf8.last == UInt8(ascii: " ") else { return self }
+  /// Without what it ends with of a character, which is one byte.
+  package func trimmingEnd(of byte: UInt8 = UInt8(ascii: " ")) -> String {
+    guard utf8.last == byte else { return self }
     var text = self
-    while text.utf8.last == UInt8(ascii: " ") { text.removeLast() }
+    while text.utf8.last == byte { text.removeLast() }
     return text
   }
 }

@@ -10,7 +10,7 @@ import Terminal
   import Darwin
 #endif
 
-struct PaasbusCommand: AsyncParsableCommand {
+struct PaasbusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "paasbus",
     abstract: "Show which instances of an app join and leave, over any Redis",
@@ -99,9 +99,7 @@ enum Program {
     try checkCommand(arguments)
     // A command that is named first is read by itself, as then the parser looks at no other, which takes half
     // the time. Whatever is not just its options, the whole tree of commands deals with.
-    let named = PaasbusCommand.ours.first {
-      $0.configuration.commandName == arguments.first && $0.configuration.subcommands.isEmpty
-    }
+    let named = PaasbusCommand.ours.first { $0.configuration.commandName == arguments.first }
     if let command = named?.read(Array(arguments.dropFirst())) { return .ours(command) }
     let command = try PaasbusCommand.parseAsRoot(arguments)
     return (command as? any PaasbusSubcommand).map(Command.ours) ?? .parsers(command)
@@ -168,9 +166,10 @@ enum Program {
     } else if !(error is ExitCode) {
       let message = PaasbusCommand.message(for: error)
       let told = Echo.problem(in: message, of: ProcessTitle.arguments) ?? oneLine(message)
-      let problem = told + hint(for: message)
+      let complaint = told + hint(for: message)
+      // The parser's own words may end in a question, as ours do: "Did you mean '--json'?"
       Diagnostics.error(
-        problem + (problem.hasSuffix("?") ? " See " : ": see ") + help(for: error))
+        complaint + (complaint.hasSuffix("?") ? " See " : ": see ") + help(for: error))
     }
     return code.rawValue
   }

@@ -28,7 +28,7 @@ struct Faults {
   let server: RedisServer
   let proxy: Proxy
   let fleet: Fleet
-  let audience: Audience
+  let watches: WatchProcesses
   let truth: Truth
   var random: SeededGenerator
   let isVerbose: Bool
@@ -99,10 +99,10 @@ struct Faults {
   ) async throws {
     if announcers { await fleet.signal(SIGSTOP) }
     if isServerToo { server.freeze() }
-    for watch in audience.watches { watch.signal(SIGSTOP) }
+    for watch in watches.all { watch.signal(SIGSTOP) }
     try await Task.sleep(for: random.milliseconds(2000...9000))
     if isServerToo { server.thaw() }
-    for watch in audience.watches { watch.signal(SIGCONT) }
+    for watch in watches.all { watch.signal(SIGCONT) }
     try await Task.sleep(for: longer)
     if announcers { await fleet.signal(SIGCONT) }
   }
@@ -122,7 +122,7 @@ struct Faults {
   }
 
   private mutating func freezeWatcher() async throws {
-    guard let watch = audience.watches.randomElement(using: &random) else { return }
+    guard let watch = watches.all.randomElement(using: &random) else { return }
     watch.signal(SIGSTOP)
     try await Task.sleep(for: random.milliseconds(200...6000))
     watch.signal(SIGCONT)

@@ -44,10 +44,10 @@ struct SoakCommand: AsyncParsableCommand {
   private func soak(_ server: RedisServer) async throws -> Verdict {
     let truth = Truth(server: server)
     let proxy = try await Proxy(to: server)
-    let audience = try await Audience(watchers, server, proxy)
+    let watches = try await WatchProcesses(watchers, server, proxy)
     let fleet = Fleet(server: server, seed: seed, isVerbose: verbose)
     let faults = Faults(
-      server: server, proxy: proxy, fleet: fleet, audience: audience, truth: truth,
+      server: server, proxy: proxy, fleet: fleet, watches: watches, truth: truth,
       random: SeededGenerator(state: seed), isVerbose: verbose)
     let recording = Task { await truth.record() }
     defer { recording.cancel() }
@@ -59,9 +59,9 @@ struct SoakCommand: AsyncParsableCommand {
     try await deeds
     try await fleet.end()
     try await truth.capture()
-    try await audience.settle(at: await truth.last)
+    try await watches.settle(at: await truth.last)
     return Verdict(
-      truth: await truth.events, members: await fleet.members, watches: audience.watches,
+      truth: await truth.events, members: await fleet.members, watches: watches.all,
       faults: injected)
   }
 }

@@ -30,6 +30,8 @@ public struct RedisEndpoint: Sendable, Hashable {
   public var skipsTLSVerification: Bool
   /// nil where there is none or it is empty.
   public var username: String?
+  /// The user of the server's ACL that a connection is, with or without a name.
+  package var user: String { username ?? "default" }
   /// nil where there is none or it is empty.
   public var password: String?
   /// The number of the database.

@@ -1,13 +1,13 @@
 import PaasbusRedis
 
-/// Carries out what the observers of leases and connections decide: asks what they want to know, and
-/// declares lost whom they found. Many may look, and the script lets one of them say it.
+/// Asks the server what the observers of leases and connections want to know, and declares lost the instances
+/// that they found. Many reapers may look at once; the script publishes one `lost`.
 struct Reaper: Sendable {
-  /// At most this many leases are looked at together; those that ended first come first.
+  /// A watcher's look asks for at most this many leases, the earliest ends first.
   private static let maxLeases = 1000
-  /// An announcer looks at fewer, since there may be as many announcers.
+  /// An announcer's look asks for fewer, since there may be thousands of announcers.
   private static let maxOverdue = 50
-  /// About this many announcers of a bus look again and again at what is over.
+  /// About this many announcers of a bus go on looking at leases that are over.
   private static let announcersLooking = 10.0
   static let lookInterval = Duration.seconds(1)
   /// How long after a look its reap may still be carried out by the server, in ms.
@@ -15,19 +15,19 @@ struct Reaper: Sendable {
 
   private let keys: Keys
   private let transitions: Transitions
-  /// Never reaped: an announcer does not declare itself dead.
+  /// Never reaped, since an announcer does not declare itself lost.
   private let ownID: String?
   private var time: ObservedTime
   private var observer = LeaseObserver()
   private var probe = ConnectionProbe()
-  /// When to look again; nil where nothing calls for it.
+  /// When to look again; nil if there is nothing to look at.
   private(set) var nextLook: ContinuousClock.Instant?
-  /// Whether this announcer was drawn to look each second.
+  /// Whether this announcer was chosen by chance to look each second.
   private var isDrawn = false
   /// Whether the server lets us write; a reader without permission reaps nothing.
   private(set) var isPermitted = true
 
-  /// - Parameter isReconnected: whether this follows another connection, which was lost.
+  /// - Parameter isReconnected: whether it follows a lost connection.
   init(keys: Keys, ownID: String? = nil, isReconnected: Bool) {
     self.keys = keys
     transitions = Transitions(keys: keys)
@@ -47,7 +47,7 @@ struct Reaper: Sendable {
   mutating func look(
     near now: Int64, beat: Duration, on connection: RedisConnection
   ) async throws -> ServerClock? {
-    // Far enough ahead that an instance that dies was observed for long enough when its lease ends.
+    // Far enough ahead that a lease has been observed for long enough by the time it ends.
     let soon = now + (beat * 1.15 + .milliseconds(2500)).milliseconds
     let late = now + (beat * 3.2 + Self.lookInterval).milliseconds
     let asked = ContinuousClock.now
@@ -58,7 +58,7 @@ struct Reaper: Sendable {
     ])
     let answered = ContinuousClock.now
     nextLook = asked + Self.lookInterval
-    // A server that cannot even tell the time ends this, and with it whatever has been observed.
+    // Without the server's time, nothing observed so far counts.
     guard let clock = try ServerClock(replies.first, asked: asked, answered: answered) else {
       time.interrupt()
       return nil
@@ -72,11 +72,11 @@ struct Reaper: Sendable {
     return clock
   }
 
-  /// A write that changes nothing. While it fails, as on a full server, nobody can renew a lease,
-  /// so the time counts for nobody.
+  /// A write that changes nothing. While it fails, as on a full server, no instance can renew its lease,
+  /// so that time does not count.
   private var writeCommand: RedisCommand { RedisCommand("ZADD", keys.leases, "XX", "0", "") }
 
-  /// Whether the server did what it was asked for; else the time does not count.
+  /// Whether a command succeeded; if not, the time does not count.
   private mutating func accept(_ reply: RedisValue) -> Bool {
     guard case .error(let text) = reply else { return true }
     if RedisError.server(text).kind == .refused { isPermitted = false }
@@ -96,8 +96,8 @@ struct Reaper: Sendable {
     range(from: "-inf", to: "(\(now)", Self.maxOverdue)
   }
 
-  /// Takes the reply to it, which came with the server's time. Where some are over, this announcer is
-  /// drawn for looking again each second, or left out, since others will be.
+  /// Receives its reply, which came with the server's time. If leases are over, chance decides whether this
+  /// announcer looks at them each second or leaves them to others.
   ///
   /// - Throws: `RedisError` where the connection failed.
   mutating func receiveOverdue(
@@ -135,8 +135,8 @@ struct Reaper: Sendable {
     try await receiveOverdue(replies.at(1) ?? .null, clock, on: connection)
   }
 
-  /// Draws about ten announcers: whether there are no more instances than so often ten as chance says.
-  /// One that finds many leases over is mostly drawn out without a question.
+  /// Chooses with probability min(1, ``announcersLooking``/instances). If many leases are over, chance mostly
+  /// says no before the server is asked how many instances there are.
   private func isDrawnNow(found: Int, on connection: RedisConnection) async throws -> Bool {
     let chance = Double.random(in: 1e-6..<1)
     let rank = Int(Self.announcersLooking / chance)
@@ -202,13 +202,13 @@ struct Reaper: Sendable {
 
   // MARK: Connections
 
-  /// When to look at the server's connections again; nil where that is of no use.
   /// For a server that does not list its clients.
   mutating func turnProbeOff() { probe.turnOff() }
 
+  /// When to look at the server's connections again; nil where that is of no use.
   var nextProbe: ContinuousClock.Instant? { probe.isOn && isPermitted ? probe.nextLook : nil }
 
-  /// Looks at the server's connections, and reaps whose is gone.
+  /// Looks at the server's connections, and reaps instances whose connection is gone.
   ///
   /// - Throws: `RedisError` where the connection failed.
   mutating func lookAtConnections(on connection: RedisConnection) async throws {
@@ -229,7 +229,7 @@ struct Reaper: Sendable {
       probe.look(ends, asked: listed, in: time), reason: "connection", on: connection)
   }
 
-  /// Where listing clients is refused for good, nobody is looked for any more.
+  /// Stops looking at connections where listing them is refused for good.
   private mutating func handleRefusal(_ reply: RedisValue) throws {
     do {
       try reply.get()

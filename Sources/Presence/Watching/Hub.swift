@@ -109,6 +109,13 @@ public final class Hub: Sendable {
     for queue in queues { queue.put(batch) }
   }
 
+  /// Tells a batch once there is room for it.
+  func tell(_ batch: [WatchOutput]) async throws {
+    guard !batch.isEmpty else { return }
+    try await room()
+    put(batch)
+  }
+
   /// All of the bus, which what follows changes.
   func begin(with snapshot: Snapshot) { update { $0.begin(with: snapshot) } }
 

@@ -1,16 +1,16 @@
-/// Messages that do not continue what was shown and wait for a reading of the history.
+/// Messages that do not continue what was shown, and wait until the history has been read.
 ///
-/// Anybody may publish, so what is kept is bounded: the first ones whole, more by their digest, and
-/// the rest only as a number.
+/// Anyone may publish, so memory is bounded: the first messages are kept whole, further ones as a digest, and
+/// the rest are only counted.
 struct Suspects: Sendable {
   struct Suspect: Sendable {
     var position: Position
     var digest: Int
-    /// nil for a version that we do not know, and beyond ``maxWhole``.
+    /// nil for a version that this program does not know, and beyond ``maxWhole``.
     var event: Event?
     /// nil beyond ``maxWhole``.
     var bytes: ArraySlice<UInt8>?
-    /// One reading of the history has not had it yet.
+    /// The history has been read once and did not hold it.
     var hasWaited = false
   }
 
@@ -20,24 +20,22 @@ struct Suspects: Sendable {
   }
 
   private static let maxWhole = 1000
-  private static let most = 65_536
-
-  /// How many ranges the positions are put together to, and how many numbers may lie between two that
-  /// are put together.
+  private static let maxSuspects = 65_536
   private static let maxRanges = 64
+  /// Two positions that are this near to each other belong to one range.
   private static let maxBetween: Int64 = 8
 
   private(set) var list: [Suspect] = []
   private var arrivals: Set<Arrival> = []
-  /// What the history turned out to hold at positions of the past.
+  /// Messages that the history was found to hold.
   private var recalled: Set<Arrival> = []
-  /// How many came beyond all bounds.
+  /// How many came beyond ``maxSuspects``.
   private(set) var uncounted = 0
 
   var isEmpty: Bool { list.isEmpty && uncounted == 0 }
 
   mutating func add(_ suspect: Suspect) {
-    guard list.count < Self.most else {
+    guard list.count < Self.maxSuspects else {
       uncounted += 1
       return
     }
@@ -45,7 +43,7 @@ struct Suspects: Sendable {
     if list.count >= Self.maxWhole {
       (suspect.event, suspect.bytes) = (nil, nil)
     } else if let bytes = suspect.bytes {
-      // In memory of its own, and not with all that came at once.
+      // Copied, since the slice would keep the whole read of the socket in memory.
       let own = ArraySlice(Array(bytes))
       (suspect.event, suspect.bytes) = (suspect.event.flatMap { _ in Event.read(own) }, own)
     }
@@ -53,12 +51,12 @@ struct Suspects: Sendable {
     list.append(suspect)
   }
 
-  /// Whether what the history holds there has come as a message too.
+  /// Whether a message with this digest came for this position.
   func contain(_ digest: Int, at position: Position) -> Bool {
     !arrivals.isEmpty && arrivals.contains(Arrival(position: position, digest: digest))
   }
 
-  /// Their positions, put together where they are near to each other; of very many, the oldest.
+  /// The ranges of history to read for them: at most ``maxRanges``, the oldest first.
   var ranges: [ClosedRange<Position>] {
     var ranges: [ClosedRange<Position>] = []
     for position in list.map(\.position).sorted() {
@@ -75,19 +73,19 @@ struct Suspects: Sendable {
     return ranges
   }
 
-  /// Remembers what the history holds at a position of the past, where that has come as a message.
+  /// Notes what the history holds at a position, if that came as a message.
   mutating func recall(_ digest: Int, at position: Position) {
     if contain(digest, at: position) {
       recalled.insert(Arrival(position: position, digest: digest))
     }
   }
 
-  /// Whether a suspect is an event of the past.
+  /// Whether the history was found to hold it.
   func isRecalled(_ suspect: Suspect) -> Bool {
     recalled.contains(Arrival(position: suspect.position, digest: suspect.digest))
   }
 
-  /// Hands all of them out.
+  /// Returns all of them and is empty afterwards.
   mutating func take() -> Suspects {
     defer { self = Suspects() }
     return self

@@ -1,12 +1,12 @@
-/// Reading the history: it shows what was missed, confirms what was shown, and judges the suspects.
+/// Reading the history: shows what was missed, confirms what was shown, and decides about the suspects.
 extension Timeline {
-  /// How a reading goes.
+  /// The state of a reading.
   struct Reading: Sendable {
-    /// It goes back to all that is remembered, to find where the history parted from it.
+    /// It reads everything that is remembered again, to find where the history differs from it.
     var isDeep = false
-    /// A certain event was contradicted: the next reading is to be a deep one.
+    /// The history contradicts a verified event, so the next reading must be a deep one.
     var mustRestart = false
-    /// Of which epoch it has already been said that the watch begins anew.
+    /// The epoch for which a `reset` was already told.
     var resetEpoch: Int64?
   }
 
@@ -19,13 +19,13 @@ extension Timeline {
       (position, verified) = (birth, birth)
       return (birth, [])
     }
-    // Where only the bus was born anew, the history still has what came at the end of the old one.
+    // If only the bus hash was lost, the history still holds the last events of the old epoch.
     guard bus.epoch == position.epoch else { return (min(verified, birth), []) }
     guard bus.seq < verified.seq else {
       let output = retract(after: bus.seq)
       return (reading.isDeep ? shown.oldest ?? birth : verified, output)
     }
-    // The server lost what was already certain.
+    // The server lost events that were verified.
     reading.isDeep = true
     let output = reset(to: bus)
     return (shown.oldest ?? birth, output)
@@ -38,7 +38,7 @@ extension Timeline {
       guard !reading.mustRestart, let position else { break }
       let epoch = entry.position.epoch
       if epoch != position.epoch {
-        // What a bus before ours left behind is no news.
+        // Entries of an older epoch were shown before, or are no news.
         let isLater = epoch > position.epoch && epoch < bus.epoch
         guard epoch == bus.epoch || isLater else { continue }
         output += reset(to: Position(epoch: epoch, seq: 0))
@@ -81,7 +81,7 @@ extension Timeline {
     return reset(to: Position(epoch: contradicted.epoch, seq: contradicted.seq - 1))
   }
 
-  /// Takes back what was shown behind `seq` and is not certain.
+  /// Retracts what was shown after `seq` and is not verified.
   private mutating func retract(after seq: Int64) -> [WatchOutput] {
     let last = max(seq, verified?.seq ?? 0)
     guard let position, position.seq > last else { return [] }
@@ -117,7 +117,7 @@ extension Timeline {
     return output + judgeSuspects(bus)
   }
 
-  /// There is no bus to ask: what waits cannot be more than messages.
+  /// There is no bus to ask, so what waits is shown as mere messages.
   package mutating func abandon() -> [WatchOutput] {
     isBehind = false
     let waiting = suspects.take()
@@ -141,7 +141,7 @@ extension Timeline {
       {
         output.append(show(event, suspect.digest, .live))
       } else if suspect.position > bus, !suspect.hasWaited {
-        // It may have been published after the history was read: then the next reading has it.
+        // It may have been published after the history was read; then the next reading holds it.
         var again = suspect
         again.hasWaited = true
         suspects.add(again)
@@ -154,7 +154,7 @@ extension Timeline {
     return output + tell(refuted, uncounted: waiting.uncounted)
   }
 
-  /// Shows what turned out to be no event, in words where there is too much of it.
+  /// Shows as messages what turned out to be no event, and how many of which nothing was kept.
   private func tell(_ suspects: [Suspects.Suspect], uncounted: Int) -> [WatchOutput] {
     let whole = suspects.compactMap(\.bytes)
     let others = suspects.count - whole.count + uncounted
@@ -163,23 +163,23 @@ extension Timeline {
   }
 }
 
-/// Messages about a past that is no longer remembered: an event of a flood that comes late, or a lie.
-/// They hold up nothing, and the history tells which.
+/// Messages about positions older than what is remembered: late events of a flood, or forgeries. Nothing waits
+/// for them; the history tells which they are.
 extension Timeline {
   /// Whether some wait to be judged.
   var hasLatecomers: Bool { !latecomers.isEmpty }
 
-  /// Where they say that they belong: what the history holds there is to be handed to ``recall(_:)``.
+  /// The ranges of the history to read and hand to ``recall(_:)``.
   var latecomerPositions: [ClosedRange<Position>] { latecomers.ranges }
 
-  /// Takes what the history holds at positions of the past.
+  /// Receives what the history holds at such positions.
   mutating func recall(_ page: [HistoryEntry]) {
     for entry in page {
       latecomers.recall(ShownEvents.digest(entry.bytes), at: entry.position)
     }
   }
 
-  /// Judges them once all of their positions have been recalled; returns what stands in no history.
+  /// Returns, as messages, those that the history does not hold, once all their ranges were recalled.
   mutating func judgeLatecomers() -> [WatchOutput] {
     let waiting = latecomers.take()
     return tell(waiting.list.filter { !waiting.isRecalled($0) }, uncounted: waiting.uncounted)

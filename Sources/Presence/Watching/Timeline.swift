@@ -10,18 +10,18 @@
 /// A value without I/O and without a clock, so that every order of input can be tested. The
 /// reading of the history stands in `Timeline+History.swift`.
 package struct Timeline: Sendable {
-  /// So much unverified calls for a comparison before its time.
+  /// With this many events unverified, the next comparison comes early.
   private static let muchUnverified: Int64 = 16_384
-  /// So much unverified is the most that can be retracted for certain.
+  /// With this many events unverified, the history must be read: more could not be retracted.
   private static let maxUnverified = Int64(ShownEvents.memory - 4096)
 
-  /// So many other apps are told by name.
+  /// Other apps on the channel are reported by name up to this number.
   static let maxOtherApps = 20
 
   package let app: String
   /// Whether what continues the position is shown before the history is known to hold it.
   private(set) var trustsMessages = true
-  /// Other apps that publish on the same channel; a few of them.
+  /// Other apps that publish on the same channel; at most one more than ``maxOtherApps``.
   package private(set) var otherApps: Set<String> = []
   /// The last event shown; nil while no bus has been seen.
   package internal(set) var position: Position?
@@ -29,16 +29,16 @@ package struct Timeline: Sendable {
   var verified: Position?
   var shown = ShownEvents()
   var suspects = Suspects()
-  /// Messages about a past that is no longer remembered.
+  /// Messages about positions older than what is remembered in ``shown``.
   var latecomers = Suspects()
-  /// Something is missing, or the bus has said otherwise.
+  /// Events are missing, or the bus contradicts what was shown.
   var isBehind = false
   var reading = Reading()
-  /// How many comparisons in a row have found no bus.
+  /// How many comparisons in a row found no bus.
   var absences = 0
   /// Messages may still come that were published before the snapshot.
   private var isBeginning = true
-  /// The bare word that follows a plain event.
+  /// The bare word that may follow a plain event, which is the same event and not shown.
   private var expectedWord: String?
 
   /// - Parameters:
@@ -69,7 +69,7 @@ package struct Timeline: Sendable {
 
   private var unverified: Int64 { (position?.seq ?? 0) - (verified?.seq ?? 0) }
 
-  /// After a lost connection, whatever happened meanwhile is missing.
+  /// After a lost connection, the history must be read for what happened meanwhile.
   package mutating func connectionWasLost() {
     isBehind = true
     isBeginning = false
@@ -78,7 +78,7 @@ package struct Timeline: Sendable {
 
   // MARK: Messages
 
-  /// Takes a message from the channel.
+  /// Receives a message from the channel.
   ///
   /// - Parameter now: the time of its arrival by the server's clock, in ms.
   /// - Returns: what to show at once; nil where that is nothing.
@@ -103,7 +103,7 @@ package struct Timeline: Sendable {
     if !needsHistory {
       if trustsMessages, continues(event.position) { return show(event, digest, .live) }
       if shown[event.position] == digest { return nil }
-      // Of what was published between the subscription and the snapshot, only the last is known.
+      // Published between the subscription and the snapshot: the snapshot holds it already.
       if isBeginning, shown.beginBehind(event.position) { return nil }
     }
     let suspect = Suspects.Suspect(
@@ -125,8 +125,8 @@ package struct Timeline: Sendable {
     return nil
   }
 
-  /// Whether it is the very next event. Of a bus that nobody has seen yet none is: its epoch is
-  /// known only once the history has been asked.
+  /// Whether it is the very next event. Before the first reading of the history none is, since the
+  /// epoch is not known yet.
   func continues(_ next: Position) -> Bool {
     guard let position else { return false }
     return next.epoch == position.epoch && next.seq == position.seq + 1
@@ -146,10 +146,10 @@ package struct Timeline: Sendable {
 
   // MARK: Comparison
 
-  /// The bus as it was read after everything up to `before` had been shown.
+  /// Compares with the bus, which was read after everything up to `before` had been shown.
   ///
-  /// A bus that is gone is mostly born anew within moments, by the instances that announce
-  /// themselves again; that it stays away is said at the second comparison.
+  /// A bus that is gone mostly comes back within moments, when the instances announce themselves again; so
+  /// it counts as gone only at the second comparison.
   package mutating func compare(_ bus: Position?, shownBefore before: Position?) {
     absences = bus == nil && before != nil ? absences + 1 : 0
     if absences >= 2 { isBehind = true }
@@ -161,7 +161,7 @@ package struct Timeline: Sendable {
     if bus.epoch != before.epoch || bus.seq < before.seq { isBehind = true }
   }
 
-  /// Every message that was published before `bus` was read has been received by now.
+  /// Takes note that every message published before `bus` was read has been received.
   package mutating func settle(_ bus: Position?) {
     isBeginning = false
     guard let bus else { return }
@@ -175,13 +175,13 @@ package struct Timeline: Sendable {
 }
 
 extension Timeline {
-  /// What a message is as long as there is no bus: a bare word, or just a message.
+  /// A message on a channel without a bus: a foreign event for a bare word, else just a message.
   static func outsideAnyBus(_ bytes: ArraySlice<UInt8>, now: Int64) -> WatchOutput {
     word(bytes).map { .foreign($0, at: now) } ?? .message(text(bytes))
   }
 
   static func word(_ bytes: ArraySlice<UInt8>) -> EventType? {
-    // Nearly nothing is as short.
+    // The length rules out nearly every message without a comparison.
     switch bytes.count {
     case 5: bytes.elementsEqual("start".utf8) ? .start : nil
     case 4: bytes.elementsEqual("stop".utf8) ? .stop : nil

@@ -80,7 +80,9 @@ struct WatchLoop {
   /// another channel turns out to be the bus's.
   private func follow(_ connections: WatchConnections) async throws {
     let isReconnected = progress.hasContact
-    func session(_ app: String) -> WatchSession { WatchSession(hub, app: app, connections) }
+    func session(_ app: String) -> WatchSession {
+      WatchSession(hub: hub, app: app, connections: connections)
+    }
     if let app = connections.app {
       return try await session(app).run(progress, messages: nil, isReconnected: isReconnected)
     }
@@ -115,11 +117,12 @@ struct WatchConnections {
 final class WatchProgress: Sendable {
   enum State: Sendable {
     case unconnected
-    /// Nobody has announced on this server yet.
+    /// No app has announced an instance on this server yet.
     case waiting
     case following(Timeline)
   }
 
+  let beat = LeaseWatch.LongestBeat()
   private let state = Mutex(State.unconnected)
 
   func get() -> State { state.withLock { $0 } }

@@ -59,7 +59,7 @@ struct BusChecks {
     return .fail(
       "message",
       "subscribing or publishing is refused (\(refusal.map { Failure($0).problem } ?? "?"))",
-      remedy: "ACL SETUSER \(connector.endpoint.username ?? "default") \(word)")
+      remedy: "ACL SETUSER \(connector.endpoint.user) \(word)")
   }
 
   private func round(_ channel: String, _ payload: [UInt8]) async throws -> Finding {

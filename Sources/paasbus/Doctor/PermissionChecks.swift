@@ -12,69 +12,18 @@ struct PermissionChecks {
   let app: String
   let setup: Setup
 
-  private struct Trial {
-    var command: RedisCommand
-    /// What is lost without it; nil where nothing works.
-    var loss: String?
-
-    init(_ words: String..., loss: String? = nil) {
-      command = RedisCommand(words)
-      self.loss = loss
-    }
-
-    var name: String { command.name }
-    /// Whether its key is the list of apps.
-    var isOfApps: Bool { command.arguments.at(1) == Array(Keys.apps.utf8) }
-    /// Whether it names a key, which a user must be permitted.
-    var hasKey: Bool {
-      command.arguments.dropFirst().contains { $0.starts(with: Array("paasbus:".utf8)) }
-    }
-
-    /// The word of an ACL that permits it (`+client|list`).
-    var word: String {
-      let words = command.arguments.prefix(2).map {
-        String(decoding: $0, as: UTF8.self).lowercased()
-      }
-      let hasParts = ["client", "script", "xinfo", "cluster"].contains(words.first ?? "")
-      return "+" + (hasParts ? words.joined(separator: "|") : words.first ?? "")
-    }
+  private var trials: [PermissionTrial] {
+    PermissionTrial.all(keys: Keys(app: app), channel: channel)
   }
-
-  private var keys: Keys { Keys(app: app) }
-
-  private var trials: [Trial] {
-    let (keys, channel) = (keys, setup.channel ?? Watcher.defaultChannel)
-    return [
-      Trial("TIME", loss: Self.everything), Trial("EXISTS", keys.bus), Trial("TYPE", keys.bus),
-      Trial("HMGET", keys.bus, "epoch", loss: Self.everything),
-      Trial("HEXISTS", keys.instances, ""),
-      Trial("HGET", keys.instances, ""), Trial("HSET", keys.bus, "epoch", "0", "unpaired"),
-      Trial("HDEL", keys.instances, ""), Trial("HGETALL", keys.leases, loss: Self.watching),
-      Trial("ZADD", keys.leases, "XX", "0", ""), Trial("ZREM", keys.leases, ""),
-      Trial("ZSCORE", keys.leases, ""), Trial("ZRANGEBYSCORE", keys.leases, "1", "0"),
-      Trial("ZREMRANGEBYSCORE", keys.leases, "1", "0"),
-      Trial("XADD", keys.events, "0-0", "event", ""),
-      Trial(
-        "XINFO", "STREAM", keys.events,
-        loss: "a bus that lost its hash alone may use the same numbers again"),
-      Trial("EXPIRE", keys.bus, "not-a-number"), Trial("SCRIPT", "LOAD", "return 1"),
-      Trial("EVALSHA", "0", "0"), Trial("EVAL", "return 1", "0"),
-      Trial("PUBLISH", channel, ""),
-      Trial("ZADD", Keys.apps, "XX", "0", "", loss: "readers need --app"),
-      Trial("ZRANGE", keys.leases, "1", "0", loss: Self.watching),
-      Trial("ZRANGE", Keys.apps, "1", "0", loss: "readers need --app"),
-      Trial("XRANGE", keys.events, "1", "0", loss: "watch and history do not work"),
-      Trial("XREVRANGE", keys.events, "0", "1", loss: "watch and history -n do not work"),
-      Trial("CLIENT", "SETNAME", "", loss: "a killed instance is only told by its lease"),
-      Trial("CLIENT", "LIST", loss: "a killed instance is only told by its lease"),
-    ]
-  }
+  private var channel: String { setup.channel ?? Watcher.defaultChannel }
 
   /// - Returns: whether a bus can be read.
   /// - Throws: `RedisError` where the connection fails, what `tell` throws.
   func run(_ tell: (Finding) throws -> Void) async throws -> Bool {
     // An empty transaction first, since what ends one cannot be queued in it.
-    let frame = [Trial("MULTI", loss: Self.watching), Trial("EXEC", loss: Self.watching)]
+    let frame = [
+      PermissionTrial("MULTI", loss: .watching), PermissionTrial("EXEC", loss: .watching),
+    ]
     var lacks = zip(frame, try await ask(frame)).compactMap { lack($0, $1) }
     let isQueued = !lacks.contains { $0.trial.name == "MULTI" }
     let trials = isQueued ? trials : trials.filter { $0.name != "PUBLISH" }
@@ -95,7 +44,9 @@ struct PermissionChecks {
 
   /// The replies to the trials, none of which is carried out where they are queued; nil for one at which
   /// the server ends the connection, for which each is tried by itself.
-  private func ask(_ trials: [Trial], isQueued: Bool = false) async throws -> [RedisValue?] {
+  private func ask(_ trials: [PermissionTrial], isQueued: Bool = false) async throws
+    -> [RedisValue?]
+  {
     let front = isQueued ? [RedisCommand("MULTI")] : []
     do {
       return try await connector.withConnection {
@@ -111,7 +62,7 @@ struct PermissionChecks {
   }
 
   /// - Returns: whether a bus can be read.
-  private func report(_ all: [Lack], _ tell: (Finding) throws -> Void) throws -> Bool {
+  private func report(_ all: [PermissionLack], _ tell: (Finding) throws -> Void) throws -> Bool {
     var lacks = all
     let scripting = lacks.filter { ["SCRIPT", "EVALSHA", "EVAL"].contains($0.trial.name) }
     if scripting.count == 3, scripting.allSatisfy({ $0.kind.word == nil }) {
@@ -150,56 +101,32 @@ struct PermissionChecks {
         ))
     }
     if !refused.isEmpty || lacks.isEmpty { try tell(permissions(refused)) }
-    return !lacks.contains { $0.loss == Self.watching || $0.loss == Self.everything }
+    return !lacks.contains { $0.loss == .watching || $0.loss == .everything }
   }
 
-  private static let announcing = "announce does not work"
-  private static let watching = "watch and list do not work"
-  private static let everything = "announce, watch and list do not work"
-
-  /// What cannot be used, and why.
-  private struct Lack {
-    enum Kind: Equatable {
-      /// A word of an ACL is missing.
-      case refused(word: String)
-      /// The server has no such command.
-      case unknown
-      case endsConnection
-
-      var word: String? {
-        if case .refused(let word) = self { word } else { nil }
-      }
-    }
-
-    let trial: Trial
-    let kind: Kind
-
-    var loss: String { trial.loss ?? PermissionChecks.announcing }
-    var isFatal: Bool { loss.contains("not work") }
-  }
-
-  private func lack(_ trial: Trial, _ reply: RedisValue?) -> Lack? {
-    guard let reply else { return Lack(trial: trial, kind: .endsConnection) }
+  private func lack(_ trial: PermissionTrial, _ reply: RedisValue?) -> PermissionLack? {
+    guard let reply else { return PermissionLack(trial: trial, kind: .endsConnection) }
     guard case .error(let text) = reply else { return nil }
     if text.contains("unknown command") || text.contains("unknown subcommand") {
-      return Lack(trial: trial, kind: .unknown)
+      return PermissionLack(trial: trial, kind: .unknown)
     }
     guard text.contains("NOPERM") else { return nil }
     let word =
       text.contains("key")
       ? (trial.isOfApps ? Self.appsKey : Self.allKeys)
       : text.contains("channel") ? channelPattern : trial.word
-    return Lack(trial: trial, kind: .refused(word: word))
+    return PermissionLack(trial: trial, kind: .refused(word: word))
   }
 
-  private func unavailable(_ lacks: [Lack], _ problem: String, remedy: String) -> Finding {
+  private func unavailable(_ lacks: [PermissionLack], _ problem: String, remedy: String) -> Finding
+  {
     let names = unique(lacks.map(\.trial.name)).joined(separator: ", ")
     let found = "\(problem) \(names) (\(losses(lacks)))"
-    return lacks.contains(where: \.isFatal)
+    return lacks.contains(where: \.loss.isFatal)
       ? .fail("commands", found, remedy: remedy) : .warn("commands", found, remedy: remedy)
   }
 
-  private func permissions(_ lacks: [Lack]) -> Finding {
+  private func permissions(_ lacks: [PermissionLack]) -> Finding {
     guard !lacks.isEmpty else { return .ok("permissions", "complete, including scripts") }
     var missing = unique(lacks.compactMap(\.kind.word))
     if missing.contains(Self.allKeys) { missing.removeAll { $0 == Self.appsKey } }
@@ -213,17 +140,17 @@ struct PermissionChecks {
     // It was not tried where it could not be queued, and a command more does no harm.
     let untried = missing.contains("+multi") && !missing.contains("+publish") ? " +publish" : ""
     let remedy = "ACL SETUSER \(user) \(words)\(untried)\(more)"
-    return lacks.contains(where: \.isFatal)
+    return lacks.contains(where: \.loss.isFatal)
       ? .fail("permissions", found, remedy: remedy) : .warn("permissions", found, remedy: remedy)
   }
 
   private static let allKeys = "~paasbus:*"
   private static let appsKey = "~\(Keys.apps)"
-  private var channelPattern: String { "&\(setup.channel ?? Watcher.defaultChannel)" }
+  private var channelPattern: String { "&\(channel)" }
 
   /// Keys and channels of which the server's answers say nothing, as it looks at the command first: where every
   /// command that has some was refused.
-  private func unknownPatterns(_ lacks: [Lack]) -> [String] {
+  private func unknownPatterns(_ lacks: [PermissionLack]) -> [String] {
     let refused = Set(lacks.filter { $0.kind.word?.hasPrefix("+") == true }.map(\.trial.name))
     let isAllRefused = trials.filter(\.hasKey).allSatisfy { refused.contains($0.name) }
     let isChannelUnknown = refused.contains("PUBLISH") || refused.contains("MULTI")
@@ -234,25 +161,25 @@ struct PermissionChecks {
   static func wholeRemedy(app: String, setup: Setup, connector: RedisConnector) -> String {
     let checks = PermissionChecks(connector: connector, app: app, setup: setup)
     let words = checks.unique(
-      ["+ping", "+subscribe"] + [Trial("MULTI"), Trial("EXEC")].map(\.word)
+      ["+ping", "+subscribe"] + [PermissionTrial("MULTI"), PermissionTrial("EXEC")].map(\.word)
         + checks.trials.map(\.word))
     return "ACL SETUSER \(checks.user) \(words.joined(separator: " ")), and ACL SETUSER "
       + "\(checks.user) \(allKeys) \(checks.channelPattern) unless it has all"
   }
 
   /// Who it is that the words are for.
-  private var user: String { connector.endpoint.username ?? "default" }
+  private var user: String { connector.endpoint.user }
 
   /// What is lost, each once; what does not work at all says it also for its parts.
-  private func losses(_ lacks: [Lack]) -> String {
+  private func losses(_ lacks: [PermissionLack]) -> String {
     var losses = unique(lacks.map(\.loss))
-    if losses.contains(Self.everything) {
-      losses.removeAll { $0 == Self.watching || $0 == Self.announcing }
+    if losses.contains(.everything) {
+      losses.removeAll { $0 == .watching || $0 == .announcing }
     }
-    return losses.joined(separator: "; ")
+    return losses.map(\.text).joined(separator: "; ")
   }
 
-  private func unique(_ texts: [String]) -> [String] {
-    texts.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+  private func unique<Item: Equatable>(_ items: [Item]) -> [Item] {
+    items.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
   }
 }

@@ -1,10 +1,12 @@
+import Views
+
 /// The parser's help, in the order in which people read it.
 enum HelpText {
   /// A command's own options before those of the connection, which all commands share; and no full stops
   /// where ours have none.
   static func ordered(_ help: String) -> String {
     var sections = help.split(separator: "\n\n").map {
-      String($0.trimmingPrefix { $0 == "\n" }).trimmingSuffix("\n")
+      String($0.trimmingPrefix { $0 == "\n" }).trimmingEnd(of: UInt8(ascii: "\n"))
     }
     if let shared = sections.firstIndex(where: { $0.hasPrefix("CONNECTION:\n") }),
       let own = sections.firstIndex(where: { $0.hasPrefix("OPTIONS:\n") }), shared < own
@@ -16,13 +18,5 @@ enum HelpText {
       .replacing("[<options>] -- [<command> ...]", with: "[<options>] [-- <command> ...]")
       .replacing("Show the version.", with: "Show the version")
       .replacing("Show help information.", with: "Show help information")
-  }
-}
-
-extension String {
-  fileprivate func trimmingSuffix(_ character: Character) -> String {
-    var text = self[...]
-    while text.last == character { text.removeLast() }
-    return String(text)
   }
 }
