@@ -16,10 +16,10 @@ import Presence
   import Darwin
 #endif
 
-/// What an announcer needs: who is announced, and where. Found as the command `paasbus announce` finds it,
-/// and free to be changed.
+/// What an announcer needs: the instance to announce, and the Redis. They are found as the command
+/// `paasbus announce` finds them, and may be changed afterwards.
 public struct AnnouncerConfiguration: Sendable {
-  /// Who is announced.
+  /// The instance to announce.
   public var instance: Instance
   /// nil where no Redis is named.
   public var connector: RedisConnector?
@@ -48,7 +48,7 @@ public struct AnnouncerConfiguration: Sendable {
   }
 }
 
-/// What the system tells of this machine.
+/// What the system tells about this machine.
 public enum Machine {
   /// The name of this host; `localhost` where it has none.
   public static var hostName: String {
@@ -59,11 +59,11 @@ public enum Machine {
 }
 
 extension Instance {
-  /// An instance as its platform tells it.
+  /// An instance with the values that its platform gives.
   ///
   /// - Parameters:
-  ///   - app: in the characters of keys.
-  ///   - processID: of the process that it is.
+  ///   - app: in the characters that keys may have.
+  ///   - processID: the id of the instance's process.
   public init(
     _ identity: PlatformIdentity, app: String, id: String, lease: Duration, processID: Int32
   ) {

@@ -4,8 +4,8 @@
   import Foundation
 #endif
 
-/// JSON whose shape is only partly known: other services' entries stand next to Redis', and
-/// nothing in them may keep us from reading ours.
+/// JSON whose structure is only partly known. It also contains entries of other services, and
+/// nothing in those may prevent us from reading the entries of Redis.
 enum LooseJSON: Decodable, Sendable {
   case text(String)
   case list([LooseJSON])
@@ -18,7 +18,7 @@ enum LooseJSON: Decodable, Sendable {
     if let text = try? container.decode(String.self) {
       self = .text(text)
     } else if let number = try? container.decode(Int.self) {
-      // Ports come as numbers and as text.
+      // Ports may be numbers or text.
       self = .text(String(number))
     } else if let list = try? container.decode([LooseJSON].self) {
       self = .list(list)
@@ -29,7 +29,7 @@ enum LooseJSON: Decodable, Sendable {
     }
   }
 
-  /// nil where there is none or it is empty.
+  /// nil where there is no text or it is empty.
   var text: String? {
     if case .text(let text) = self, !text.isEmpty { text } else { nil }
   }

@@ -1,12 +1,12 @@
-/// Who an instance is, as its platform tells by variables. What is unknown is nil.
+/// The identity of an instance, from the variables that its platform sets. What is unknown is nil.
 public struct PlatformIdentity: Sendable, Equatable {
   /// `heroku`, `fly`, …; nil where none is recognised.
   public var platform: String?
-  /// What the instance is called.
+  /// The instance's name.
   public var name: String
-  /// What the platform tells of it; nil where it does not.
+  /// Values that the platform gives; nil where it does not.
   public var process, app, release, commit, region: String?
-  /// What else the platform tells.
+  /// Further values that the platform gives.
   public var meta: [String: String] = [:]
   /// Whether the platform sends its signals to every process itself.
   public var signalsEveryProcess = false
@@ -19,7 +19,7 @@ public struct PlatformIdentity: Sendable, Equatable {
   /// empty count as not set.
   ///
   /// - Parameters:
-  ///   - bootID: the run's id, whose tail tells instances of one name apart.
+  ///   - bootID: the run's id, whose end distinguishes instances of the same name.
   public static func detect(
     environment: [String: String], bootID: String, hostName: String, processID: Int32
   ) -> PlatformIdentity {
@@ -42,7 +42,7 @@ public struct PlatformIdentity: Sendable, Equatable {
   }
 }
 
-/// What the table's rows are asked about.
+/// The facts from which the table's rows recognise and describe a platform.
 struct PlatformFacts: Sendable {
   var environment: [String: String]
   var bootID: String
@@ -57,10 +57,10 @@ struct PlatformFacts: Sendable {
 
   var shortHostName: String { String(hostName.prefix { $0 != "." }) }
 
-  /// The end of the run's id, which tells runs apart.
+  /// The end of the run's id, which distinguishes runs.
   var bootTail: String { bootID.suffix(6).lowercased() }
 
-  /// The parts that are known, or nil without the first.
+  /// The parts that are known, joined; nil without the first.
   func joined(_ first: String?, _ separator: String, _ second: String?) -> String? {
     guard let first else { return nil }
     return second.map { first + separator + $0 } ?? first

@@ -1,4 +1,4 @@
-/// A platform: how it is recognised, and where it tells what.
+/// A platform: how it is recognised, and which of its variables hold which value.
 struct PlatformRow: Sendable {
   typealias Fact = @Sendable (PlatformFacts) -> String?
 

@@ -1,25 +1,25 @@
 import NIOCore
 import PaasbusRedis
 
-/// Where Redis is and how connections to it are encrypted, from the environment and from what is given
-/// beside it.
+/// Where Redis is and how connections to it are encrypted, from the environment and from further
+/// choices.
 public struct RedisDiscovery: Sendable {
-  /// What is given beside the environment, and wins over it.
+  /// Choices in addition to the environment, which win over it.
   public struct Choices: Sendable {
     /// A URL, which wins over all variables.
     public var url: String?
     /// PEM files.
     public var authorityFile, certificateFile, keyFile: String?
-    /// Whether any certificate of the server will do.
+    /// Whether any certificate of the server is accepted.
     public var skipsTLSVerification = false
 
-    /// Nothing beside the environment.
+    /// No choices, so that only the environment counts.
     public init() {}
   }
 
   /// The Redis, and the variable that names it.
   public let location: RedisLocation
-  /// nil where nothing is encrypted.
+  /// nil where connections are not encrypted.
   public let tls: RedisTLS?
 
   /// - Returns: nil where no Redis is named.
@@ -53,7 +53,7 @@ public struct RedisDiscovery: Sendable {
     return ["1", "true", "yes", "on"].contains(word)
   }
 
-  /// What makes connections.
+  /// The connector that makes connections to it.
   ///
   /// - Parameter eventLoop: where its connections live; nil for one of ours.
   public func connector(

@@ -1,35 +1,35 @@
 import PaasbusRedis
 
-/// A Redis that was found, and where.
+/// A Redis that was found, and where its address was found.
 public struct RedisLocation: Sendable, Equatable {
   /// The Redis.
   public var endpoint: RedisEndpoint
   /// The option or variable that named it.
   public var source: String
-  /// What else was found; holds no password.
+  /// What else was found; contains no password.
   public var notes: [RedisLocationNote] = []
-  /// The options and variables at whose end blanks were taken off.
+  /// The options and variables from whose end blanks were removed.
   public var trimmed: [String] = []
 }
 
-/// What a search for a Redis came upon beside the one that counts.
+/// What a search for a Redis found besides the one that is used.
 public enum RedisLocationNote: Sendable, Equatable {
   /// A variable holds the address of a REST interface.
   case restAddress(variable: String)
-  /// A variable cannot be read, and is not needed.
+  /// A variable cannot be read, but is not needed.
   case unreadable(variable: String)
   /// Variables that would lead to another server than the one used.
   case otherServers(variables: [String], used: String)
 }
 
-/// Why the option or variable that counts cannot be used; without its content.
+/// Why the option or variable that counts cannot be used; it does not contain the value.
 public struct RedisLocatorError: Error, Sendable, Equatable {
   /// What is wrong with it.
   public enum Cause: Error, Sendable, Equatable {
     case url(RedisURLError)
-    /// A variable that should hold a port holds none.
+    /// A variable that should contain a port does not.
     case port(variable: String)
-    /// A host has something of a URL in it.
+    /// A host contains parts of a URL.
     case hostOnly
     /// A service's description names neither a URL nor a host.
     case noAddress
@@ -47,7 +47,7 @@ public struct RedisLocatorError: Error, Sendable, Equatable {
 
 /// Finds the Redis that the environment names. A pure function of its arguments.
 public enum RedisLocator {
-  /// The names looked for, in order.
+  /// The names of the variables that are tried, in order.
   public static var variableNames: [String] {
     ["PAASBUS_URL"] + RedisProviders.all.map(\.name)
   }
@@ -119,8 +119,8 @@ public enum RedisLocator {
 }
 
 extension RedisEndpoint {
-  /// What makes two endpoints the same server, whoever logs in. Names of hosts are the same in
-  /// upper and lower case (RFC 4343).
+  /// The part by which two endpoints are compared: they are the same server if it is equal, even if
+  /// the logins differ. Names of hosts are the same in upper and lower case (RFC 4343).
   fileprivate var server: Address {
     func lowercased(_ host: Host) -> Host { Host(name: host.name.lowercased(), port: host.port) }
     return switch address {

@@ -5,14 +5,14 @@ struct RedisProvider: Sendable {
   enum Reading: Sendable {
     case absent
     case endpoint(RedisEndpoint)
-    /// It is set, and the address of a REST interface.
+    /// It is set, but is the address of a REST interface.
     case restAddress
   }
 
   var name: String
   /// Whether it describes all services of an app, so that it may be set without any Redis.
   var isDescription = false
-  /// What is set beside it.
+  /// The other variables that belong to it.
   var companions: [String] = []
   var read: @Sendable ([String: String]) throws(RedisLocatorError.Cause) -> Reading
 
@@ -26,7 +26,8 @@ struct RedisProvider: Sendable {
     }
   }
 
-  /// Variables that hold host, port, user and password apart; `name` is the host's.
+  /// Variables that hold host, port, user and password separately; `name` is the variable of the
+  /// host.
   static func parts(
     host name: String, port: String, user: String? = nil, password: String
   ) -> RedisProvider {
@@ -98,13 +99,14 @@ struct RedisParts {
     self.host = host
   }
 
-  /// - Throws: `RedisLocatorError.Cause` where host or port are none.
+  /// - Throws: `RedisLocatorError.Cause` where the host or the port is not valid.
   func endpoint() throws(RedisLocatorError.Cause) -> RedisEndpoint {
-    // Whatever else a URL may hold has its own variables here, so that it is a mistake.
+    // The other parts of a URL have their own variables here, so such a part in the host is a
+    // mistake.
     guard !host.contains(where: { "/?#@".contains($0) }) else {
       throw .hostOnly
     }
-    // The parser of URLs knows best what a host and a port are.
+    // The host and the port are checked by the parser of URLs.
     var address = host
     let isBareIPv6 = host.count { $0 == ":" } > 1 && !host.hasPrefix("[")
     if isBareIPv6 { address = "[\(host)]" }
@@ -124,7 +126,7 @@ struct RedisParts {
       && (1...65_535).contains(Int(digits) ?? 0)
   }
 
-  /// nil for none from 1 to 65535.
+  /// nil where it is not from 1 to 65535.
   fileprivate static func portNumber(_ text: String) -> Int? {
     Int(number(text)).flatMap { (1...65_535).contains($0) ? $0 : nil }
   }
@@ -138,7 +140,8 @@ struct RedisParts {
 }
 
 extension RedisEndpoint {
-  /// Takes the port of a variable that stands beside a URL, which wins where it names one itself.
+  /// Takes the port from a variable that is set in addition to a URL. A port in the URL itself
+  /// wins.
   fileprivate mutating func setPort(_ text: String, unlessNamedIn url: String) {
     guard case .tcp(let host) = address, host == Host(name: host.name),
       !url.contains(":\(host.port)"), let port = RedisParts.portNumber(text)

@@ -16,7 +16,7 @@ enum ServiceBindings {
 
   // MARK: Cloud Foundry
 
-  /// `VCAP_SERVICES`: label → services, of which one tagged `redis` is preferred.
+  /// `VCAP_SERVICES`: label → services. A service that is tagged `redis` is preferred.
   static let cloudFoundry = RedisProvider(name: "VCAP_SERVICES", isDescription: true) {
     environment throws(RedisLocatorError.Cause) in
     guard let text = environment["VCAP_SERVICES"] else { return .absent }
@@ -55,8 +55,8 @@ enum ServiceBindings {
 
   private static let schemes = ["redis", "rediss", "valkey", "valkeys"]
 
-  /// `PLATFORM_RELATIONSHIPS`: base64 of name → relationships, of which one whose scheme is Redis'
-  /// is preferred to one that is only named so.
+  /// `PLATFORM_RELATIONSHIPS`: base64 of name → relationships. A relationship with the scheme of
+  /// Redis is preferred to one that only has Redis in its name.
   static let platformSH = RedisProvider(name: "PLATFORM_RELATIONSHIPS", isDescription: true) {
     environment throws(RedisLocatorError.Cause) in
     guard let text = environment["PLATFORM_RELATIONSHIPS"] else { return .absent }
@@ -91,7 +91,7 @@ enum ServiceBindings {
     return text.contains("redis") || text.contains("valkey")
   }
 
-  /// All entries of all groups, by the groups' names, as JSON objects have no order.
+  /// All entries of all groups, sorted by the groups' names, since JSON objects have no order.
   private static func entries(_ data: Data) throws(RedisLocatorError.Cause) -> [Entry] {
     guard let groups = try? JSONDecoder().decode(LooseJSON.self, from: data).object else {
       throw .noJSON

@@ -1,26 +1,26 @@
 import PaasbusRedis
 
 extension [String: String] {
-  /// The variables that count: blanks and newlines at the end of a value, as a secret's file leaves
-  /// them, are not part of it, and an empty one is not set.
+  /// The variables that count. Blanks and newlines at the end of a value, which often come from a
+  /// secret's file, are removed, and an empty variable counts as not set.
   package var settled: [String: String] {
     compactMapValues(\.settled)
   }
 
-  /// One of them.
+  /// One of these variables.
   package func settled(_ name: String) -> String? { self[name]?.settled }
 }
 
 extension [String: String] {
-  /// A variable that names something of ours; nil where it surely holds a secret instead, which would
-  /// stand in keys and messages.
+  /// A variable that names something of ours; nil where it surely contains a secret instead, since
+  /// names appear in keys and messages.
   package func settledName(_ name: String) -> String? {
     settled(name).flatMap { SecretKind.isCertain($0) ? nil : $0 }
   }
 }
 
 extension String {
-  /// nil where nothing is left.
+  /// nil where nothing is left of it.
   fileprivate var settled: String? {
     let settled = withoutTrailingBlanks
     return settled.isEmpty ? nil : settled

@@ -4,11 +4,12 @@
   import Foundation
 #endif
 
-/// What Cloud Foundry says of an app. A member that is missing or odd takes no other along.
+/// What Cloud Foundry says about an app. A member that is missing or malformed does not affect the
+/// others.
 struct VCAPApplication {
   var name, version, processType: String?
 
-  /// nil where the variable is no JSON.
+  /// nil where the variable is not JSON.
   init?(_ facts: PlatformFacts) {
     guard let text = facts.first("VCAP_APPLICATION"),
       let members = try? JSONDecoder().decode(LooseJSON.self, from: Data(text.utf8))

@@ -16,8 +16,8 @@ import Synchronization
 /// them. An outage of Redis, or a refusal, is logged and never ends the service; without any Redis in the
 /// environment nothing is announced.
 ///
-/// The services of a group stop one after the other. So that the others are told before the app drains and
-/// once it has ended, the app's own service is put inside:
+/// The services of a group stop one after the other. To publish both when the app starts to drain
+/// and when it has ended, put the app's own service inside:
 ///
 /// ```swift
 /// let presence = try PresenceService(logger: logger, around: server)
@@ -26,10 +26,11 @@ import Synchronization
 /// try await group.run()
 /// ```
 ///
-/// On a graceful shutdown `stopping` (reason `shutdown`) is published, the service inside is shut down, and
-/// once it has ended, `stop` is published. Without one, that is `stop` alone. A cancellation does the same.
+/// On a graceful shutdown `stopping` (reason `shutdown`) is published, the service inside is shut
+/// down, and once it has ended, `stop` is published. Without a service inside, only `stop` is
+/// published. A cancellation does the same.
 public struct PresenceService: Service {
-  /// How long the news that the app drains may hold up its shutdown.
+  /// How long the publishing of `stopping` may delay the app's shutdown.
   private static let drainPatience = Duration.seconds(1)
   private static let shutdown = "shutdown"
 
@@ -68,7 +69,7 @@ public struct PresenceService: Service {
       logger.notice("not announced: the environment names no Redis")
       return try await runAlone()
     }
-    // Of its own, since the end has to be told even where this task is cancelled.
+    // A task of its own, since the end has to be announced even where this task is cancelled.
     let announcing = Task { try await announcer.run() }
     var result = Result<Void, any Error>.success(())
     if let service {
@@ -115,8 +116,9 @@ public struct PresenceService: Service {
 
   // MARK: The service inside
 
-  /// Runs the service in a group of its own, out of reach of the shutdown that this task hears of: it is
-  /// told only once the others know.
+  /// Runs the service in a group of its own, which the graceful shutdown of this task does not
+  /// reach. The service is shut down only once `stopping` is on the bus, or the time for that is
+  /// over.
   private func run(_ service: any Service, _ announcer: Announcer) async -> Result<Void, any Error>
   {
     let group = ServiceGroup(

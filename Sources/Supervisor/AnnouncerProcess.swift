@@ -8,40 +8,40 @@ import CSupervisor
   import Darwin
 #endif
 
-/// What an announcer has to know that is started when the command may run already: it is forked, so it
-/// finds this in its memory.
+/// What an announcer has to know when it starts, since the command may run already. The announcer
+/// is forked, so it has this in its memory.
 public struct AnnouncerTask: Sendable {
   /// The process that runs the command.
   public let supervisor: pid_t
   /// When the command was started, or was about to be.
   public let began: ContinuousClock.Instant
-  /// How many announcers there were before that may have announced it.
+  /// How many earlier announcers may have announced the command.
   public internal(set) var predecessors = 0
-  /// What they have told of themselves, by name.
+  /// What the earlier announcers have left for later ones, by name.
   public internal(set) var facts: [String: String] = [:]
-  /// nil as long as it has not been started.
+  /// nil as long as the command has not been started.
   public internal(set) var command: ChildProgram.Process?
   public internal(set) var drainReason: String?
   public internal(set) var status: CommandStatus?
-  /// Whether it was said already that one cannot work.
+  /// Whether the user was already told that an announcer cannot work.
   public internal(set) var hasComplained = false
 }
 
-/// An announcer's way to hear and to tell.
+/// The announcer's link to the supervisor, in both directions.
 public struct AnnouncerLink: Sendable {
   public enum News: Sendable {
     case started(ChildProgram.Process)
-    /// It could not be executed.
+    /// The command could not be executed.
     case failed
     case draining(reason: String)
     case ended(CommandStatus)
   }
 
-  /// Exits by which the supervisor knows what to do about the announcer's end.
+  /// Exit statuses that tell the supervisor how to react to the announcer's end.
   public enum Exit {
-    /// There is nothing (more) to do.
+    /// There is nothing to do, or nothing left to do.
     public static let done: Int32 = 0
-    /// It cannot work just now, and has said so.
+    /// The announcer cannot work just now, and has told the user so.
     public static let unable: Int32 = 75
   }
 
@@ -53,17 +53,18 @@ public struct AnnouncerLink: Sendable {
     (self.task, self.down, self.up) = (task, down, up)
   }
 
-  /// Says how the command is to be run; nothing happens before that.
+  /// Tells how the command is to be run; the supervisor waits for this before it starts the
+  /// command.
   public func tell(_ plan: CommandPlan) {
     up.write(plan.words + [""])
   }
 
-  /// Leaves something for whoever may have to go on in our place.
+  /// Leaves a value for a later announcer, which may have to replace this one.
   public func leave(_ name: String, _ value: String) {
     up.write(["\(name)=\(value)"])
   }
 
-  /// Waits for what happens; nil once the supervisor has ended.
+  /// Waits for the next news; nil once the supervisor has ended.
   public mutating func next() -> News? {
     while let word = down.next() {
       guard let (name, value) = CommandPlan.parts(word, at: "=") else { continue }
@@ -81,13 +82,14 @@ public struct AnnouncerLink: Sendable {
   }
 }
 
-/// The supervisor's hold on the announcer: starts it, tells it, starts it anew.
+/// The announcer as the supervisor sees it: starts it, sends it news, and starts it again when it
+/// fails.
 struct AnnouncerProcess {
-  /// The waits before it is started anew.
+  /// The waits before the announcer is started again.
   private static let waits: [Duration] = [
     .zero, .milliseconds(250), .milliseconds(500), .seconds(1), .seconds(2), .seconds(5),
   ]
-  /// One that lived for as long did not fail at the start.
+  /// An announcer that lived for longer than this did not fail at the start.
   private static let longLife = Duration.seconds(10)
 
   private(set) var task: AnnouncerTask
@@ -97,12 +99,12 @@ struct AnnouncerProcess {
   private var up: WordPipe?
   private var failures = 0
   private var begun = ContinuousClock.now
-  /// There is nothing more to do for one.
+  /// Whether an announcer has nothing left to do.
   private(set) var isDone = false
-  /// When to start one; nil while one runs, or none is wanted.
+  /// When to start an announcer; nil while one runs, or none is wanted.
   private(set) var nextStart: ContinuousClock.Instant?
 
-  /// Whether one runs or is to be started.
+  /// Whether an announcer runs or is to be started.
   var isWanted: Bool { !isDone && (id != nil || nextStart != nil) }
 
   init(_ body: @escaping (AnnouncerLink) -> Never) {
@@ -110,9 +112,10 @@ struct AnnouncerProcess {
     self.body = body
   }
 
-  /// Starts one.
+  /// Starts an announcer.
   ///
-  /// - Returns: 0, or the error number where that cannot be done now; then it is tried again later.
+  /// - Returns: 0, or the error number where it cannot be started now; it is then tried again
+  ///   later.
   mutating func start() -> CInt {
     close()
     nextStart = nil
@@ -145,7 +148,8 @@ struct AnnouncerProcess {
     return failure == 0 ? EAGAIN : failure
   }
 
-  /// Whether it has not been said yet that none can work; from here on it has.
+  /// Whether the user has not been told yet that no announcer can work. Counts as told from here
+  /// on.
   mutating func complainsFirst() -> Bool {
     defer { task.hasComplained = true }
     return !task.hasComplained
@@ -157,7 +161,7 @@ struct AnnouncerProcess {
     nextStart = .now + wait
   }
 
-  /// Waits for the plan; nil where the announcer ended without one.
+  /// Waits for the plan; nil where the announcer ended without sending one.
   mutating func plan() -> CommandPlan? {
     var words: [String] = []
     while let word = up?.next() {
@@ -197,7 +201,7 @@ struct AnnouncerProcess {
 
   // MARK: Its end
 
-  /// It has ended, as `waitpid` told.
+  /// Notes that the announcer has ended, with the status from `waitpid`.
   mutating func ended(_ status: CommandStatus) {
     for word in up?.takeAvailable() ?? [] {
       if let (name, value) = CommandPlan.parts(word, at: "=") { task.facts[name] = value }
@@ -210,7 +214,7 @@ struct AnnouncerProcess {
     }
     if status == .exited(AnnouncerLink.Exit.unable) {
       task.hasComplained = true
-      // Of a command that has ended and was never announced, there is nothing to take back.
+      // A command that has ended and was never announced needs no `stop`.
       if task.status != nil, task.predecessors == 0 {
         isDone = true
         return
@@ -220,13 +224,13 @@ struct AnnouncerProcess {
     }
     if ContinuousClock.now - begun > Self.longLife { failures = 0 }
     schedule()
-    // The last word is not put off.
+    // After the command's end, the next announcer starts soon, so that the `stop` is not delayed.
     if task.status != nil, let next = nextStart {
       nextStart = min(next, .now + .milliseconds(50))
     }
   }
 
-  /// Ends it for good, so that there is room for the command.
+  /// Kills the announcer, so that there is room for the command.
   mutating func makeRoom() {
     guard let id else { return }
     kill(id, SIGKILL)

@@ -8,9 +8,9 @@ import CSupervisor
   import Darwin
 #endif
 
-/// A program that is to be started as a child that ends with us.
+/// A program to start as our child; it ends when we end.
 public struct ChildProgram {
-  /// With their final zeros.
+  /// The arguments with their final zeros.
   private let arguments: [[CChar]]
   private let variables: [(name: String, value: String)]
 
@@ -27,17 +27,18 @@ public struct ChildProgram {
   }
 
   /// Variables by which systemd names the process that it started (sd_listen_fds(3),
-  /// sd_watchdog_enabled(3), systemd.exec(5)): where that was to be us, it is now the program.
+  /// sd_watchdog_enabled(3), systemd.exec(5)): where such a variable names us, it has to name the
+  /// program instead.
   private static let idVariables = ["LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"]
 
   /// A program that was started.
   public struct Process: Sendable {
     public let id: pid_t
-    /// Whether it gets its death signal when we end, which a system may refuse.
+    /// Whether it gets its death signal when we end; some systems refuse that.
     public let isTied: Bool
   }
 
-  /// Starts it with the signals as they stood when this process began.
+  /// Starts it with the signal settings that this process had at its beginning.
   ///
   /// - Returns: nil with `errno` set where it could not be started.
   public func spawn(deathSignal: CInt, leadsGroup: Bool = false) -> Process? {
@@ -69,7 +70,7 @@ public struct ChildProgram {
     return id > 0 ? Process(id: id, isTied: isTied) : nil
   }
 
-  /// Our environment to the byte, but for what is replaced.
+  /// Our environment, byte for byte, without the variables that are replaced.
   private func inheritedVariables(without names: [String]) -> [UnsafePointer<CChar>?] {
     var inherited: [UnsafePointer<CChar>?] = []
     var entry = environ

@@ -1,20 +1,20 @@
 /// How a command is to be run, as the command line says.
 public struct CommandPlan: Sendable, Hashable {
-  /// Whether the command leads a process group of its own, to all of which signals go.
+  /// Whether the command leads its own process group; signals then go to the whole group.
   public var leadsGroup = false
   public var forwards = true
   public var platformSignalsAll = false
   /// Whether orphans become our children where we are not process 1.
   public var adoptsOrphans = false
-  /// What is sent instead of a signal; nil for nothing.
+  /// The signal to send instead of another; nil to send none.
   public var rewrites: [CInt: CInt?] = [:]
   /// Exit statuses of the command, as a shell tells them, that count as 0.
   public var acceptedExits: Set<Int32> = []
-  /// How long we stay for the announcer, once the command has ended.
+  /// How long we wait for the announcer after the command has ended.
   public var stopTimeout = Duration.seconds(3)
-  /// Whether we say nothing but errors.
+  /// Whether we print only errors.
   public var isQuiet = false
-  /// What the command gets into its environment.
+  /// Variables that are added to the command's environment.
   public var variables: [Variable] = []
 
   public struct Variable: Sendable, Hashable {
@@ -29,8 +29,8 @@ public struct CommandPlan: Sendable, Hashable {
   public init() {}
 }
 
-/// The plan as the announcer, which reads the command line, sends it to the supervisor: words with a
-/// zero behind each, `name=value`, the last of them empty.
+/// The plan as the announcer, which reads the command line, sends it to the supervisor: words
+/// `name=value`, each with a zero after it; the last word is empty.
 extension CommandPlan {
   var words: [String] {
     var words = [

@@ -1,9 +1,9 @@
-/// How a command ended, as `waitpid` tells it.
+/// How a command ended, from the status that `waitpid` gives.
 public enum CommandStatus: Sendable, Hashable {
   case exited(Int32)
   case signalled(Int32)
 
-  /// - Parameter status: what `waitpid` gave of a process that has ended.
+  /// - Parameter status: what `waitpid` gave for a process that has ended.
   init(waitStatus status: Int32) {
     let signal = status & 0x7F
     self = signal == 0 ? .exited((status >> 8) & 0xFF) : .signalled(signal)

@@ -8,10 +8,10 @@ import CSupervisor
   import Darwin
 #endif
 
-/// A process that runs already and that is not our child, whose end is to be noticed.
+/// A process that already runs and need not be our child, and whose end has to be noticed.
 ///
-/// It is held by a descriptor where the system has them (Linux 5.3), so that nobody who gets its id
-/// later is taken for it; else by when it started.
+/// It is identified by a descriptor where the system has them (Linux 5.3), so that a later process
+/// with the same id is not taken for it; otherwise by its start time.
 public struct FollowedProcess: Sendable {
   public enum Obstacle: Error, Hashable {
     case notThere
@@ -32,7 +32,7 @@ public struct FollowedProcess: Sendable {
     descriptor = csupervisor_process_descriptor(id)
     if descriptor < 0, errno == ESRCH || errno == EINVAL { throw .notThere }
     #if os(Linux)
-      // A zombie has ended already; only its parent has not looked.
+      // A zombie has already ended; its parent has not reaped it yet.
       if started == nil, access("/proc/self/stat", R_OK) == 0, access("/proc/\(id)", F_OK) == 0 {
         if descriptor >= 0 { close(descriptor) }
         throw .notThere
@@ -45,15 +45,15 @@ public struct FollowedProcess: Sendable {
     }
   }
 
-  /// Returns when it has ended, or when the task is cancelled. To be called once: it lets go of
-  /// the process afterwards.
+  /// Returns when it has ended, or when the task is cancelled. To be called only once, since it
+  /// closes the descriptor afterwards.
   public func waitForEnd() async {
     let (ends, continuation) = AsyncStream<Void>.makeStream()
     guard waitOnThread({ continuation.finish() }) else { return await poll() }
     for await _ in ends {}
   }
 
-  /// Waits on a thread that does only that, since a pool of threads may not be had.
+  /// Waits on a separate thread, since a pool of threads may not be available.
   ///
   /// - Returns: false where the system has no descriptors of processes, or no thread.
   private func waitOnThread(_ end: @escaping @Sendable () -> Void) -> Bool {
@@ -73,7 +73,7 @@ public struct FollowedProcess: Sendable {
   }
 
   /// When a process started, in ticks since the system did (proc(5), the 22nd field of `stat`); nil
-  /// for one that is not there, has ended, or where no such file.
+  /// where the process does not exist or has ended, and where the system has no such file.
   private static func startTime(of id: pid_t) -> String? {
     guard let file = fopen("/proc/\(id)/stat", "r") else { return nil }
     defer { fclose(file) }

@@ -6,10 +6,10 @@
   import Darwin
 #endif
 
-/// A program that does something for us. It may be started on any thread, and may outlive us.
+/// A program that works for us. It may be started on any thread, and may live longer than we do.
 public struct HelperProcess: Sendable {
   public struct StartFailure: Error {
-    /// As in `errno`.
+    /// The error number, as in `errno`.
     public var number: CInt
     public var description: String { String(cString: strerror(number)) }
   }
@@ -30,7 +30,7 @@ public struct HelperProcess: Sendable {
     public let reading: CInt
     public let writing: CInt
 
-    /// nil, with `errno` set, where there is none to be had.
+    /// nil, with `errno` set, where no pipe can be made.
     public init?() {
       var ends: [CInt] = [-1, -1]
       guard pipe(&ends) == 0 else { return nil }
@@ -42,16 +42,16 @@ public struct HelperProcess: Sendable {
   public let id: pid_t
 
   /// - Parameters:
-  ///   - program: its path, or a name that is looked for on the PATH.
+  ///   - program: its path, or a name that is searched for on the PATH.
   ///   - words: its arguments, its name among them.
   ///   - environment: as `NAME=VALUE`; ours where nil.
-  ///   - leadsGroup: whether it gets a process group of its own, as ``end(within:grace:)`` needs it.
-  ///   - resets: signals that it gets with their usual meaning, also where we ignore them.
+  ///   - leadsGroup: whether it gets its own process group, which ``end(within:grace:)`` needs.
+  ///   - resets: signals that have their default effect in it, even where we ignore them.
   public static func start(
     _ program: String, _ words: [String], environment: [String]? = nil, streams: Streams,
     leadsGroup: Bool = true, resets: [CInt] = [SIGPIPE]
   ) throws(StartFailure) -> HelperProcess {
-    // Else the system would keep from us how it ends.
+    // If SIGCHLD were ignored, the system would not tell us how the program ends.
     signal(SIGCHLD, SIG_DFL)
     var actions = posix_spawn_file_actions_t()
     var attributes = posix_spawnattr_t()
@@ -64,7 +64,7 @@ public struct HelperProcess: Sendable {
     posix_spawn_file_actions_adddup2(&actions, streams.input, 0)
     posix_spawn_file_actions_adddup2(&actions, streams.output, 1)
     posix_spawn_file_actions_adddup2(&actions, streams.error, 2)
-    // It gets the signals that we have blocked for ourselves.
+    // The program must not inherit the signals that we have blocked.
     var (none, usual) = (sigset_t(), sigset_t())
     sigemptyset(&none)
     sigemptyset(&usual)
@@ -88,15 +88,15 @@ public struct HelperProcess: Sendable {
     return HelperProcess(id: child)
   }
 
-  /// Waits for its end; ends it where that takes longer than `limit`, or the task is cancelled: by
-  /// SIGTERM to its group, and SIGKILL `grace` later.
+  /// Waits for its end. If that takes longer than `limit`, or the task is cancelled, this ends it,
+  /// with SIGTERM to its group and SIGKILL `grace` later.
   ///
   /// - Returns: how it ended, and whether it was in time.
   public func end(within limit: Duration, grace: Duration) async -> (CommandStatus, inTime: Bool) {
     let inTime = await hasEnded(within: limit)
     if !inTime {
       kill(-id, SIGTERM)
-      // Also where our own task is cancelled.
+      // In a task of its own, so that the grace is given even where our task is cancelled.
       let ended = await Task { await hasEnded(within: grace) }.value
       if !ended { kill(-id, SIGKILL) }
     }
@@ -105,11 +105,12 @@ public struct HelperProcess: Sendable {
     return (CommandStatus(waitStatus: status), inTime)
   }
 
-  /// Whether it has ended, or is nobody's to wait for any more.
+  /// Whether it has ended, or can no longer be waited for.
   public var hasEnded: Bool { waitpid(id, nil, WNOHANG) != 0 }
 
   private func hasEnded(within limit: Duration) async -> Bool {
-    // A process that cannot be followed is one that has ended: it is our child, and not waited for.
+    // Our own child can always be followed until it has ended, so a failure means that it has
+    // ended.
     guard let process = try? FollowedProcess(id) else { return true }
     return await withTaskGroup(of: Bool.self) { group in
       group.addTask {

@@ -9,22 +9,24 @@
 /// Decides what a signal that was sent to us means for the command that we run. A value without
 /// effects.
 ///
-/// The command is to fare as it would without us: what is sent to us is meant for it. A terminal
-/// sends to everybody by itself, though, and so do some platforms.
+/// The command should behave as it would without us, so a signal that is sent to us is meant for
+/// the command. But a terminal sends its signals to every process by itself, and so do some
+/// platforms.
 public struct SignalPolicy: Sendable {
   public struct Options: Sendable, Hashable {
     /// Whether signals are passed on at all.
     public var forwards = true
     /// Whether the platform sends its signals to every process by itself.
     public var platformSignalsAll = false
-    /// Whether the command gets what the terminal sends, too.
+    /// Whether the command also gets what the terminal sends.
     public var sharesTerminal = true
-    /// Whether we lead the session: then a terminal that closes tells only us.
+    /// Whether we lead the session; the kernel then tells only us when the terminal closes.
     public var leadsSession = false
-    /// Whether the kernel ignores stop signals of the command's process group, as nobody could
-    /// continue it (an orphaned process group, POSIX 2.4.3); only SIGSTOP stops it then.
+    /// Whether the kernel ignores stop signals to the command's process group, since no process
+    /// could continue the group (an orphaned process group, POSIX 2.4.3). Only SIGSTOP stops it
+    /// then.
     public var isOrphaned = false
-    /// What is sent instead of a signal that came; nil for nothing.
+    /// The signal to send instead of one that came; nil to send none.
     public var rewrites: [CInt: CInt?] = [:]
 
     public init() {}
@@ -33,7 +35,7 @@ public struct SignalPolicy: Sendable {
   public struct Response: Sendable, Hashable {
     /// What to send to the command; nil for nothing.
     public var forwards: CInt?
-    /// The signal's name where from here on the command is draining.
+    /// The signal's name, if the command is draining from here on.
     public var drainReason: String?
 
     public init(forwards: CInt?, drainReason: String? = nil) {
@@ -42,17 +44,17 @@ public struct SignalPolicy: Sendable {
     }
   }
 
-  /// Those that a terminal sends, to all of a process group.
+  /// The signals that a terminal sends to a whole process group.
   private static let terminals: Set<CInt> = [
     SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH, SIGHUP, SIGCONT,
   ]
   private static let stops: Set<CInt> = [SIGTSTP, SIGTTIN, SIGTTOU]
 
-  /// The signals that are waited for: all but those that cannot be.
+  /// The signals that are waited for: all except those for which that is impossible.
   public static let awaited: [CInt] = {
     let others: [CInt] = [SIGKILL, SIGSTOP]
     #if os(Linux)
-      // 32 and 33 are the C library's own (nptl(7)).
+      // The C library uses 32 and 33 itself (nptl(7)).
       return (1...64).filter { !others.contains($0) && $0 != 32 && $0 != 33 }
     #else
       return (1...31).filter { !others.contains($0) }
@@ -74,13 +76,13 @@ public struct SignalPolicy: Sendable {
     hasTerminated = hasTerminated || signal.number == SIGTERM
     let sent = sent(for: signal.number)
     let isPassedOn = options.forwards && !options.platformSignalsAll && !isRepeated
-    // One that is swallowed asks the command for nothing.
+    // A signal that is dropped does not ask the command to end.
     let isSwallowed = sent == nil && options.forwards
     return Response(
       forwards: isPassedOn ? sent : nil, drainReason: isSwallowed ? nil : drainReason(signal))
   }
 
-  /// Whether all of the process group got it, and so the command as well.
+  /// Whether the whole process group got the signal, and so the command as well.
   private func isFromTerminal(_ signal: ReceivedSignal) -> Bool {
     guard signal.sender == .kernel, Self.terminals.contains(signal.number) else { return false }
     return !(options.leadsSession && (signal.number == SIGHUP || signal.number == SIGCONT))
@@ -92,7 +94,7 @@ public struct SignalPolicy: Sendable {
     return SIGSTOP
   }
 
-  /// At a terminal, a program may well deal with SIGINT and go on.
+  /// A SIGINT from the terminal does not count, since a program may handle it and go on.
   private mutating func drainReason(_ signal: ReceivedSignal) -> String? {
     let isInterrupted = signal.number == SIGINT && signal.sender != .kernel
     guard !isDraining, signal.number == SIGTERM || isInterrupted else { return nil }

@@ -9,7 +9,7 @@
 /// A signal as it came.
 public struct ReceivedSignal: Sendable, Hashable {
   public enum Sender: Sendable, Hashable {
-    /// The kernel (`si_code` is `SI_KERNEL`, sigaction(2)), as for a terminal or a timer.
+    /// The kernel (`si_code` is `SI_KERNEL`, sigaction(2)), for example for a terminal or a timer.
     case kernel
     case process
   }
@@ -23,33 +23,34 @@ public struct ReceivedSignal: Sendable, Hashable {
   }
 }
 
-/// Signals that are blocked and waited for rather than handled, so that none is lost between two
-/// steps of setting a handler up, and each is dealt with one after the other.
+/// Signals that are blocked and waited for instead of handled. So none is lost while a handler is
+/// set up, and they are processed one after the other.
 public struct SignalQueue: Sendable {
   private var set = sigset_t()
 
-  /// From here on these signals do nothing by themselves, but wait to be asked for.
+  /// From here on these signals have no effect by themselves, and wait until ``next()`` takes them.
   ///
-  /// To be called on the main thread before there is another one, since threads inherit what is
+  /// To be called on the main thread before there is another thread, since threads inherit what is
   /// blocked.
   public static func block(_ numbers: some Sequence<CInt>) -> SignalQueue {
     var queue = SignalQueue()
     sigemptyset(&queue.set)
     for number in numbers { sigaddset(&queue.set, number) }
     pthread_sigmask(SIG_BLOCK, &queue.set, nil)
-    // A shell lets its background jobs ignore SIGINT; what is ignored might not wait.
+    // A shell makes its background jobs ignore SIGINT, and a signal that is ignored might not be
+    // queued.
     for number in numbers { signal(number, SIG_DFL) }
     return queue
   }
 
-  /// Waits for the next one.
+  /// Waits for the next signal.
   public func next() -> ReceivedSignal {
     while true {
       if let signal = next(until: nil) { return signal }
     }
   }
 
-  /// Waits for the next one; nil when the deadline has come without.
+  /// Waits for the next signal; nil when none has come until the deadline.
   ///
   /// - Parameter deadline: nil for none.
   public func next(until deadline: ContinuousClock.Instant?) -> ReceivedSignal? {
@@ -69,11 +70,11 @@ public struct SignalQueue: Sendable {
         }
         if number < 0, errno == EAGAIN { return nil }
         guard number > 0 else { continue }
-        // A write of our own raises it where the reader has gone; nobody sent that one.
+        // Our own write raises SIGPIPE when the reader is gone; no other process sent that signal.
         if number == SIGPIPE, details._sifields._kill.si_pid == getpid() { continue }
         let isKernel = details.si_code == Self.sentByKernel
       #else
-        // Here a deadline is only as good as the next signal.
+        // On this system the deadline is only noticed when the next signal comes.
         _ = left
         var number: CInt = 0
         guard sigwait(&set, &number) == 0 else { continue }
@@ -104,13 +105,15 @@ public enum SignalName {
     names.first { $0.value == name }?.key
   }
 
-  /// Reads a name, with or without SIG and in any case, or a number; nil for what is no signal.
+  /// Reads a name, with or without SIG and in upper or lower case, or a number; nil for what is not
+  /// a signal.
   public static func parse(_ text: String) -> CInt? {
     if let number = CInt(text) { return (1...64).contains(number) ? number : nil }
     let name = text.uppercased()
     return number(of: name.hasPrefix("SIG") ? name : "SIG\(name)")
   }
 
-  /// As in `SIGTERM`; real-time signals and others without a name by their number.
+  /// The name, such as `SIGTERM`; for real-time signals and others without a name, `SIG` and the
+  /// number.
   public static func of(_ number: CInt) -> String { names[number] ?? "SIG\(number)" }
 }

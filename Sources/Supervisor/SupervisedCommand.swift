@@ -6,7 +6,8 @@
   import Darwin
 #endif
 
-/// The command that runs as our child: started, signalled, stopped and continued with us.
+/// The command that runs as our child. It is started, sent signals, and stopped and continued
+/// together with us.
 struct SupervisedCommand {
   let process: ChildProgram.Process
   private let leadsGroup: Bool
@@ -14,7 +15,8 @@ struct SupervisedCommand {
   /// Starts a command.
   ///
   /// - Parameters:
-  ///   - arguments: the program, which is searched for on the PATH, and its arguments, to the byte.
+  ///   - arguments: the program, which is searched for on the PATH, and its arguments, byte for
+  ///     byte.
   /// - Throws: ``StartFailure``.
   init(_ arguments: [[CChar]], _ plan: CommandPlan) throws(StartFailure) {
     leadsGroup = plan.leadsGroup
@@ -29,7 +31,7 @@ struct SupervisedCommand {
   /// Sends a signal to the command or, where it leads one, to its group.
   func send(_ number: CInt) { kill(leadsGroup ? -process.id : process.id, number) }
 
-  /// Whether it has ended and is still to be reaped, so that its number is still its.
+  /// Whether it has ended but has not been reaped, so that its number still belongs to it.
   var hasEnded: Bool {
     #if os(Linux)
       var details = siginfo_t()
@@ -42,10 +44,10 @@ struct SupervisedCommand {
 
   // MARK: Its group
 
-  /// Whether somebody is left in the group that it led.
+  /// Whether processes are left in the group that it led.
   var hasGroup: Bool { leadsGroup && kill(-process.id, 0) == 0 }
 
-  /// Asks what is left of its group to end.
+  /// Asks the remaining processes of its group to end.
   func endGroup() {
     if leadsGroup { kill(-process.id, SIGTERM) }
   }
@@ -55,13 +57,15 @@ struct SupervisedCommand {
     if leadsGroup, tcgetpgrp(STDIN_FILENO) == process.id { Self.giveTerminal(to: getpgrp()) }
   }
 
-  /// It has stopped: we stop as well, so that the shell that waits for us sees that and may continue
-  /// both; goes on, and lets it go on, once we are continued. Process 1 cannot be stopped.
+  /// Called when the command has stopped. We stop as well, so that the shell that waits for us
+  /// notices it and may continue both. Once we are continued, we continue the command. Process 1
+  /// cannot be stopped.
   func stopToo() {
     guard getpid() != 1, !isToContinue else { return }
     let foreground = leadsGroup ? tcgetpgrp(STDIN_FILENO) : -1
     if foreground == process.id { Self.giveTerminal(to: getpgrp()) }
-    // What the terminal did to the command's group is meant for the whole pipeline that we are in.
+    // A stop that came from the terminal to the command's group is meant for the whole pipeline
+    // that we belong to.
     kill(foreground >= 0 ? 0 : getpid(), SIGSTOP)
     if foreground >= 0, tcgetpgrp(STDIN_FILENO) == getpgrp() {
       Self.giveTerminal(to: process.id)
@@ -69,14 +73,14 @@ struct SupervisedCommand {
     send(SIGCONT)
   }
 
-  /// Whether we were told to go on already, which a stop would make forgotten (signal(7)).
+  /// Whether a SIGCONT for us is already pending; a stop would discard it (signal(7)).
   private var isToContinue: Bool {
     var waiting = sigset_t()
     return sigpending(&waiting) == 0 && sigismember(&waiting, SIGCONT) == 1
   }
 
   private static func giveTerminal(to group: pid_t) {
-    // From the background this would stop us, were not SIGTTOU blocked.
+    // From the background this would stop us if SIGTTOU were not blocked.
     tcsetpgrp(STDIN_FILENO, group)
   }
 }
@@ -85,7 +89,7 @@ struct SupervisedCommand {
 public enum StartFailure: Error, Hashable {
   case notFound
   case notExecutable
-  /// Another error number, as when there are too many processes.
+  /// Another error number, for example since there are too many processes.
   case failed(CInt)
 
   init(_ number: CInt) {

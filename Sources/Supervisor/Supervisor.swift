@@ -8,31 +8,34 @@ import CSupervisor
   import Darwin
 #endif
 
-/// Runs a command as an init does, in a process that does nothing else: it has one thread all its
-/// life, and neither waits for anybody nor writes where it may have to, so that nothing can keep it
-/// from passing signals on, from reaping, and from ending when the command does.
+/// Runs a command as an init does, in a process that does nothing else. This process has only one
+/// thread, never waits for another process, and never writes where that could block. So nothing can
+/// prevent it from passing on signals, from reaping children, and from ending when the command
+/// does.
 ///
-/// Whatever may fail, hang or be killed is done by the announcer, a process that is forked before there
-/// is any thread, hears through a pipe what happens, and is started anew where it ends too early.
+/// Everything that may fail, hang or be killed is done by the announcer. That is a process that is
+/// forked before there is any other thread, gets news through a pipe, and is started again if it
+/// ends too early.
 public struct Supervisor {
-  /// What it has to say to a person.
+  /// What the supervisor reports to the user.
   public enum Remark: Sendable, Hashable {
     /// No announcer can be started (an error number); it is tried again.
     case unannounced(CInt)
-    /// The announcer has ended, as it should not; another one is started.
+    /// The announcer has ended unexpectedly; another one is started.
     case announcerEnded(CommandStatus)
     /// The stop could not be delivered in time, if anything was announced.
     case undelivered
   }
 
-  /// How it came out that there is no command to run.
+  /// Why no command runs.
   public enum Refusal: Error {
-    /// The announcer, which read the command line, has said why, and ended so.
+    /// The announcer, which read the command line, has printed the reason and exited with this
+    /// status.
     case usage(exit: Int32)
     case notStarted(StartFailure)
   }
 
-  /// Between two looks at whether the command's group has ended.
+  /// The time between two checks of whether the command's group has ended.
   private static let groupInterval = Duration.milliseconds(50)
 
   private let signals: SignalQueue
@@ -44,12 +47,13 @@ public struct Supervisor {
 
   /// Runs a command to its end.
   ///
-  /// To be called on the main thread before there is another one.
+  /// To be called on the main thread before there is another thread.
   ///
   /// - Parameters:
-  ///   - arguments: the program, which is searched for on the PATH, and its arguments, to the byte.
-  ///   - readPlan: reads the command line in this process, where no other can be had.
-  ///   - remark: says something, without waiting.
+  ///   - arguments: the program, which is searched for on the PATH, and its arguments, byte for
+  ///     byte.
+  ///   - readPlan: reads the command line in this process, where no other process can be started.
+  ///   - remark: prints something, without blocking.
   ///   - announce: what the announcer does, in a process of its own.
   /// - Returns: the exit status.
   /// - Throws: ``Refusal``; what `readPlan` throws.
@@ -64,15 +68,15 @@ public struct Supervisor {
     if plan.adoptsOrphans { _ = csupervisor_adopt_orphans() }
     let command = try start(arguments, plan, &announcer)
     announcer.commandStarted(command.process)
-    // What we were started in may go, as a folder that is to be unmounted.
+    // We leave the folder in which we were started, so that it can be removed or unmounted.
     _ = chdir("/")
     var supervisor = Supervisor(signals, remark, announcer, plan, command)
     if failure != 0 { supervisor.sayUnannounced(failure) }
     return supervisor.run()
   }
 
-  /// The plan of the first announcer. One that ended by no fault of the command line's keeps no command
-  /// from running.
+  /// The plan of the first announcer. If the announcer was ended by a signal, the command line is
+  /// not at fault, so the command runs nevertheless.
   private static func firstPlan(_ announcer: inout AnnouncerProcess) throws -> CommandPlan {
     if let plan = announcer.plan() { return plan }
     var status: CInt = 0
@@ -92,7 +96,7 @@ public struct Supervisor {
       do {
         return try SupervisedCommand(arguments, plan)
       } catch .failed(EAGAIN) {
-        // Where there is room for one, it is the command's.
+        // Where there is room for only one process, that is the command.
         announcer.makeRoom()
         return try SupervisedCommand(arguments, plan)
       }
@@ -112,15 +116,16 @@ public struct Supervisor {
     options.forwards = plan.forwards
     options.platformSignalsAll = plan.platformSignalsAll
     options.rewrites = plan.rewrites
-    // A terminal sends to one group only: what reaches ours does not reach another.
+    // A terminal sends to one group only, so a signal to our group does not reach the command's own
+    // group.
     options.sharesTerminal = !plan.leadsGroup
     options.leadsSession = getsid(0) == getpid()
     options.isOrphaned = !plan.leadsGroup && Self.isOrphaned
     policy = SignalPolicy(options)
   }
 
-  /// Whether our process group is one that nobody could continue: our parent is of it too, or of
-  /// another session.
+  /// Whether no process could continue our process group, since our parent is in the same group or
+  /// in another session.
   private static var isOrphaned: Bool {
     let parent = getppid()
     return parent == 0 || getsid(parent) != getsid(0) || getpgid(parent) == getpgrp()
@@ -163,8 +168,8 @@ public struct Supervisor {
     if announcer.complainsFirst() { say(.unannounced(failure)) }
   }
 
-  /// Takes every child that has ended, orphans that became ours among them; returns how the command
-  /// ended if it was one of them.
+  /// Reaps every child that has ended, including orphans that became our children. Returns how the
+  /// command ended, if it did.
   private mutating func reap() -> CommandStatus? {
     if command.hasEnded { command.endGroup() }
     var ended: CommandStatus?
@@ -190,7 +195,7 @@ public struct Supervisor {
     }
   }
 
-  /// What does not run sends no heartbeats.
+  /// Stops the announcer too, since a command that is stopped must not send heartbeats.
   private mutating func stopToo() {
     announcer.signal(SIGSTOP)
     command.stopToo()
@@ -204,7 +209,7 @@ public struct Supervisor {
 
   // MARK: Once it has ended
 
-  /// Stays until the announcer has said so, or the time for it is over.
+  /// Waits until the announcer has published the end, or the time for that is over.
   private mutating func end(_ status: CommandStatus) -> Int32 {
     let deadline = ContinuousClock.now + plan.stopTimeout
     command.returnTerminal()

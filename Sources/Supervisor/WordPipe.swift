@@ -6,13 +6,13 @@
   import Darwin
 #endif
 
-/// Words with a zero behind each, between the two processes of a wrapped command.
+/// A pipe for words, each with a zero after it, between the supervisor and the announcer.
 struct WordPipe: Sendable {
   let reading: CInt
   let writing: CInt
   private var rest: [UInt8] = []
 
-  /// nil where there is none to be had.
+  /// nil where no pipe can be made.
   init?() {
     var ends: [CInt] = [-1, -1]
     guard pipe(&ends) == 0 else { return nil }
@@ -20,7 +20,7 @@ struct WordPipe: Sendable {
     (reading, writing) = (ends[0], ends[1])
   }
 
-  /// Writes them at once; what there is no room for is not written, so that this waits for nobody.
+  /// Writes the words at once. What does not fit is not written, so that this does not block.
   func write(_ words: [String]) {
     var bytes: [UInt8] = []
     for word in words { bytes += Array(word.utf8) + [0] }

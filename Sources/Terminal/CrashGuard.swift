@@ -6,8 +6,8 @@
   import Darwin
 #endif
 
-/// Puts the terminal back where a bug of ours ends the process: what its signal handler needs stands
-/// ready, since nothing can be made there.
+/// Restores the terminal when a bug of ours ends the process. Everything that the signal handler
+/// needs is prepared before, since a signal handler cannot allocate memory.
 package enum CrashGuard {
   private static let crashes = [SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGABRT]
 
@@ -18,8 +18,8 @@ package enum CrashGuard {
     start: nil, count: 0)
   nonisolated(unsafe) private static var isArmed = false
 
-  /// From now on a crash writes `text` and gives the terminal the mode that it has now. Only the first
-  /// call does something.
+  /// From now on a crash writes `text` and sets the terminal back to its present mode. Only the
+  /// first call has an effect.
   package static func arm(leaving text: String) {
     guard !isArmed else { return }
     isArmed = true

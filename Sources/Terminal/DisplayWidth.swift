@@ -3,8 +3,8 @@ import CTerminal
 extension Character {
   /// How many cells of a terminal it takes: 0, 1 or 2.
   ///
-  /// As the system's `wcwidth` says of its first scalar, but 2 for what is shown as an emoji (UAX
-  /// #29 puts its parts into one character).
+  /// This is what the system's `wcwidth` says of the first scalar, except that an emoji of several
+  /// scalars takes 2 (UAX #29 puts the parts of an emoji into one character).
   package var displayWidth: Int {
     if let ascii = asciiValue { return ascii < 0x20 || ascii == 0x7F ? 0 : 1 }
     let scalars = unicodeScalars
@@ -14,8 +14,8 @@ extension Character {
 }
 
 extension Unicode.Scalar {
-  /// What makes a character of several scalars an emoji: a joiner between two, the selector of
-  /// emoji style, a skin tone, a half of a flag (UTS #51).
+  /// Whether the scalar makes a character of several scalars an emoji: a joiner between two, the
+  /// selector of emoji style, a skin tone, or half of a flag (UTS #51).
   fileprivate var isEmojiPart: Bool {
     switch value {
     case 0x200D, 0xFE0F, 0x1F3FB...0x1F3FF, 0x1F1E6...0x1F1FF: true
@@ -30,13 +30,13 @@ extension String {
     utf8.allSatisfy { $0 < 0x80 } ? utf8.count : reduce(0) { $0 + $1.displayWidth }
   }
 
-  /// The text with spaces behind it, up to so many cells.
+  /// The text, filled up with spaces to this many cells.
   package func padded(to width: Int) -> String {
     let missing = width - displayWidth
     return missing > 0 ? self + String(repeating: " ", count: missing) : self
   }
 
-  /// The text in no more than so many cells; where it is cut, a sign says so.
+  /// The text in at most this many cells. Where it is cut, a sign shows that.
   package func cut(to width: Int, isUnicode: Bool = true) -> String {
     guard displayWidth > width else { return self }
     let sign = isUnicode ? "…" : "~"
@@ -50,7 +50,7 @@ extension String {
     return width > 0 ? text + sign : ""
   }
 
-  /// Just so many cells: cut or filled with spaces.
+  /// The text in exactly this many cells: cut, or filled up with spaces.
   package func fitted(to width: Int, isUnicode: Bool = true) -> String {
     cut(to: width, isUnicode: isUnicode).padded(to: width)
   }
@@ -59,7 +59,7 @@ extension String {
 extension [UInt8] {
   package mutating func add(_ text: String) { self += text.utf8 }
 
-  /// Adds a text with spaces behind it, up to so many cells of a terminal.
+  /// Adds a text, filled up with spaces to this many cells of a terminal.
   package mutating func add(_ text: String, paddedTo width: Int) {
     add(text)
     self += repeatElement(UInt8(ascii: " "), count: Swift.max(0, width - text.displayWidth))

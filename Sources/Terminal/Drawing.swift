@@ -8,32 +8,33 @@ import Synchronization
   import Darwin
 #endif
 
-/// What is drawn on the terminal and changes in place. Whoever else wants to write there asks for it
-/// to be put aside.
+/// What is drawn on the terminal and changes in place. Other code that writes to the terminal uses
+/// ``say(_:)``, or asks to suspend the drawing first.
 package protocol Drawing: Sendable {
-  /// Writes text for a person (whole lines) beside what is drawn.
+  /// Writes text for the user (whole lines) in addition to what is drawn.
   func say(_ text: String)
-  /// Puts it away, and the terminal into the state in which we found it, until ``resume()``.
+  /// Removes the drawing and restores the terminal to its original state, until ``resume()``.
   func suspend()
   func resume()
-  /// The terminal has another size.
+  /// Called when the size of the terminal has changed.
   func resize()
-  /// Puts it away for good.
+  /// Removes the drawing for good.
   func close()
 }
 
-/// The one drawing of this process: there is one terminal.
+/// The only drawing of this process, since there is only one terminal.
 package enum CurrentDrawing {
   private static let current = Mutex<(any Drawing)?>(nil)
 
-  /// Whether something can be drawn where `descriptor` leads to.
+  /// Whether something can be drawn on the terminal behind `descriptor`.
   package static func isPossible(on descriptor: CInt, environment: [String: String]) -> Bool {
     StandardStreams.isTerminal(descriptor) && environment["TERM", default: "dumb"] != "dumb"
   }
 
   package static func get() -> (any Drawing)? { current.withLock { $0 } }
 
-  /// Runs `body` with a drawing on the terminal, which is put away afterwards, however it ends.
+  /// Runs `body` with a drawing on the terminal. The drawing is removed afterwards, even if `body`
+  /// throws.
   package static func with(
     _ drawing: (any Drawing)?, _ body: () async throws -> Void
   ) async throws {
@@ -44,15 +45,15 @@ package enum CurrentDrawing {
     try await body()
   }
 
-  /// Puts away whatever is drawn.
+  /// Removes the drawing, if there is one.
   package static func close() {
     current.withLock { $0.take() }?.close()
   }
 }
 
 extension Mutex {
-  /// Runs `body` once the lock is free. Whoever writes to a terminal that has stalled may hold it for
-  /// long, and is not waited for: then nothing is done.
+  /// Runs `body` once the lock is free. A write to a terminal that has stalled may hold the lock
+  /// for long; then this does not wait, and does nothing.
   package func withLockSoon(_ body: (inout sending Value) -> Void) where Value: Sendable {
     let deadline = ContinuousClock.now + .milliseconds(500)
     while withLockIfAvailable({ body(&$0) }) == nil, ContinuousClock.now < deadline {

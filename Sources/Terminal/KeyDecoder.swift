@@ -5,7 +5,7 @@ package enum Key: Sendable, Hashable {
   case up, down, pageUp, pageDown, home, end
 }
 
-/// Makes keys of the bytes that a terminal in raw mode sends.
+/// Turns the bytes that a terminal in raw mode sends into keys.
 package struct KeyDecoder: Sendable {
   private static let escape: UInt8 = 0x1B
   /// What follows an escape character for keys without a character (ECMA-48, and xterm's codes).
@@ -19,7 +19,7 @@ package struct KeyDecoder: Sendable {
 
   package init() {}
 
-  /// - Parameter bytes: what one read has given; an escape character at its end is a key of its own.
+  /// - Parameter bytes: what one read has given; an escape character at its end is the escape key.
   package mutating func decode(_ bytes: some Sequence<UInt8>) -> [Key] {
     var rest = (pending + bytes)[...]
     pending = []
@@ -64,7 +64,7 @@ package struct KeyDecoder: Sendable {
       rest = rest.dropFirst(bytes.utf8.count)
       return [key]
     }
-    // One that means nothing here: up to its final byte.
+    // An unknown sequence is skipped, up to its final byte.
     let end = rest.dropFirst().firstIndex { (0x40...0x7E).contains($0) }
     rest = end.map { rest[($0 + 1)...] } ?? []
     return []

@@ -8,24 +8,25 @@ import Synchronization
   import Darwin
 #endif
 
-/// A descriptor to write to without waiting for whoever reads there, who may have stalled: a full pipe,
-/// a terminal that was stopped by Ctrl-S, a log collector that hangs.
+/// A descriptor to which we write without waiting for its reader, which may have stalled: a full
+/// pipe, a terminal that was stopped by Ctrl-S, a log collector that hangs.
 ///
-/// Others write to the same pipe or terminal, so its own mode is none of ours to change. Where it can be
-/// opened a second time, that one does not wait (open(2), proc(5)); sockets are asked not to with each
-/// write (send(2)); else we look first whether there is room, and write as little as then fits.
+/// Other processes write to the same pipe or terminal, so we must not change its mode. Where it can
+/// be opened a second time, the second descriptor is opened so that it does not block (open(2),
+/// proc(5)). For a socket, each write asks not to block (send(2)). Otherwise we first check whether
+/// there is room, and write only as much as then surely fits.
 package struct Outlet: Sendable {
   private enum Way: Sendable {
-    /// What is written there goes to a file, and waits for nobody.
+    /// The descriptor leads to a file or the like, where a write does not wait for a reader.
     case direct
     case reopened(CInt)
     case socket
     case carefully
   }
 
-  /// What surely fits where there is room at all (PIPE_BUF, pipe(7)).
+  /// How much surely fits where there is any room (PIPE_BUF, pipe(7)).
   private static let smallPiece = 4096
-  /// Half of what a pipe holds: a reader that keeps pace is never waited for.
+  /// Half of what a pipe holds, so that we never wait for a reader that is fast enough.
   private static let piece = 32_768
 
   package let descriptor: CInt
@@ -49,9 +50,10 @@ package struct Outlet: Sendable {
     }
   }
 
-  /// Writes what can be written at once of a first piece.
+  /// Writes as much of a first piece as can be written at once.
   ///
-  /// - Returns: how many bytes that was, or -1 with `errno` set; EAGAIN where there is no room.
+  /// - Returns: how many bytes were written, or -1 with `errno` set, which is EAGAIN where there is
+  ///   no room.
   package func write(_ bytes: ArraySlice<UInt8>) -> Int {
     bytes.prefix(Self.piece).withUnsafeBytes { bytes in
       switch way {
@@ -70,7 +72,7 @@ package struct Outlet: Sendable {
     }
   }
 
-  /// Waits until there may be room, or something is wrong, which a write then tells.
+  /// Waits until there may be room, or until there is an error, which the next write then reports.
   package func hasRoom(within limit: Duration) -> Bool {
     var state = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
     return poll(&state, 1, CInt(limit / .milliseconds(1))) > 0

@@ -8,17 +8,17 @@ import Synchronization
   import Darwin
 #endif
 
-/// The whole terminal, in its alternate screen (xterm's private mode 1049), so that what stood there
-/// before is there again afterwards.
+/// The whole terminal, in its alternate screen (xterm's private mode 1049), so that its earlier
+/// content is shown again afterwards.
 package final class Screen: Drawing {
   private struct State: Sendable {
     var isOpen = false
     var mode: TerminalMode?
-    /// Whether something else may stand there than what is known.
+    /// Whether the terminal may show something else than ``shown``.
     var isUnknown = false
-    /// The rows as they stand there.
+    /// The rows that the terminal shows.
     var shown: [String] = []
-    /// What was said meanwhile.
+    /// Texts for the user that came while the screen was open.
     var said: [String] = []
   }
 
@@ -29,12 +29,12 @@ package final class Screen: Drawing {
   private let onResize: @Sendable () -> Void
   private let state = Mutex(State())
 
-  /// - Parameter onResize: all has to be drawn again.
+  /// - Parameter onResize: called when everything has to be drawn again.
   package init(onResize: @escaping @Sendable () -> Void) {
     self.onResize = onResize
   }
 
-  /// Draws rows from the top; only those that have changed are written.
+  /// Draws rows from the top. Only rows that have changed are written.
   ///
   /// - Throws: as `StandardStreams.write`.
   package func draw(_ rows: [String]) throws {

@@ -8,25 +8,27 @@ import Synchronization
   import Darwin
 #endif
 
-/// Whoever read our output has gone; there is nothing more to do, and it is no error.
+/// The reader of our output is gone, so nothing is left to do. This is not an error.
 package struct OutputClosed: Error {}
 
 /// Why one of the process's own streams cannot be used.
 package enum StreamError: Error, Hashable {
-  /// With the system's error (`errno`).
+  /// Writing failed with this system error (`errno`).
   case cannotWrite(CInt)
   case cannotRead(CInt)
-  /// Standard input holds more than so many bytes.
+  /// Standard input has more than this many bytes.
   case tooMuchInput(limit: Int)
 }
 
-/// The process's own streams, below any buffering.
+/// The process's own streams, without any buffering.
 package enum StandardStreams {
-  /// Sees to it that 0, 1 and 2 are taken: else the first socket would become stdout, and output
-  /// would go to the server. What was closed is opened so that writing to it still fails.
+  /// Makes sure that the descriptors 0, 1 and 2 are in use: otherwise the first socket would become
+  /// stdout, and output would go to the server. A descriptor that was closed is opened in such a
+  /// way that its normal use still fails.
   package static func ensureOpen() {
     for descriptor: CInt in 0...2 where fcntl(descriptor, F_GETFD) == -1 {
-      // The lowest free number is the one that is missing. A command that we run finds it closed.
+      // The system gives the lowest free number, which is the missing one. In a command that we
+      // run, it is closed again.
       _ = open("/dev/null", (descriptor == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC)
     }
   }
@@ -44,9 +46,9 @@ package enum StandardStreams {
     }
   }
 
-  /// Writes all of it, and waits for a reader that is slow, until ``giveUp()``.
+  /// Writes all bytes, and waits for a slow reader, until ``giveUp()``.
   ///
-  /// - Throws: ``OutputClosed`` when the reader has gone or we wait no longer, ``StreamError`` when
+  /// - Throws: ``OutputClosed`` when the reader is gone or we no longer wait, ``StreamError`` when
   ///   writing fails.
   package static func write(_ bytes: [UInt8], to descriptor: CInt = 1) throws {
     let outlet = outlet(descriptor)
@@ -67,16 +69,16 @@ package enum StandardStreams {
     }
   }
 
-  /// Between two looks at whether to wait for a reader any longer; what one that is slow gets for a
-  /// remark.
+  /// The time between two checks of whether to go on waiting for a reader. Also how long a remark
+  /// waits for a slow reader.
   private static let patience = Duration.milliseconds(100)
   private static let hasGivenUp = Atomic(false)
 
-  /// From here on a reader that stalls is not waited for: we are about to end.
+  /// From here on we do not wait for a reader that stalls, since we are about to end.
   package static func giveUp() { hasGivenUp.store(true, ordering: .relaxed) }
 
-  /// Writes what the reader takes, as long as it takes something now and then: for what may be lost,
-  /// and for those who must not wait for a reader.
+  /// Writes as long as the reader takes something from time to time. This is for output that may be
+  /// lost, and for code that must not wait for a reader.
   ///
   /// - Returns: how many bytes were not written.
   @discardableResult
@@ -98,15 +100,16 @@ package enum StandardStreams {
 
   // MARK: Remarks
 
-  /// How many could not be written since the last one that was.
+  /// How many remarks could not be written since the last one that was.
   private static let droppedRemarks = Atomic(0)
 
   private static func text(_ dropped: Int) -> String {
     dropped == 1 ? "1 remark was" : "\(dropped) remarks were"
   }
 
-  /// Writes a remark to standard error, where it can be written in a moment; else it is counted, and the
-  /// next one tells that some are missing. Nothing else waits for those who read our remarks.
+  /// Writes a remark to standard error if that is possible within a moment. Otherwise the remark is
+  /// counted as dropped, and the next one tells how many are missing. So nothing has to wait for
+  /// the reader of standard error.
   package static func writeError(_ text: String) {
     let dropped = droppedRemarks.exchange(0, ordering: .relaxed)
     let note =
@@ -117,7 +120,7 @@ package enum StandardStreams {
     }
   }
 
-  /// Runs `body` until it ends, a signal comes, or nobody reads any more what we write.
+  /// Runs `body` until it ends, a signal comes, or our output no longer has a reader.
   package static func untilUnread(
     or signals: AsyncStream<String>, _ body: sending @escaping () async throws -> Void
   ) async throws {
@@ -132,8 +135,8 @@ package enum StandardStreams {
     try await work.value
   }
 
-  /// Returns once nobody can read any more what we write, which a write would tell only when there
-  /// is something to write; or when the task is cancelled.
+  /// Returns once our output no longer has a reader, or when the task is cancelled. A write would
+  /// notice this only when there is something to write.
   private static func waitUntilUnread() async {
     while !Task.isCancelled {
       var state = pollfd(fd: 1, events: 0, revents: 0)
@@ -142,10 +145,10 @@ package enum StandardStreams {
     }
   }
 
-  /// What a message may have (`proto-max-bulk-len` of redis.conf).
+  /// The most bytes that a message may have (`proto-max-bulk-len` of redis.conf).
   private static let maxInput = 512 * 1024 * 1024
 
-  /// Everything that standard input holds.
+  /// Reads all of standard input.
   ///
   /// - Throws: ``StreamError``.
   package static func readAll() throws -> [UInt8] {
@@ -165,10 +168,12 @@ package enum StandardStreams {
     }
   }
 
-  /// Reads what standard input has, and waits for it; another program may have left it in a mode in which it
-  /// does not wait by itself (O_NONBLOCK, open(2)).
+  /// Reads from standard input, and waits until there is something to read. The wait is explicit,
+  /// since another program may have left standard input in the mode that does not block
+  /// (O_NONBLOCK, open(2)).
   ///
-  /// - Returns: how many bytes that was; 0 at the end, -1 with `errno` set where it cannot be read.
+  /// - Returns: how many bytes were read; 0 at the end, -1 with `errno` set where it cannot be
+  ///   read.
   package static func readInput(_ buffer: inout [UInt8]) -> Int {
     while true {
       let count = read(STDIN_FILENO, &buffer, buffer.count)

@@ -8,40 +8,41 @@ import Synchronization
   import Darwin
 #endif
 
-/// A line at the bottom of what scrolls by, which changes in place.
+/// A line below the output that scrolls; it changes in place.
 ///
-/// It is written behind the last line, and the cursor stays at its beginning: so whatever the
-/// terminal makes of it when its size changes, all of it is behind the cursor and can be erased.
-/// While somebody else has the terminal, as after Ctrl-Z and `bg`, it is not shown.
+/// It is written after the last line, and the cursor stays at its beginning. So even if the
+/// terminal breaks it into rows when the size changes, all of it is after the cursor and can be
+/// erased. While another process group has the terminal, for example after Ctrl-Z and `bg`, it is
+/// not shown.
 package final class StatusLine: Drawing {
   private struct State: Sendable {
     /// The text for a number of columns.
     var text: (@Sendable (Int) -> String)?
-    /// What stands there now; nil for nothing.
+    /// The text that is shown now; nil for none.
     var shown: String?
     var isAway = true
     var mode: TerminalMode?
   }
 
   /// Erases the row of the cursor (EL, ECMA-48, 8.3.41) and, from the next one on, all below (ED,
-  /// 8.3.39), where the text may have been broken into rows. Not all at once: from the first row on,
-  /// tmux would keep for its history what is erased so.
+  /// 8.3.39), where the text may have been broken into rows. This is not done with one sequence
+  /// from the first row on, since tmux would then keep the erased text in its history.
   private static let erase = "\r\u{1b}7\u{1b}[K\u{1b}[B\u{1b}[J\u{1b}8"
 
   private let descriptor: CInt
   private let state = Mutex(State())
 
-  /// nil where `descriptor` leads to no terminal that could show it.
+  /// nil where `descriptor` does not lead to a terminal that can show it.
   package init?(descriptor: CInt, environment: [String: String]) {
     guard CurrentDrawing.isPossible(on: descriptor, environment: environment) else { return nil }
     self.descriptor = descriptor
   }
 
-  /// Shows something else from now on.
+  /// Shows another text from now on.
   ///
   /// - Parameters:
   ///   - lines: whole lines to write above it.
-  ///   - text: is asked for the text that fits a number of columns.
+  ///   - text: gives the text that fits a number of columns.
   /// - Throws: as `StandardStreams.write`.
   package func show(
     behind lines: [UInt8] = [], _ text: @escaping @Sendable (_ columns: Int) -> String
@@ -50,7 +51,7 @@ package final class StatusLine: Drawing {
       state.text = text
       try draw(behind: lines, &state)
     }
-    // Where somebody is just writing, what that tells is as good.
+    // Without lines, nothing is lost if another thread is just writing, since that is as recent.
     guard !lines.isEmpty else { return try state.withLockIfAvailable { try show(&$0) } ?? () }
     try state.withLock { try show(&$0) }
   }

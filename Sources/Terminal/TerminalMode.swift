@@ -6,24 +6,26 @@
   import Darwin
 #endif
 
-/// How a terminal treats what is typed (termios(3)), as it was before we changed it.
+/// The mode in which a terminal treats what is typed (termios(3)), as it was before we changed it.
 package struct TerminalMode {
   private let descriptor: CInt
   private let before: termios
 
-  /// Whether the terminal is ours just now: to change it from the background would stop us.
+  /// Whether our process group is in the foreground of the terminal. A process that changes the
+  /// terminal from the background is stopped.
   package static func isOurs(_ descriptor: CInt) -> Bool { tcgetpgrp(descriptor) == getpgrp() }
 
-  /// What is typed is not shown.
+  /// Switches to a mode in which what is typed is not shown.
   package static func withoutEcho(_ descriptor: CInt) -> TerminalMode? {
     change(descriptor) { $0.c_lflag &= ~tcflag_t(ECHO) }
   }
 
-  /// What is typed comes key by key, without being shown, Ctrl-C and Ctrl-Z among it.
+  /// Switches to a mode in which what is typed comes key by key, including Ctrl-C and Ctrl-Z, and
+  /// is not shown.
   package static func raw(_ descriptor: CInt) -> TerminalMode? {
     change(descriptor) {
       cfmakeraw(&$0)
-      // Lines that others write shall still begin at the left.
+      // Lines that other processes write should still begin at the left.
       $0.c_oflag |= tcflag_t(OPOST | ONLCR)
     }
   }
@@ -35,7 +37,8 @@ package struct TerminalMode {
     guard isOurs(descriptor), tcgetattr(descriptor, &mode) == 0 else { return nil }
     let before = mode
     change(&mode)
-    // Not once all is written, which a terminal that has stalled never has.
+    // TCSANOW, since the other ways wait until all output is written, which never happens on a
+    // terminal that has stalled.
     guard tcsetattr(descriptor, TCSANOW, &mode) == 0 else { return nil }
     return TerminalMode(descriptor: descriptor, before: before)
   }

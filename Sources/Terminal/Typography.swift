@@ -6,24 +6,24 @@
   import Darwin
 #endif
 
-/// How text may look where it goes: with colour or without, and with which characters.
+/// How text may look at its destination: with or without colour, and with which characters.
 package struct Typography: Sendable {
   package var hasColor = false
   /// Whether more than ASCII can be shown.
   package var isUnicode = true
-  /// How wide a line may be; nil where nothing is cut, as in a pipe.
+  /// How wide a line may be; nil where lines are not cut, for example in a pipe.
   package var columns: Int?
 
-  /// What fits whatever `descriptor` leads to.
+  /// The typography that suits the destination of `descriptor`.
   ///
-  /// Sets the character type of the process's locale, by which the system knows how wide
+  /// Sets the character type of the process's locale, from which the system knows how wide
   /// characters are.
   package static func of(
     descriptor: CInt, color: ColorChoice, environment: [String: String]
   ) -> Typography {
     setlocale(LC_CTYPE, "")
     let code = nl_langinfo(nl_item(CODESET)).map { String(cString: $0) }
-    // Widths are asked of one that knows all characters.
+    // Widths need a locale that knows all characters.
     if code != "UTF-8" { setlocale(LC_CTYPE, "C.UTF-8") }
     return Typography(
       hasColor: color.isOn(descriptor: descriptor, environment: environment),
@@ -32,7 +32,7 @@ package struct Typography: Sendable {
 
   /// Text in a graphic rendition.
   ///
-  /// - Parameter rendition: the numbers of an SGR sequence (ECMA-48, 8.3.117), as `1;31`.
+  /// - Parameter rendition: the numbers of an SGR sequence (ECMA-48, 8.3.117), such as `1;31`.
   package func paint(_ text: String, _ rendition: String) -> String {
     hasColor && !text.isEmpty ? "\u{1b}[\(rendition)m\(text)\u{1b}[0m" : text
   }
@@ -40,7 +40,7 @@ package struct Typography: Sendable {
 
 /// The size of a terminal in character cells.
 package struct TerminalSize: Sendable, Hashable {
-  /// The least that is drawn for.
+  /// The smallest number of columns that we draw for.
   private static let least = 20
 
   package var columns: Int
@@ -51,7 +51,7 @@ package struct TerminalSize: Sendable, Hashable {
     self.rows = rows
   }
 
-  /// nil for what is no terminal.
+  /// nil where the descriptor is not a terminal.
   package static func of(_ descriptor: CInt) -> TerminalSize? {
     var size = winsize()
     guard isatty(descriptor) == 1 else { return nil }

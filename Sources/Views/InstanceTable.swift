@@ -1,7 +1,7 @@
 import Presence
 import Terminal
 
-/// Instances as a table for people, or a JSON object a line for programs.
+/// Instances as a table for people, or as one JSON object per line for programs.
 package struct InstanceTable {
   private static let header = [
     "NAME", "STATE", "UP", "RELEASE", "PLATFORM", "REGION", "HOST", "PID", "BEAT", "ID",
@@ -13,7 +13,7 @@ package struct InstanceTable {
   /// The server's time, in ms.
   package var now: Int64
   package var typography: Typography
-  /// Whether there may be others than these.
+  /// Whether there may be other instances than these.
   package var isFiltered = false
 
   package init(
@@ -49,8 +49,8 @@ package struct InstanceTable {
     return (lines + [totals]).joined(separator: "\n") + "\n"
   }
 
-  /// All columns, or on a terminal where they do not fit, those without which the others say little.
-  /// Names are cut last, but before the states and the IDs go.
+  /// All columns; on a terminal where they do not fit, only the most important ones. Names are cut
+  /// last; the states and the IDs always stay.
   private func shownColumns(_ widths: inout [Int]) -> [Int] {
     var shown = Array(widths.indices)
     guard let columns = typography.columns else { return shown }

@@ -1,11 +1,11 @@
 import Presence
 
-/// A life cut into cells of equal time.
+/// The life of an instance, divided into cells of equal time.
 package struct Lane {
   package enum Cell {
     case nothing
     case state(InstanceStatus.State)
-    /// The most important of what happened in it.
+    /// The most important change in the cell.
     case change(EventType)
   }
 
@@ -24,14 +24,14 @@ package struct Lane {
         if change.at >= window.lowerBound { marked = change.type.moreTelling(than: marked) }
         state = change.type.stateAfter
       }
-      // Before the first change, it is there from its beginning only.
+      // Before the first change, the instance is shown only from its beginning on.
       let hasBegun = rest.count < life.changes.count || (life.instance.started ?? 0) < end
       cells.append(marked.map(Cell.change) ?? (hasBegun ? state.map(Cell.state) : nil) ?? .nothing)
     }
   }
 }
 
-/// How many were up, in cells of equal time.
+/// How many instances were up, in cells of equal time.
 package struct UpCounts {
   package private(set) var cells: [(low: Int, high: Int)] = []
   package var most: Int { cells.map(\.high).max() ?? 0 }
@@ -47,7 +47,7 @@ package struct UpCounts {
         isUp = willBeUp
       }
     }
-    // Of what happens in the same moment, who comes counts first.
+    // Of changes at the same moment, those that add an instance count first.
     var rest = steps.sorted { ($0.at, $1.change) < ($1.at, $0.change) }[...]
     var count = 0
     while let step = rest.first, step.at < window.lowerBound {
@@ -68,7 +68,7 @@ package struct UpCounts {
 }
 
 extension Range<Int64> {
-  /// Where the part `index` of `count` equal ones begins.
+  /// The moment at which the part `index` of `count` equal parts begins.
   fileprivate func moment(_ index: Int, of count: Int) -> Int64 {
     let share = Double(upperBound - lowerBound) * Double(index) / Double(count)
     return lowerBound + Int64(share)
@@ -76,13 +76,13 @@ extension Range<Int64> {
 }
 
 extension EventType {
-  /// nil where nothing is left of it.
+  /// The state after the event; nil where the instance is no longer shown.
   fileprivate var stateAfter: InstanceStatus.State? {
     let state = InstanceStatus.State(after: self)
     return state == .stopped ? nil : state
   }
 
-  /// The one of two that an operator has to see.
+  /// The event of the two that is more important to an operator.
   fileprivate func moreTelling(than other: EventType?) -> EventType {
     let order: [EventType] = [.stopping, .start, .forgotten, .stop, .back, .lost]
     guard let other, let own = order.firstIndex(of: self), let its = order.firstIndex(of: other)

@@ -9,14 +9,14 @@ package struct LifeChart {
 
   private let lives: [Lives.Life]
   private let typography: Typography
-  /// What is drawn, in ms: from the first moment to before the last.
+  /// The time that is drawn, in ms: from the first moment to before the last.
   private let window: Range<Int64>
   /// How many cells the plot and the lanes are wide.
   private let width: Int
   private let labelWidth: Int
 
   /// - Parameters:
-  ///   - earliest: the first moment asked for, in ms; before the first event, that one counts.
+  ///   - earliest: the first moment asked for, in ms; 0 for the first event.
   ///   - now: the last moment, in ms.
   package init(lives: Lives, earliest: Int64, now: Int64, typography: Typography) {
     self.lives = lives.sorted
@@ -49,7 +49,7 @@ package struct LifeChart {
     let most = max(1, counts.most)
     let rows = min(Self.maxRows, most)
     return (0..<rows).reversed().map { row in
-      // The count that the row reaches up to; where rows share one, it stands at the first.
+      // The count that the row reaches up to.
       let value = (most * (row + 1) + rows - 1) / rows
       let isLabelled = rows <= 4 || row == rows - 1 || row == rows / 2
       let label = isLabelled ? "\(value)" : ""
@@ -58,8 +58,8 @@ package struct LifeChart {
     }
   }
 
-  /// One cell of the plot: filled up to how many were up all through it, and shaded up to how many
-  /// were at some moment.
+  /// One cell of the plot. It is filled up to the number of instances that were up during all of
+  /// its time, and shaded up to the number that were up at some moment of it.
   private func cell(low: Int, high: Int, _ row: Int, _ rows: Int, _ most: Int) -> String {
     func eighths(_ count: Int) -> Int { min(8, max(0, count * rows * 8 / most - row * 8)) }
     if eighths(low) > 0 {
@@ -85,7 +85,7 @@ package struct LifeChart {
     return [front("0", typography.isUnicode ? "┼" : "+") + line, indent + times]
   }
 
-  /// When it begins and ends, and the middle, where there is room.
+  /// The times at the beginning and the end, and in the middle where there is room.
   private var times: String {
     let middle = (window.lowerBound + window.upperBound) / 2
     let (first, half, last) = (time(window.lowerBound), time(middle), time(window.upperBound))

@@ -1,17 +1,18 @@
 import Terminal
 
-/// The columns of the lines that tell of instances.
+/// The columns of the lines that show instances.
 ///
-/// In a pipe they have fixed widths and nothing is cut. On a terminal their widths follow from its width alone, so
-/// that no column moves while somebody watches. Where not all fit, first the place goes, then the release, then a
-/// part of the name; the reason and the exit status stay.
+/// In a pipe they have fixed widths and nothing is cut. On a terminal their widths depend only on
+/// its width, so that no column moves while a user watches. Where not all columns fit, first the
+/// place is left out, then the release, then a part of the name; the reason and the exit status
+/// stay.
 package struct LineLayout: Sendable {
   /// A time, two spaces, a symbol and a word, two spaces.
   private static let front = 23
-  /// What a day before the time takes.
+  /// The width of a day before the time.
   static let day = 11
   private static let gap = 2
-  /// What a reason with an exit status takes (`SIGTERM exit 143`), and a little more.
+  /// The width of a reason with an exit status (`SIGTERM exit 143`), and a little more.
   private static let remarks = 17
   private static let inPipe = Widths(name: 14, release: 8, place: 12)
   private static let usual = Widths(name: 14, release: 6, place: 10)
@@ -30,12 +31,12 @@ package struct LineLayout: Sendable {
     self.isUnicode = isUnicode
   }
 
-  /// Adds the columns behind the time and the word of a line.
+  /// Adds the columns after the time and the word of a line.
   ///
   /// - Parameters:
-  ///   - release: nil where there is none, as with `place`.
-  ///   - remarks: what may stand at the end, the longest first.
-  /// - Returns: the first of them that fits, else a part of the last.
+  ///   - release: nil where there is none; the same holds for `place`.
+  ///   - remarks: possible texts for the end of the line, the longest first.
+  /// - Returns: the first of the remarks that fits, otherwise a part of the last.
   package func addColumns(
     name: String, release: String?, place: String?, remarks: [String], to line: inout [UInt8]
   ) -> String {
@@ -58,12 +59,12 @@ package struct LineLayout: Sendable {
       ?? (remarks.last ?? "").cut(to: room, isUnicode: isUnicode)
   }
 
-  /// What the columns take that is left by the front and the remarks.
+  /// How the columns divide the space that the front and the remarks leave.
   private static func widths(_ columns: Int) -> Widths {
     let room = columns - front - gap - remarks
     let all = usual.name + usual.release + usual.place + 2 * gap
     if room >= all {
-      // What is more goes to all of them, up to what the longest usual texts take.
+      // Additional space goes to all columns, up to the length of the longest usual texts.
       let more = room - all
       return Widths(
         name: usual.name + min(10, more / 3), release: usual.release + min(4, more / 8),

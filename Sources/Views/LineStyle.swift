@@ -1,7 +1,8 @@
 import Presence
 import Terminal
 
-/// How a kind of line looks. Symbol and word carry the meaning alone.
+/// How a kind of line looks. The symbol and the word carry the meaning, so it is clear without
+/// colour.
 package struct LineStyle: Sendable {
   package var symbol: Character
   package var word: String

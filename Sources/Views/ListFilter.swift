@@ -1,6 +1,6 @@
 import Presence
 
-/// Which instances of a list were asked for: those in a state, or those that are present.
+/// Which instances a list shows: those in a state, or those that are present.
 package struct ListFilter: Sendable {
   package var state: InstanceStatus.State?
   package var name: String?

@@ -1,6 +1,6 @@
 import Presence
 
-/// The lives of instances, as a history and a look at the bus tell them.
+/// The lives of instances, from the history and a snapshot of the bus.
 package struct Lives {
   package struct Change {
     /// In ms by the server's clock.
@@ -13,8 +13,8 @@ package struct Lives {
     /// In the order of their time.
     package var changes: [Change] = []
 
-    /// The state before the first change; nil where it had not begun, or nothing is known: who is back
-    /// was lost, or Redis had lost it.
+    /// The state before the first change; nil where the instance had not begun, or where nothing is
+    /// known. Before `back`, the instance was lost, or Redis had lost its data.
     package var stateBefore: InstanceStatus.State? {
       switch changes.first?.type {
       case .start, .back: nil
@@ -33,7 +33,7 @@ package struct Lives {
       .append(Change(at: event.at, type: event.type))
   }
 
-  /// Adds who is there and of whom no event is known.
+  /// Adds an instance that is present and for which no event is known.
   package mutating func add(_ status: InstanceStatus) {
     guard status.isPresent, lives[status.instance.id] == nil else { return }
     var life = Life(instance: status.instance)
@@ -43,7 +43,7 @@ package struct Lives {
     lives[status.instance.id] = life
   }
 
-  /// The first that began comes first.
+  /// The instance that began first comes first.
   package var sorted: [Life] {
     lives.values.sorted {
       ($0.instance.started ?? 0, $0.instance.name, $0.instance.id)
@@ -51,6 +51,6 @@ package struct Lives {
     }
   }
 
-  /// When the first change was, in ms.
+  /// The time of the first change, in ms.
   package var beginning: Int64? { lives.values.compactMap { $0.changes.first?.at }.min() }
 }

@@ -7,10 +7,10 @@ import Presence
   import Foundation
 #endif
 
-/// How a message of Pub/Sub looks, which may hold any bytes.
+/// How a message of Pub/Sub is shown. It may contain any bytes.
 package struct MessageRendering: Sendable {
   package var isJSON: Bool
-  /// Whether what could move a cursor has to be made visible.
+  /// Whether characters that could move a cursor have to be made visible.
   package var isForTerminal: Bool
 
   package init(isJSON: Bool, isForTerminal: Bool) {

@@ -35,7 +35,7 @@ package struct LocalTime {
     "\(Int(parts.tm_year) + 1900)-\(Self.two(parts.tm_mon + 1))-\(Self.two(parts.tm_mday))"
   }
 
-  /// Both, made once.
+  /// The day and the time as texts, made once.
   package struct Texts: Sendable {
     package var day: String
     package var time: String
@@ -70,7 +70,7 @@ package struct Span: CustomStringConvertible {
 }
 
 extension Span {
-  /// As somebody would give it: to the millisecond where that matters.
+  /// As a user would type it: exact to the millisecond where that matters.
   package var exact: String { milliseconds % 1000 == 0 ? description : "\(milliseconds)ms" }
 
   /// In its largest unit alone: `2h`, `40s`.
@@ -80,7 +80,7 @@ extension Span {
 }
 
 extension String {
-  /// Without what it ends with of a character, which is one byte.
+  /// The text without its last characters that equal `byte`, a character of one byte.
   package func trimmingEnd(of byte: UInt8 = UInt8(ascii: " ")) -> String {
     guard utf8.last == byte else { return self }
     var text = self

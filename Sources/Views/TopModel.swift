@@ -1,7 +1,7 @@
 import Presence
 import Terminal
 
-/// What `top` shows, and what its keys do to it. A value without I/O.
+/// What `top` shows, and how keys change it. A value without I/O.
 package struct TopModel: Sendable {
   package enum Order: Character, Sendable, CaseIterable {
     case name = "n"
@@ -14,20 +14,20 @@ package struct TopModel: Sendable {
   package enum Mode: Sendable, Hashable {
     case table
     case typingFilter
-    /// All of one instance.
+    /// All details of one instance.
     case details(id: String)
   }
 
-  /// What a key asks the outside for.
+  /// What a key asks for that the model cannot do itself.
   package enum Effect: Sendable, Hashable {
     case quit, suspend
-    /// To look up what last happened to an instance.
+    /// The last events of an instance have to be looked up.
     case readEvents(id: String)
   }
 
   /// How many events of an instance are shown.
   package static let maxEvents = 50
-  /// Who ended is shown for so long, in ms.
+  /// For how long an instance that ended is shown, in ms.
   private static let remembrance: Int64 = 60_000
 
   package private(set) var mode = Mode.table
@@ -38,7 +38,7 @@ package struct TopModel: Sendable {
   /// The events of the instance whose details are shown, the oldest first.
   package private(set) var events: [Event] = []
   package private(set) var hub = HubState(app: nil)
-  /// Who passes the filter, in order; nil where that has to be found out anew.
+  /// The instances that pass the filter, in order; nil where that has to be computed again.
   private var sorted: [InstanceStatus]?
   /// The first row of the table that is visible.
   package private(set) var top = 0
@@ -51,7 +51,7 @@ package struct TopModel: Sendable {
 
   // MARK: News
 
-  /// Takes what the hub knows now.
+  /// Takes the present state of the hub.
   package mutating func receive(_ state: HubState) {
     if state.roster.version != hub.roster.version { sorted = nil }
     hub = state
@@ -61,7 +61,7 @@ package struct TopModel: Sendable {
     events = (events + news).suffix(Self.maxEvents)
   }
 
-  /// What was looked up of an instance; what has come meanwhile is newer.
+  /// Takes the events of an instance that were looked up; events that came meanwhile are newer.
   package mutating func receive(events older: [Event], of id: String) {
     guard case .details(id) = mode else { return }
     let known = Set(events.map(\.position))
@@ -71,14 +71,14 @@ package struct TopModel: Sendable {
   /// The server's time, in ms; nil before it has been asked.
   package var now: Int64? { hub.now }
 
-  /// As it was when the leases were last read.
+  /// The state when the leases were last read.
   package func state(_ status: InstanceStatus) -> InstanceStatus.State {
     hub.leasesRead.map { status.state(at: $0.time) } ?? status.state
   }
 
   // MARK: Rows
 
-  /// Who passes the filter, in order.
+  /// The instances that pass the filter, in order.
   package mutating func rows() -> [InstanceStatus] {
     if let sorted { return sorted }
     let wanted = hub.roster.statuses.values.filter { isRemembered($0) && passes($0) }
@@ -88,7 +88,7 @@ package struct TopModel: Sendable {
     return rows
   }
 
-  /// Whether it is there, or ended just now.
+  /// Whether it is present, or ended a short time ago.
   private func isRemembered(_ status: InstanceStatus) -> Bool {
     guard !status.isPresent, let end = hub.roster.ends[status.instance.id], let now else {
       return true
@@ -222,7 +222,7 @@ package struct TopModel: Sendable {
 }
 
 extension InstanceStatus.State {
-  /// Who needs attention comes first.
+  /// Instances that need attention come first.
   fileprivate var rank: Int {
     switch self {
     case .lost: 0

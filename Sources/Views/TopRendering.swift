@@ -1,11 +1,11 @@
 import Presence
 import Terminal
 
-/// The rows that a terminal shows of `top`.
+/// The rows that `top` shows on a terminal.
 package struct TopRendering: Sendable {
   private struct Column {
     var title: String
-    /// The key that orders by it.
+    /// The order by this column; nil where there is none.
     var order: TopModel.Order?
     var width: Int
     var text: (InstanceStatus) -> String?
@@ -13,7 +13,7 @@ package struct TopRendering: Sendable {
   }
 
   private static let gap = 2
-  /// Where the mark of the selected row stands.
+  /// The width of the mark of the selected row.
   private static let gutter = 2
   private static let minName = 12
   private static let tableHelp = [
@@ -29,7 +29,7 @@ package struct TopRendering: Sendable {
     self.size = size
   }
 
-  /// As many rows as the terminal has, at the most.
+  /// The rows to draw, at most as many as the terminal has.
   package func rows(_ model: inout TopModel) -> [String] {
     model.visibleRows = max(1, size.rows - 3)
     let name = model.hub.app.map { "\($0): " } ?? ""
@@ -132,7 +132,7 @@ package struct TopRendering: Sendable {
     return lines + [""] + eventLines
   }
 
-  /// Lines side by side where there is room for two.
+  /// Puts lines side by side where there is room for two.
   private func inColumns(_ lines: [String]) -> [String] {
     let isUnicode = typography.isUnicode
     guard size.columns >= 76 else {

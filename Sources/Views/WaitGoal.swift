@@ -1,21 +1,21 @@
 import Presence
 
-/// What a `wait` waits for.
+/// The goal of a `wait`.
 package struct WaitGoal: Sendable {
   package enum Condition: Sendable, Hashable {
     case atLeast(Int)
-    /// Neither more nor fewer, and where a release is asked for, nobody of another one.
+    /// Neither more nor fewer, and where a release is asked for, no instance of another release.
     case exactly(Int)
-    /// Nobody is up or stopping.
+    /// No instance is up or stopping.
     case gone
   }
 
-  /// How many there are of what matters.
+  /// How many instances there are in the states that matter.
   package struct Progress: Sendable, Hashable {
     package var up = 0
     /// Present, but not up: stopping or overdue.
     package var leaving = 0
-    /// Those of them whose lease is over, and that may be gone.
+    /// Those of `leaving` whose lease is over, and that may be gone.
     package var overdue = 0
     /// Present, of another release.
     package var others = 0
@@ -59,7 +59,7 @@ package struct WaitGoal: Sendable {
     }
   }
 
-  /// What there is, beside what is waited for.
+  /// The progress, compared with the goal.
   package func text(_ progress: Progress) -> String {
     let kind = [release, name].compactMap(\.self).map { " \(Visible.text($0))" }.joined()
     var parts: [String]

@@ -1,6 +1,6 @@
 import Presence
 
-/// What of a watch was asked for. The watcher's own remarks always pass.
+/// Which output of a watch is shown. The watcher's own remarks always pass.
 package struct WatchFilter: Sendable {
   package var types: Set<EventType>?
   package var name: String?
@@ -10,7 +10,7 @@ package struct WatchFilter: Sendable {
     self.name = name
   }
 
-  /// Whether everything passes that has a line.
+  /// Whether all output passes.
   package var isOpen: Bool { types == nil && name == nil }
 
   package func passes(_ output: WatchOutput) -> Bool {

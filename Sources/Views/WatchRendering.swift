@@ -1,12 +1,12 @@
 import Presence
 import Terminal
 
-/// How a watch's output looks: text for people, JSON for programs. The one place for both.
+/// How the output of a watch looks: text for people, JSON for programs. Both are made only here.
 package struct WatchRendering: Sendable {
-  /// Where the day stands, beside the time.
+  /// Where the day is shown, in addition to the time.
   package enum Days: Sendable {
     case nowhere, everywhere
-    /// In a line of its own, on a terminal.
+    /// In a separate line, on a terminal.
     case whereItChanges
   }
 
@@ -14,11 +14,11 @@ package struct WatchRendering: Sendable {
   private let typography: Typography
   private let tellsDays: Days
   private var layout: LineLayout
-  /// The day of the last news.
+  /// The day of the last event that was shown as it came.
   private var day: String
   private var lastTime: (second: Int64, texts: LocalTime.Texts)?
 
-  /// - Parameter now: in ms since 1970; that its day is today has not to be said.
+  /// - Parameter now: the present time in ms since 1970, so that today's date is not shown.
   package init(isJSON: Bool, typography: Typography, tellsDays: Days, now: Int64) {
     self.isJSON = isJSON
     self.typography = typography
@@ -57,7 +57,7 @@ package struct WatchRendering: Sendable {
     case .snapshot(let status):
       let started = status.instance.started ?? 0
       addFront(at: started, isNews: false, LineStyle(status.state), to: &lines)
-      // The time of day stands in front.
+      // The line begins with the time of day, so only another day is added.
       let day = LocalTime(milliseconds: started).day
       addRow(status.instance, remarks: [day == self.day ? "" : "since \(day)"], to: &lines)
     case .foreign(let type, let at):
@@ -81,7 +81,7 @@ package struct WatchRendering: Sendable {
     }
   }
 
-  /// What stands behind the time and the word of a line.
+  /// Adds what comes after the time and the word of a line.
   private func addRow(_ instance: Instance, remarks: [String], to lines: inout [UInt8]) {
     let rest = layout.addColumns(
       name: Visible.text(instance.name), release: instance.release.map(Visible.text),
@@ -117,7 +117,7 @@ package struct WatchRendering: Sendable {
     return texts
   }
 
-  /// The line before news of another day than the last.
+  /// The line that comes before an event of another day than the last one.
   private mutating func heading(_ day: String) -> String {
     guard day != self.day else { return "" }
     self.day = day
@@ -135,7 +135,7 @@ extension Instance {
 }
 
 extension Event {
-  /// Why it happened, and how long the instance had run.
+  /// Why the event happened, and how long the instance had run.
   ///
   /// - Returns: the same in several lengths, the longest first.
   fileprivate var remarks: [String] {
@@ -149,7 +149,7 @@ extension Event {
   private var cause: String? {
     guard let reason else { return nil }
     if signal == nil, exit == nil { return Visible.text(reason) }
-    // How a command ended says it all where it ended by itself.
+    // Where a command ended by itself, its status alone says enough.
     let isToldByStatus = reason == "exit" && exit != nil || reason == "signal" && signal != nil
     let parts = [
       isToldByStatus ? nil : Visible.text(reason), signal.map(Visible.text),

@@ -1,28 +1,28 @@
 import Presence
 import Terminal
 
-/// What the status line of a watch tells.
+/// What the status line of a watch shows.
 package struct WatchStatus: Sendable {
-  /// How the command that is run for each event fares.
+  /// The progress of the command that is run for each event.
   package struct Handling: Sendable, Hashable {
-    /// The last event that it has been run for, or passed over.
+    /// The last event for which the command has been run, or which was skipped.
     package var handled: Position?
     package var failures = 0
 
     package init() {}
 
-    /// How many events it has not been run for yet.
+    /// For how many events the command has not been run yet.
     ///
     /// - Parameter shown: the last event that the watch has shown.
     package func behind(_ shown: Position?) -> Int64 {
       guard let shown else { return 0 }
-      // Of a bus that was only now born, nothing has been handled.
+      // If the bus was created again, none of its new events has been handled yet.
       let done = handled.map { $0.epoch == shown.epoch ? $0.seq : 0 } ?? 0
       return max(0, shown.seq - done)
     }
   }
 
-  /// So many releases are told apart.
+  /// The most releases that are shown separately.
   private static let maxReleases = 4
   private static let maxRelease = 16
 
@@ -34,21 +34,21 @@ package struct WatchStatus: Sendable {
     self.handling = handling
   }
 
-  /// A line of just so many cells.
+  /// A line of at most this many cells; with colour, exactly as many.
   package func line(columns: Int, _ typography: Typography) -> String {
     let text = " \(summary(columns: columns - 1, typography))"
     return typography.hasColor
       ? typography.paint(text.fitted(to: columns, isUnicode: typography.isUnicode), "7") : text
   }
 
-  /// As much of it as fits.
+  /// As many parts of the status as fit.
   package func summary(columns: Int, _ typography: Typography) -> String {
     let separator = typography.isUnicode ? " · " : " | "
-    // Before that, nothing is known.
+    // While it is connecting, nothing else is known.
     let (connection, isTrouble) = state.connection.words
     if case .connecting = state.connection { return connection.cut(to: columns) }
     let present = state.instances
-    // What is told first stays longest where there is little room.
+    // Where there is little room, the first parts are kept.
     let parts = [
       isTrouble ? connection : nil, counts(present), rollOut(present, typography), handlingText,
       isTrouble ? nil : connection, age,
@@ -69,7 +69,7 @@ package struct WatchStatus: Sendable {
     return texts.isEmpty ? "no instances" : texts.joined(separator: ", ")
   }
 
-  /// How many run each release, the oldest first, while there is more than one.
+  /// How many instances run each release, the oldest release first; nil unless there are several.
   private func rollOut(_ present: [InstanceStatus], _ typography: Typography) -> String? {
     var releases: [String: (count: Int, first: Int64)] = [:]
     for status in present {
@@ -103,7 +103,7 @@ package struct WatchStatus: Sendable {
 }
 
 extension HubState.Connection {
-  /// What the status line says of it, and whether that is trouble.
+  /// What the status line says about the connection, and whether there is a problem with it.
   fileprivate var words: (text: String, isTrouble: Bool) {
     switch self {
     case .connecting: ("connecting", false)

@@ -3,18 +3,18 @@ import Presence
 import Supervisor
 import Views
 
-/// An instance that is announced, alone or for another process; what goes wrong is said on stderr.
+/// Announces an instance, alone or for another process; problems are reported on stderr.
 struct Announcement: Sendable {
   let setup: Setup
   var instance: Instance
   var options: Announcer.Options
   var began = ContinuousClock.now
 
-  /// Where all of it runs: a beat that changed threads would wake several, and a thread of the pool
-  /// brings one with it that wakes every second.
+  /// The thread on which everything here runs. A beat that changed threads would wake several of
+  /// them, and Swift's pool of threads comes with a further thread that wakes every second.
   static func thread() -> any TaskExecutor { ConnectionThread.shared.executor }
 
-  /// An announcer that tells a person what happens to it.
+  /// An announcer that reports to the user what happens to it.
   ///
   /// - Parameter onStart: is told the channel and when the instance began, once it is announced.
   /// - Throws: ``Failure``, `RedisLocatorError` where no Redis is configured.
@@ -40,7 +40,7 @@ struct Announcement: Sendable {
 
   // MARK: Alone
 
-  /// Holds the instance until a signal ends it.
+  /// Announces the instance until a signal asks for its end.
   func announce() -> Never {
     Program.untilSignalled(on: Self.thread) { signals in
       let announcer = try await announcer()
@@ -53,12 +53,13 @@ struct Announcement: Sendable {
 
   // MARK: For a process that runs already
 
-  /// Holds the instance until the process ends; signals only say that it is draining.
+  /// Announces the instance until the process ends; a signal only means that it is draining.
   func follow(_ process: FollowedProcess) -> Never {
     Program.untilSignalled(on: Self.thread) { signals in
       let announcer = try await announcer()
       Task(executorPreference: Self.thread()) {
-        // Whoever asked for the end is its reason; else it went by itself.
+        // The signal that asked for the end is the reason; without one, the process ended by
+        // itself.
         var reason: String?
         await withTaskGroup(of: String?.self) { group in
           group.addTask {
@@ -96,7 +97,7 @@ struct Announcement: Sendable {
 extension FollowedProcess {
   /// The process that was named on the command line.
   ///
-  /// - Throws: ``Failure`` where there is none or it is another user's.
+  /// - Throws: ``Failure`` where there is no such process or it belongs to another user.
   static func found(_ id: Int32, _ diagnostics: Diagnostics) throws -> FollowedProcess {
     if id == 1 {
       diagnostics.note(.followsProcessOne)

@@ -2,14 +2,16 @@ import ArgumentParser
 
 /// How a command runs: on which thread, and what a signal means to it.
 enum CommandRun {
-  /// On the main thread, to its exit status; it sees to signals itself.
+  /// Runs on the main thread until it returns its exit status. It handles signals itself.
   case onMainThread(() throws -> Int32)
-  /// Until it ends by itself or signals come, by name and in their order, which it gets.
+  /// Runs until it ends by itself or because of a signal. It gets the names of the signals in their
+  /// order.
   case untilSignalled(isDrawing: Bool, @Sendable (AsyncStream<String>) async throws -> Void)
-  /// To its end on the thread of the connection: enough for what asks, works and prints in turn.
+  /// Runs to its end on the thread of the connection. That is enough for a command that asks the
+  /// server, computes and prints in turn.
   case onConnectionThread(@Sendable () async throws -> Void)
-  /// To its end on the pool of threads: where something is printed, or a person is asked, while a connection
-  /// has to go on.
+  /// Runs to its end on the pool of threads. That is needed where the command prints, or asks the
+  /// user, while a connection has to go on.
   case onPool(@Sendable () async throws -> Void)
 }
 
@@ -19,6 +21,6 @@ protocol PaasbusSubcommand: ParsableCommand, Sendable {
 }
 
 extension PaasbusSubcommand {
-  /// As the parser would run it; ``Program`` does.
+  /// The parser would call this, but ``Program`` runs the command instead.
   mutating func run() throws { throw CleanExit.helpRequest(self) }
 }

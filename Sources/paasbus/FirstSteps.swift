@@ -6,7 +6,7 @@ import Platforms
   import Foundation
 #endif
 
-/// What `paasbus` alone says: what to do first, and which Redis would be used.
+/// The output of `paasbus` without arguments: what to do first, and which Redis would be used.
 enum FirstSteps {
   static var text: String {
     """

@@ -11,18 +11,18 @@ import PaasbusRedis
 
 /// The command line, and what `ps` shows of it.
 enum ProcessTitle {
-  /// The command that `announce` is to run, each word to the byte and with its final zero; nil
+  /// The command that `announce` has to run, each word byte for byte and with its final zero; nil
   /// where no `--` was given.
   ///
   /// Safe, since it is written once, by ``readArguments()``, before there is another thread.
   nonisolated(unsafe) private(set) static var wrappedCommand: [[CChar]]?
 
-  /// What we were called with, but for a command to run.
+  /// The words that we were called with. Of a command to run, only the first word is included.
   ///
   /// Safe for the same reason.
   nonisolated(unsafe) private(set) static var arguments: [String] = []
 
-  /// Whether one of ``arguments`` is no UTF-8, so that it has become something else as text.
+  /// Whether one of ``arguments`` is not UTF-8, so that its text differs from its bytes.
   ///
   /// Safe for the same reason.
   nonisolated(unsafe) private(set) static var holdsOtherEncoding = false
@@ -34,10 +34,10 @@ enum ProcessTitle {
     String(decoding: word.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
-  /// Copies the words that we were called with, without our own name, and overwrites the passwords
-  /// of URLs and the private keys among them, in the memory that `ps` reads, and what stands in the place of a
-  /// URL or a file and is none, of which any part may be a secret. Of a command to run, which is kept
-  /// apart, only the first word is among them: a parser has no business with the others.
+  /// Copies the words that we were called with, without our own name. Then it overwrites secrets in
+  /// the memory that `ps` reads: passwords of URLs, private keys, and any value that is given as a
+  /// URL or a file but is not one, since any part of it may be a secret. A command to run is kept
+  /// separately; only its first word is returned, since the parser must not read the others.
   ///
   /// To be called once, at the beginning.
   static func readArguments() -> [String] {
@@ -92,10 +92,10 @@ enum ProcessTitle {
     return (colon.map { $0 + 1 } ?? user)..<at
   }
 
-  /// Where a value stands that is not what its option takes: a URL that cannot be read, a file that is not
-  /// there.
+  /// The place of a value that its option cannot take: a URL that cannot be read, or a file that
+  /// does not exist.
   ///
-  /// - Parameter option: the word before.
+  /// - Parameter option: the word before this one.
   static func misplacedRange(_ bytes: [UInt8], behind option: String?) -> Range<Int>? {
     let text = String(decoding: bytes, as: UTF8.self)
     for name in ["--url", "--tls-ca", "--tls-cert", "--tls-key"] {
@@ -110,7 +110,7 @@ enum ProcessTitle {
     return nil
   }
 
-  /// Where the text of a private key stands (PEM, RFC 7468).
+  /// The place of the text of a private key (PEM, RFC 7468).
   private static func keyRange(_ bytes: [UInt8]) -> Range<Int>? {
     guard bytes.firstRange(of: Array("PRIVATE KEY".utf8)) != nil else { return nil }
     let start = bytes.firstRange(of: Array("-----BEGIN".utf8))?.lowerBound ?? 0

@@ -17,7 +17,7 @@ import Terminal
   import Darwin
 #endif
 
-/// Where Redis is and who we are, from the options and the environment.
+/// Where Redis is and the identity of this instance, from the options and the environment.
 struct Setup {
   let options: ServerOptions
   /// How long a connection and an answer may take.
@@ -36,8 +36,8 @@ struct Setup {
   }
 
   /// - Parameters:
-  ///   - processID: of the process that an instance is named after.
-  ///   - bootID: of an instance that is there already; nil for a new one.
+  ///   - processID: the id of the process after which an instance is named.
+  ///   - bootID: the id of an instance that already exists; nil for a new one.
   init(
     _ options: ServerOptions, timeout: Duration, processID: Int32 = Self.processID,
     bootID: String? = nil
@@ -57,7 +57,7 @@ struct Setup {
 
   // MARK: Redis
 
-  /// What makes connections to the Redis that is configured, or to the local bus.
+  /// The connector for the configured Redis, or for the local bus.
   ///
   /// - Throws: ``Failure``, `RedisLocatorError`.
   func connector() async throws -> RedisConnector {
@@ -92,7 +92,7 @@ struct Setup {
     for item in location.endpoint.ignoredQueryItems where !Self.isLogin(item) {
       diagnostics.detail(.ignoredQueryItem(item, source: location.source))
     }
-    // For people; a script's errors stay one line.
+    // Only on a terminal, so that the errors of a script stay one line.
     if options.url != nil, location.endpoint.password != nil, StandardStreams.isTerminal(2) {
       diagnostics.note(.passwordOnCommandLine)
     }
@@ -127,7 +127,7 @@ struct Setup {
     return bus.endpoint
   }
 
-  /// A path as it reads from any folder, since an announcer leaves the one that it was started in.
+  /// The path in absolute form, since an announcer leaves the folder in which it was started.
   private static func absolute(_ path: String) -> String {
     guard !path.hasPrefix("/"), let folder = getcwd(nil, 0) else { return path }
     defer { free(folder) }
@@ -140,7 +140,7 @@ struct Setup {
 
   var channel: String? { options.channel ?? environment.settledName("PAASBUS_CHANNEL") }
 
-  /// Says what is passed over.
+  /// Reports variables that are ignored since they contain a secret.
   private func reportSecrets() {
     for name in ["PAASBUS_APP", "PAASBUS_CHANNEL"]
     where variable(name) != environment.settledName(name) {
@@ -166,7 +166,7 @@ struct Setup {
     return name
   }
 
-  /// The bus that a reading command takes: the app's, or the only one there is.
+  /// The app whose bus a reading command uses: the given app, or the only one on this Redis.
   ///
   /// - Returns: nil where none is known yet.
   /// - Throws: ``Failure`` where there are several, `RedisError`.

@@ -10,17 +10,17 @@ import Terminal
   import Darwin
 #endif
 
-/// The signals that ask a program to end, by name; and those by which a terminal disturbs what is
-/// drawn on it, which are dealt with on the way.
+/// The signals that ask a program to end, by name. Signals that affect what is drawn on the
+/// terminal are handled here as well.
 struct TerminationSignals {
   private static let ending = [SIGTERM, SIGINT, SIGHUP]
   private static let disturbing = [SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH]
 
   private let queue: SignalQueue
 
-  /// From here on they wait to be asked for. What was ignored when we were started stays ignored: a
-  /// SIGHUP by `nohup`, a SIGTSTP by a shell without job control. To be called on the main thread
-  /// before there is another one.
+  /// From here on the signals wait until ``next()`` takes them. A signal that was ignored when we
+  /// were started stays ignored: SIGHUP because of `nohup`, SIGTSTP because of a shell without job
+  /// control. To be called on the main thread before there is another thread.
   ///
   /// - Parameter isDrawing: whether there may be something drawn on the terminal.
   static func block(isDrawing: Bool) -> TerminationSignals {
@@ -33,7 +33,7 @@ struct TerminationSignals {
         (ending + (isDrawing ? disturbing : [])).filter { !mayBeIgnored.contains($0) }))
   }
 
-  /// Waits for the next one that asks for the end, and returns its name.
+  /// Waits for the next signal that asks for the end, and returns its name.
   func next() -> String {
     while true {
       let number = queue.next().number
@@ -49,8 +49,8 @@ struct TerminationSignals {
     }
   }
 
-  /// Lets a signal that was held back do what it does by itself: stop us until we are continued, or
-  /// end us.
+  /// Lets a signal that was blocked have its default effect, which stops us until we are continued,
+  /// or ends us.
   static func letAct(_ number: CInt) {
     var set = sigset_t()
     sigemptyset(&set)

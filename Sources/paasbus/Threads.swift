@@ -8,15 +8,15 @@ import CSupervisor
   import Darwin
 #endif
 
-/// What has to be there before tasks can run: where it is missing, the libraries that run them end the
-/// process with a trap.
+/// Checks what is needed before tasks can run. If it is missing, the libraries that run tasks end
+/// the process with a trap.
 enum Threads {
-  /// The connection's, and one that looks names up.
+  /// The thread of the connection, and one that looks up names.
   private static let own: Int32 = 2
-  /// Swift's pool, which has one for each processor, and those that look after it.
+  /// The threads of Swift's pool, one for each processor, and those that manage the pool.
   private static let pool: Int32 = 8
 
-  /// - Parameter usesPool: whether Swift's pool is needed beside the connection's thread.
+  /// - Parameter usesPool: whether Swift's pool is needed in addition to the connection's thread.
   /// - Throws: ``Failure``.
   static func check(usesPool: Bool) throws {
     #if os(Linux)

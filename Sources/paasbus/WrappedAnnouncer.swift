@@ -9,8 +9,8 @@ import Supervisor
   import Darwin
 #endif
 
-/// The announcer of a wrapped command, in a process of its own: it tells the bus what it hears of the
-/// command through its link. It may fail in any way, and is then started again.
+/// The announcer of a wrapped command, in a process of its own. It publishes the news of the
+/// command that come through its link. It may fail in any way, and is then started again.
 struct WrappedAnnouncer {
   private let announcement: Announcement
   private let task: AnnouncerTask
@@ -47,7 +47,7 @@ struct WrappedAnnouncer {
     announcement.began = task.began
     announcement.options.failsWhenRefused = false
     announcement.options.tellsShortRuns = true
-    // A little less than the supervisor stays, so that the outcome can still be said.
+    // A little less than the supervisor waits, so that there is time to report the outcome.
     announcement.options.stopTimeout -= min(
       .milliseconds(500), announcement.options.stopTimeout * 0.2)
     if task.predecessors > 0 {
@@ -58,7 +58,7 @@ struct WrappedAnnouncer {
     self.announcement = announcement
   }
 
-  /// Announces until all has been told, or the supervisor has ended.
+  /// Announces until everything has been published, or the supervisor has ended.
   private func run(_ link: AnnouncerLink) throws -> Never {
     do {
       try Threads.check(usesPool: false)
@@ -83,7 +83,7 @@ struct WrappedAnnouncer {
       if case .started(let process) = item { command = process }
       teller.yield(item)
     }
-    // The supervisor was killed. Where the system does not tell the command, we do.
+    // The supervisor was killed. Where the system does not signal that to the command, we do.
     if let command, !command.isTied { kill(command.id, SIGTERM) }
     _exit(ExitStatus.failed.rawValue)
   }
@@ -91,7 +91,7 @@ struct WrappedAnnouncer {
   private func announce(
     _ news: AsyncStream<AnnouncerLink.News>, leave: @escaping @Sendable (String, String) -> Void
   ) async {
-    // Nothing is announced of a command that cannot be executed.
+    // A command that cannot be executed is not announced.
     var first = news.makeAsyncIterator()
     guard case .started? = await first.next() else { return }
     let announcer: Announcer
@@ -103,7 +103,8 @@ struct WrappedAnnouncer {
     } catch {
       return Diagnostics.tell(.notAnnounced(Failure(error)))
     }
-    // We keep no folder busy; whatever names a file was made absolute before.
+    // We leave the folder, so that it can be removed or unmounted. Names of files were made
+    // absolute before.
     _ = chdir("/")
     async let telling: Void = tell(announcer, news)
     switch try? await announcer.run() {
@@ -115,7 +116,7 @@ struct WrappedAnnouncer {
     await telling
   }
 
-  /// Tells what becomes of the command, until it has ended.
+  /// Passes the news of the command to the announcer, until the command has ended.
   private func tell(
     _ announcer: Announcer, _ news: AsyncStream<AnnouncerLink.News>
   ) async {
@@ -136,11 +137,12 @@ struct WrappedAnnouncer {
 }
 
 extension CommandStatus {
-  /// How a command went that nobody had asked to.
+  /// The reason for the end of a command that no signal had asked to end.
   fileprivate var reason: String { signalName == nil ? "exit" : "signal" }
 }
 
-/// A shell that runs a script from its command line in which nothing is executed in its place.
+/// A shell with a script on its command line that does not use `exec`, so that the shell stays the
+/// parent of what it runs.
 private struct ShellWithoutExec {
   let name: String
 

@@ -8,14 +8,14 @@ import Supervisor
   import Darwin
 #endif
 
-/// `announce -- COMMAND`: this process supervises the command and does nothing else; all the rest, from
-/// the reading of the command line on, is done by an announcer in a process of its own.
+/// `announce -- COMMAND`: this process supervises the command and does nothing else. Everything
+/// else, even reading the command line, is done by an announcer in a process of its own.
 enum WrappedCommand {
   /// Runs the command to its end.
   ///
   /// - Parameters:
-  ///   - command: its words, to the byte.
-  ///   - arguments: our own.
+  ///   - command: its words, byte for byte.
+  ///   - arguments: our own arguments.
   /// - Returns: the exit status.
   static func run(_ command: [[CChar]], _ arguments: [String]) -> Int32 {
     do {
@@ -35,7 +35,7 @@ enum WrappedCommand {
     }
   }
 
-  /// The plan, where no announcer can be had that reads it.
+  /// The plan, read in this process where no announcer can be started to read it.
   private static func plan(_ arguments: [String]) throws -> CommandPlan {
     guard case .ours(let read) = try Program.read(arguments), let command = read as? AnnounceCommand
     else { return CommandPlan() }

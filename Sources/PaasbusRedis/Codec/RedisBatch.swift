@@ -1,4 +1,4 @@
-/// A message of Pub/Sub. Its bytes stand in memory that is shared with others of its batch.
+/// A message of Pub/Sub. Its bytes are in memory that all messages of its batch share.
 package struct RedisMessage: Sendable, Hashable {
   package var channel: ArraySlice<UInt8>
   /// The pattern that it matched, for a subscription to patterns.
@@ -57,6 +57,6 @@ package struct RedisBatch: Sendable, RandomAccessCollection {
     }
   }
 
-  /// In bytes, about.
+  /// The approximate size in bytes.
   var size: Int { texts.size + 64 * entries.count }
 }

@@ -4,15 +4,17 @@ import CHiredis
 ///
 /// hiredis walks the protocol and calls back for each element. The callbacks build no C objects:
 /// they hand the elements to a ``ReplyBuilder`` and return a token, since hiredis only wants to
-/// know that something was made. This is the one file here that keeps unsafe pointers; what those
-/// that hiredis hands to a callback point to lives only as long as the call, so it is copied there.
+/// know that something was made. This is the one file here that keeps unsafe pointers. What hiredis
+/// hands to a callback is valid only during the call, so the callback copies it.
 final class RedisCodec {
-  /// hiredis parses fastest in small helpings: it moves its buffer less.
+  /// How many bytes hiredis gets at once. It parses fastest in small pieces, since it then moves
+  /// its buffer less.
   private static let helping = 4096
 
   private let reader: UnsafeMutablePointer<redisReader>?
   private let functions: UnsafeMutablePointer<redisReplyObjectFunctions>
-  /// Where the callbacks find it; a class would cost more than what they do.
+  /// A pointer, so that the callbacks find the builder; a class would cost more time than their own
+  /// work.
   private let builder: UnsafeMutablePointer<ReplyBuilder>
   private let sizeLimit: Int
   private var bytesSinceReply = 0
@@ -37,10 +39,11 @@ final class RedisCodec {
     builder.deallocate()
   }
 
-  /// Takes bytes as they came and hands over each reply that they complete, but what is kept.
+  /// Takes bytes as they came, and hands over each reply that they complete, except for those that
+  /// are kept.
   ///
-  /// - Throws: ``RedisError`` of kind `nonsense` where they are no RESP2 or the reply is too
-  ///   large; the codec is of no use afterwards.
+  /// - Throws: ``RedisError`` of kind `nonsense` where the bytes are not RESP2 or the reply is too
+  ///   large; the codec cannot be used afterwards.
   func decode(_ bytes: UnsafeRawBufferPointer, onReply: (RedisValue) -> Void) throws {
     var rest = bytes[...]
     while !rest.isEmpty {
@@ -60,7 +63,7 @@ final class RedisCodec {
 
   var pushCount: Int { builder.pointee.pushCount }
 
-  /// What was kept since the last time; nil where that is nothing.
+  /// What was kept since the last call; nil where nothing was.
   func takePushes() -> RedisBatch? {
     pushCount > 0 ? builder.pointee.takePushes() : nil
   }
@@ -81,8 +84,8 @@ final class RedisCodec {
   }
 }
 
-/// What hiredis calls. Set one by one because hiredis 1.x has more of them than 0.14, and closures
-/// because the type of a count differs between the two.
+/// The callbacks for hiredis. They are set one by one because hiredis 1.x has more of them than
+/// 0.14, and they are closures because the type of a count differs between the two.
 extension RedisCodec {
   private static func functions() -> redisReplyObjectFunctions {
     var functions = redisReplyObjectFunctions()

@@ -4,7 +4,7 @@ package enum RedisValue: Sendable, Hashable {
   case integer(Int64)
   /// A status such as `OK` or `PONG`.
   case status(String)
-  /// A bulk string; its bytes stand in memory that is shared with others of the same reply.
+  /// A bulk string; its bytes are in memory that all strings of the same reply share.
   case bytes(ArraySlice<UInt8>)
   case array([RedisValue])
   /// An error reply, its first word being the code (`NOPERM`, `OOM`, `ERR`).
@@ -28,7 +28,7 @@ package enum RedisValue: Sendable, Hashable {
     }
   }
 
-  /// A number as scores come: text such as `1732400000000` or `1.7e12`.
+  /// A number, also in the text form that scores have: `1732400000000` or `1.7e12`.
   package var number: Double? {
     if case .integer(let number) = self { return Double(number) }
     return string.flatMap(Double.init)
@@ -71,9 +71,9 @@ package enum RedisValue: Sendable, Hashable {
 }
 
 extension Collection<UInt8> {
-  /// The whole number that they spell.
+  /// The whole number that is written with these bytes.
   @inlinable package var wholeNumber: Int64? {
-    // Digits that fit in any case, as nearly all are.
+    // Nearly all numbers have at most 18 digits, which always fit.
     guard (1...18).contains(count) else { return Int64(String(decoding: self, as: UTF8.self)) }
     var number: Int64 = 0
     for byte in self {
@@ -87,7 +87,8 @@ extension Collection<UInt8> {
 }
 
 extension Collection {
-  /// The element at `index`, or nil where there is none: replies come from outside.
+  /// The element at `index`, or nil where there is none. A reply comes from outside, so its length
+  /// cannot be trusted.
   package func at(_ index: Index) -> Element? {
     indices.contains(index) ? self[index] : nil
   }

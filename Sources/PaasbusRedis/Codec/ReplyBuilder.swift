@@ -7,7 +7,7 @@ struct ReplyBuilder {
     case status(ReplyTexts.Location)
     case error(ReplyTexts.Location)
     case bytes(ReplyTexts.Location)
-    /// With how many elements, which follow.
+    /// With the number of its elements, which follow.
     case array(Int)
 
     var location: ReplyTexts.Location? {
@@ -18,10 +18,10 @@ struct ReplyBuilder {
     }
   }
 
-  /// Memory for more elements is not kept.
+  /// Memory for more elements than this is not kept after a reply.
   private static let maxKept = 4096
 
-  /// Of the reply that is not complete yet.
+  /// The elements of the reply that is not complete yet.
   private var elements: [Element] = []
   private var texts = ReplyTexts()
   private var pushes: [RedisBatch.Entry] = []
@@ -54,12 +54,13 @@ struct ReplyBuilder {
     var next = 0
     let value = value(&next)
     endReply()
-    // The value holds on to the pieces that it stands in, and to nothing that comes later.
+    // The value keeps the pieces of memory that it uses, so later replies go into other pieces.
     if pushes.isEmpty { texts.release() } else { texts.endPiece() }
     return value
   }
 
-  /// The value that begins with an element, behind which it goes on; no deeper than the reader is.
+  /// The value that begins at the element `next`; afterwards, `next` is the element after the
+  /// value. It goes no deeper than the reader does.
   private func value(_ next: inout Int) -> RedisValue {
     guard let element = elements.at(next) else { return .null }
     next += 1
@@ -88,13 +89,13 @@ struct ReplyBuilder {
     } else if !beginsWith("message"), !beginsWith("pmessage") {
       return false
     }
-    // A message that cannot be read is still no answer.
+    // A message that cannot be read is not an answer either.
     endReply()
     return true
   }
 
   private var push: RedisBatch.Entry? {
-    // Garnet and Dragonfly answer a PING so on every connection.
+    // Garnet and Dragonfly answer a PING in this way also on a subscribed connection.
     if elements.count == 1, case .status(let location)? = elements.first,
       texts.holds("PONG", at: location)
     {
@@ -129,7 +130,7 @@ struct ReplyBuilder {
   /// Hands out what has been kept.
   mutating func takePushes() -> RedisBatch {
     let taken = texts.take()
-    // What is there of an incomplete reply stays here.
+    // The part of an incomplete reply that has come stays here.
     elements = elements.map { element in
       switch element {
       case .status(let location): .status(texts.add(taken[location]))

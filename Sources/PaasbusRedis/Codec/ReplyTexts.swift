@@ -1,19 +1,19 @@
-/// Texts one behind the other: many share a piece of memory, since a piece for each would cost more
-/// than everything else that is done with it.
+/// Texts one after the other. Many of them share a piece of memory, since a piece for each text
+/// would cost more time than all other work on it.
 struct ReplyTexts: Sendable {
-  /// Where a text stands.
+  /// The place of a text.
   struct Location: Sendable {
     fileprivate var piece: UInt32
     fileprivate var start: UInt32
     fileprivate var end: UInt32
   }
 
-  /// A piece gets no larger; one text alone may be.
+  /// The largest size of a piece; only a single text may be larger.
   private static let pieceSize = 65_536
 
   private var full: [[UInt8]] = []
   private var last: [UInt8] = []
-  /// How large the next piece will be, as far as the ones before tell.
+  /// How large the next piece will probably be, judged by the pieces before.
   private var expectedSize = 0
 
   mutating func add(_ text: some Collection<UInt8>) -> Location {
@@ -26,7 +26,8 @@ struct ReplyTexts: Sendable {
       end: UInt32(clamping: last.count))
   }
 
-  /// What comes from here on stands in another piece, so that whoever holds this one holds no more.
+  /// Texts that are added from here on go into another piece, so that a holder of this piece does
+  /// not keep them in memory.
   mutating func endPiece() {
     guard !last.isEmpty else { return }
     expect(last.count)
@@ -34,24 +35,25 @@ struct ReplyTexts: Sendable {
     last = []
   }
 
-  /// Begins anew; whoever has a text of before keeps it.
+  /// Starts again without any text; holders of earlier texts keep them.
   mutating func release() {
     expect(last.count)
     (full, last) = ([], [])
   }
 
-  /// With an eighth more, so that one a little larger has not to be moved.
+  /// Expects an eighth more, so that a piece that is a little larger does not have to be moved.
   private mutating func expect(_ size: Int) {
     expectedSize = Swift.min(size + size / 8, Self.pieceSize)
   }
 
-  /// Hands out all pieces and begins anew.
+  /// Hands out all pieces and starts again without any.
   mutating func take() -> ReplyTexts {
     defer { release() }
     return self
   }
 
-  /// Adds all of the other's; its locations move by what is returned.
+  /// Adds all texts of another one, and returns by how many pieces the locations of those texts
+  /// move.
   mutating func append(_ other: ReplyTexts) -> UInt32 {
     endPiece()
     let pieces = UInt32(clamping: full.count)
@@ -65,7 +67,7 @@ struct ReplyTexts: Sendable {
     return piece[(Int(location.start)..<Int(location.end)).clamped(to: piece.indices)]
   }
 
-  /// Whether it is just this text that stands there; takes hold of nothing.
+  /// Whether exactly this text is at the place. It keeps no piece of memory alive.
   func holds(_ text: StaticString, at location: Location) -> Bool {
     text.withUTF8Buffer { text in
       let start = Int(location.start)
@@ -76,7 +78,7 @@ struct ReplyTexts: Sendable {
     }
   }
 
-  /// In bytes.
+  /// The size in bytes.
   var size: Int { full.reduce(last.count) { $0 + $1.count } }
 }
 

@@ -5,25 +5,26 @@ package struct Backoff: Sendable {
   private static let first: [Duration] = [
     .zero, .milliseconds(100), .milliseconds(200), .milliseconds(400),
   ]
-  /// The wait behind those, which then doubles.
+  /// The wait after those, which then doubles.
   private static let next = Duration.milliseconds(500)
 
   private let longest: Duration
   private var attempts = 0
 
-  /// - Parameter longest: what the wait grows to.
+  /// - Parameter longest: the longest wait.
   package init(longest: Duration = .seconds(5)) {
     self.longest = longest
   }
 
   package mutating func reset() { attempts = 0 }
 
-  /// A connection that lived for so long was a good one.
+  /// A connection that lasted for longer than this was a good one.
   private static let steady = Duration.seconds(5)
 
-  /// A connection ended. One that ends at once each time is no better than none.
+  /// Notes that a connection ended. Only after a good one do the waits start again from the
+  /// shortest.
   ///
-  /// - Parameter begun: since when there was one; nil where there was none.
+  /// - Parameter begun: when the connection was made; nil where none was.
   package mutating func connectionEnded(since begun: ContinuousClock.Instant?) {
     if let begun, .now - begun > Self.steady { reset() }
   }

@@ -1,18 +1,18 @@
 import NIOCore
 import NIOPosix
 
-/// The thread on which the connections of a connector live: an event loop that was handed in, or one of ours,
-/// which all that hand in none share.
+/// The thread on which the connections of a connector live. It is an event loop that was handed in,
+/// or one of ours, which all connectors without their own event loop share.
 package struct ConnectionThread: Sendable {
-  /// Made when it is first needed, and then there for as long as the process.
+  /// It is made when it is first needed, and lasts as long as the process.
   package static let shared = ConnectionThread(
     MultiThreadedEventLoopGroup(numberOfThreads: 1).next())
 
   let loop: any EventLoop
-  /// For tasks that do little but ask and be answered: a question and its answer then wake one thread, and
-  /// not two in turn.
+  /// For tasks that mostly send commands and wait for the replies: a command and its reply then
+  /// wake one thread instead of two in turn.
   ///
-  /// Such a task must neither block nor have much to reckon: meanwhile, no connection is served.
+  /// Such a task must neither block nor compute for long, since no connection is served meanwhile.
   package let executor: any TaskExecutor
 
   init(_ loop: any EventLoop) {
@@ -20,7 +20,7 @@ package struct ConnectionThread: Sendable {
     executor = EventLoopExecutor(loop: loop)
   }
 
-  /// Waits on that thread; `Task.sleep` would start others to wait on.
+  /// Waits on that thread; `Task.sleep` would start other threads to wait on.
   ///
   /// - Throws: `CancellationError` when the task is cancelled.
   package func sleep(for duration: Duration) async throws {

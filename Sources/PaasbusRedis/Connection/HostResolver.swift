@@ -10,9 +10,10 @@ import Synchronization
   import Darwin
 #endif
 
-/// Looks a host's addresses up as the C library does (getaddrinfo(3)), which blocks: so on a thread of
-/// its own, which is there from the first look-up on. NIO's own resolver asks for a new thread each
-/// time, and waits for ever where an app has used up what threads there may be.
+/// Looks up a host's addresses as the C library does (getaddrinfo(3)). Since that blocks, it is
+/// done on a separate thread, which exists from the first look-up on. NIO's own resolver needs a
+/// new thread each time, and waits for ever where an app has already as many threads as are
+/// allowed.
 final class HostResolver: Resolver, Sendable {
   private static let pool: NIOThreadPool = {
     let pool = NIOThreadPool(numberOfThreads: 1)
@@ -36,11 +37,12 @@ final class HostResolver: Resolver, Sendable {
     older.futureResult
   }
 
-  /// Both are found by the one look-up, which is begun here: NIO asks for these first.
+  /// Starts the one look-up that finds both kinds of addresses. It is started here since NIO asks
+  /// for these addresses first.
   func initiateAAAAQuery(host: String, port: Int) -> EventLoopFuture<[SocketAddress]> {
     pending.withLock { $0 = host }
     Self.pool.submit { state in
-      // Where looking up takes long, attempts that were given up must not wait in line.
+      // Where look-ups take long, an attempt that was given up must not delay those after it.
       guard state == .active, !self.isCancelled.load(ordering: .relaxed) else {
         return self.finish(.failure(RedisError(.closed)))
       }

@@ -15,7 +15,7 @@ import NIOSSL
 final class RedisChannelHandler: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
 
-  /// Commands that were written together, waiting for as many replies.
+  /// Commands that were written together and wait for one reply each.
   private struct Request {
     let commands: [RedisCommand]
     var missing: Int
@@ -73,7 +73,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
     context.writeAndFlush(NIOAny(buffer), promise: nil)
   }
 
-  /// From here on messages go to `mailbox`.
+  /// Sends all messages to `mailbox` from here on.
   func deliver(to mailbox: RedisMailbox) {
     self.mailbox = mailbox
     codec.keepsPushes = true
@@ -87,8 +87,8 @@ final class RedisChannelHandler: ChannelInboundHandler {
     fail(RedisError(.noAnswer(within: timeout)))
   }
 
-  /// Fulfils the promise after `time`, or fails it when the connection does. One at a time: an
-  /// earlier one that still waits is let go.
+  /// Fulfils the promise after `time`, or fails it when the connection fails. Only one promise can
+  /// wait: an earlier one that still waits is fulfilled at once.
   func sleep(for time: TimeAmount, promise: EventLoopPromise<Void>) {
     guard let context, failure == nil else { return promise.fail(failure ?? RedisError(.closed)) }
     sleeper?.succeed()
@@ -114,7 +114,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
     } catch {
       fail(error as? RedisError ?? RedisError(.notRedis("\(error)")))
     }
-    // So that they are worked on while the next are read.
+    // The messages are handed over now, so that they are processed while the next ones are read.
     if codec.pushCount >= Self.manyPushes { flushBatch(context: context) }
   }
 
@@ -126,7 +126,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
     fail(closing)
   }
 
-  /// What it means that the other side has ended the connection.
+  /// The error for a connection that the other side has ended.
   private var closing: RedisError {
     guard isLoggedIn, !requests.isEmpty else {
       return RedisError(hasReceived ? .closed : .closedUnheard)
@@ -141,7 +141,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    // A peer that ends without a TLS goodbye just ends.
+    // A peer that closes without the end message of TLS has simply closed the connection.
     if let error = error as? NIOSSLError, case .uncleanShutdown = error { return fail(closing) }
     let isReset = (error as? IOError)?.errnoCode == ECONNRESET
     fail(
@@ -152,7 +152,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
 
   private func receive(_ reply: RedisValue) {
     guard var request = requests.first else {
-      // Some servers say why before they close, without having been asked.
+      // Some servers send the reason before they close the connection, without a request.
       if case .error(let text) = reply { fail(.server(text)) }
       return
     }
@@ -178,7 +178,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
     channel.setOption(.autoRead, value: reads).whenFailure { _ in }
   }
 
-  /// Ends the connection; everybody who waits is told why.
+  /// Ends the connection, and fails everything that waits with the reason.
   func fail(_ error: RedisError) {
     if let context { flushBatch(context: context) }
     if failure == nil { failure = error }

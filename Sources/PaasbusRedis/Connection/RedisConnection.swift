@@ -5,25 +5,26 @@ import Synchronization
 ///
 /// A connection that failed stays failed; ask the ``RedisConnector`` for a new one.
 package final class RedisConnection: Sendable {
-  /// What of the credentials the server took.
+  /// Which part of the credentials the server accepted.
   package enum Login: Sendable, Hashable {
     /// There are none.
     case none
     case asGiven
-    /// The user name is a provider's dummy: the password counted.
+    /// The user name is a provider's dummy; the password alone was accepted.
     case passwordAlone
     /// The server has no password.
     case notNeeded
   }
 
   package let login: Login
-  /// Whether the server takes commands that are a help and no need, as `CLIENT`.
+  /// Whether the server takes commands that are useful but not necessary, such as `CLIENT`.
   package let takesExtras: Bool
   let channel: any Channel
   private let handler: NIOLoopBound<RedisChannelHandler>
   private let answers: AnswerTimes
   private let timeout: TimeAmount
-  /// A slot is on its way to this node, which answers for it only if told that we know.
+  /// Whether a slot is being moved to this node, which then accepts commands for it only after
+  /// `ASKING`.
   private let isAsking: Bool
 
   init(
@@ -39,7 +40,7 @@ package final class RedisConnection: Sendable {
     self.isAsking = isAsking
   }
 
-  /// An answer that takes longer is a slow one.
+  /// An answer that takes longer than this is a slow one.
   package static let slowAnswer = Duration.seconds(1)
 
   /// How many answers have been slow so far, to whatever was asked on this connection.
@@ -49,7 +50,7 @@ package final class RedisConnection: Sendable {
   ///
   /// - Parameter timeout: how long to wait for the last reply, instead of the connection's own.
   /// - Throws: ``RedisError``; afterwards the connection is closed. `CancellationError` when the
-  ///   task is cancelled; the commands are on their way all the same.
+  ///   task is cancelled; the commands are sent nevertheless.
   package func pipeline(
     _ commands: [RedisCommand], timeout: Duration? = nil
   ) async throws -> [RedisValue] {
@@ -71,11 +72,12 @@ package final class RedisConnection: Sendable {
   /// - Throws: ``RedisError``, also for an error reply to any of them; where the transaction could not be
   ///   ended, the connection is closed.
   package func transaction(_ commands: [RedisCommand]) async throws -> [RedisValue] {
-    // Inside of it, one ASKING holds for all.
+    // Inside of a transaction, one ASKING is valid for all commands.
     let front = isAsking ? [RedisCommand("ASKING")] : []
     let all = front + [RedisCommand("MULTI")] + commands + [RedisCommand("EXEC")]
     let replies = try await start(all).cancellableValue()
-    // Where EXEC itself is unknown or refused, the transaction stays open and swallows what comes next.
+    // Where EXEC itself is unknown or refused, the transaction stays open, and later commands would
+    // only be queued.
     if case .error(let text)? = replies.last, !text.hasPrefix("EXECABORT") { await close() }
     // An error before EXEC says more than the EXECABORT that follows from it.
     for reply in replies { try reply.get() }
@@ -89,7 +91,8 @@ package final class RedisConnection: Sendable {
     with(timeout: TimeAmount(timeout))
   }
 
-  /// The same connection, on which each command says that we know of a slot that is on its way.
+  /// The same connection, on which each command comes after an `ASKING`, for a slot that is being
+  /// moved.
   func asking() -> RedisConnection { with(isAsking: true) }
 
   func loggedIn(_ login: Login, takesExtras: Bool) -> RedisConnection {
@@ -106,13 +109,15 @@ package final class RedisConnection: Sendable {
       takesExtras: takesExtras ?? self.takesExtras)
   }
 
-  /// The longest that nothing goes over a connection. Proxies cut those that are idle for longer, some
-  /// of them after 30 s (HAProxy's and Envoy's usual configurations).
+  /// The longest time for which a connection is idle. Proxies close connections that are idle for
+  /// longer, some of them after 30 s (HAProxy's and Envoy's usual configurations).
   private static let maxIdle = Duration.seconds(15)
 
-  /// Waits, unless the connection ends first, and keeps it from being idle meanwhile.
+  /// Waits, unless the connection ends first, and sends a PING now and then so that it is not idle
+  /// for long.
   ///
-  /// - Throws: ``RedisError`` when it does, `CancellationError` when the task is cancelled.
+  /// - Throws: ``RedisError`` when the connection ends, `CancellationError` when the task is
+  ///   cancelled.
   package func sleep(for duration: Duration) async throws {
     let end = ContinuousClock.now + duration
     while end - .now > Self.maxIdle {
@@ -146,7 +151,7 @@ package final class RedisConnection: Sendable {
     return promise.futureResult
   }
 
-  /// From here on messages of Pub/Sub go to the mailbox.
+  /// Sends messages of Pub/Sub to the mailbox from here on.
   func deliver(to mailbox: RedisMailbox) {
     channel.eventLoop.execute { self.handler.value.deliver(to: mailbox) }
   }
@@ -161,7 +166,7 @@ package final class RedisConnection: Sendable {
 }
 
 extension EventLoopFuture where Value: Sendable {
-  /// The value; a cancelled task waits no longer, whatever becomes of the future.
+  /// The value. A task that is cancelled stops to wait, without an effect on the future itself.
   func cancellableValue() async throws -> Value {
     let promise = eventLoop.makePromise(of: Value.self)
     cascade(to: promise)

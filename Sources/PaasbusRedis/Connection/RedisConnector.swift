@@ -12,27 +12,27 @@ import Synchronization
 
 /// Makes connections to one endpoint, ready for use: encrypted, authenticated, named.
 public struct RedisConnector: Sendable {
-  /// The server, or who knows of it.
+  /// The server, or the sentinels that know it.
   public var endpoint: RedisEndpoint
-  /// nil for what this machine trusts.
+  /// nil for the authorities that this machine trusts.
   public var tls: RedisTLS?
-  /// How long connecting, and a reply, may take.
+  /// How long it may take to connect, and how long a reply may take.
   public var timeout: Duration
   /// What the connection is called in `CLIENT LIST`; not set where the server refuses.
   public var name: String?
-  /// A key that is used: in a cluster, the connection leads to whoever holds its slot.
+  /// A key that will be used. In a cluster, the connection leads to the node that holds its slot.
   public var key: String?
   let nodes = RedisNodes()
   private let habits = ServerHabits()
-  /// nil for the one that all share which have none of their own.
+  /// nil for the thread that all connectors without their own share.
   private let ownThread: ConnectionThread?
   /// The most bytes that one reply may have.
   public var replySizeLimit = 256 * 1024 * 1024
 
   /// Makes no connection yet.
   ///
-  /// - Parameter eventLoop: where its connections live, and the announcers and watchers that use it do most
-  ///   of their work; nil for one of ours, which is made when it is first needed.
+  /// - Parameter eventLoop: where its connections live, and where the announcers and watchers that
+  ///   use it do most of their work; nil for one of ours, which is made when it is first needed.
   public init(
     endpoint: RedisEndpoint, tls: RedisTLS? = nil, timeout: Duration = .seconds(5),
     name: String? = nil, eventLoop: (any EventLoop)? = nil
@@ -47,7 +47,8 @@ public struct RedisConnector: Sendable {
   /// Where its connections live.
   package var thread: ConnectionThread { ownThread ?? .shared }
 
-  /// Connects and logs in, to whoever holds ``key`` and to the master that the sentinels know.
+  /// Connects and logs in: in a cluster to the node that holds ``key``, with sentinels to their
+  /// master.
   ///
   /// - Throws: ``RedisError``.
   package func connect() async throws -> RedisConnection {
@@ -59,12 +60,12 @@ public struct RedisConnector: Sendable {
     }
   }
 
-  /// Connects to the very address of the endpoint, and logs in.
+  /// Connects to the endpoint's own address, without any routing, and logs in.
   func connectDirectly() async throws -> RedisConnection {
     try await connectDirectly(with: []).connection
   }
 
-  /// The same with questions that are asked at once.
+  /// Connects and logs in as well, with questions that are sent together with the login.
   ///
   /// - Returns: the replies as well, errors among them.
   func connectDirectly(
@@ -81,9 +82,10 @@ public struct RedisConnector: Sendable {
     }
   }
 
-  /// Connects and logs in; where the server closes the connection meanwhile, once more without what is a
-  /// help and no need: proxies and others that speak a part of the protocol close it at a command that they
-  /// do not know (twemproxy at CLIENT and CLUSTER).
+  /// Connects and logs in. Where the server closes the connection meanwhile, this is tried once
+  /// more without the commands that are not necessary: proxies and servers with only a part of the
+  /// protocol close the connection at a command that they do not know (twemproxy at CLIENT and
+  /// CLUSTER).
   private func attempt(
     with questions: [RedisCommand]
   ) async throws -> (connection: RedisConnection, answers: [RedisValue]) {
@@ -141,10 +143,11 @@ public struct RedisConnector: Sendable {
     }
   }
 
-  /// What a server that closes each new connection says of the reason.
+  /// The reason that a server sends when it closes each new connection.
   ///
-  /// It speaks first and closes at once (`max number of clients reached`); where our own first words
-  /// cross that, the reset of the connection takes its words away. So this one only listens.
+  /// Such a server sends an error first and closes at once (`max number of clients reached`). If we
+  /// send something meanwhile, the connection is reset and the error is lost. So this connection
+  /// only listens.
   private func refusal(behind error: any Error) async -> RedisError? {
     guard let error = error as? RedisError, error.kind == .unreachable, !endpoint.usesTLS,
       !error.isTimeout, let connection = try? await open()
@@ -162,8 +165,8 @@ public struct RedisConnector: Sendable {
   func open() async throws -> RedisConnection {
     let handshake = try endpoint.usesTLS ? TLSHandshake(self) : nil
     let (sizeLimit, limit) = (replySizeLimit, TimeAmount(timeout))
-    // Kept from the start, since the pipeline of a channel that was closed at once is empty; by
-    // channel, since a name with several addresses has several tried.
+    // The handlers are kept from the start, since the pipeline of a channel that was closed at once
+    // is empty. They are kept by channel, since several addresses of a name may be tried.
     let handlers = Mutex<[ObjectIdentifier: NIOLoopBound<RedisChannelHandler>]>([:])
     let answers = AnswerTimes()
     let bootstrap = ClientBootstrap(group: thread.loop)
@@ -206,7 +209,7 @@ public struct RedisConnector: Sendable {
     do {
       return try await attempt.cancellableValue()
     } catch {
-      // Whoever waits no longer has no use for a connection that comes later.
+      // A connection that is made after the wait has ended is of no use, so it is closed.
       attempt.whenSuccess { $0.close(promise: nil) }
       if let host = resolver?.pendingHost, !(error is CancellationError) {
         throw RedisError(.namesUnanswered(host: host))
@@ -220,7 +223,7 @@ public struct RedisConnector: Sendable {
 private final class ServerHabits: Sendable {
   private let refuses = Atomic(false)
 
-  /// Whether a login may ask for more than it needs.
+  /// Whether a login may contain commands that are not necessary.
   var takesExtras: Bool { !refuses.load(ordering: .relaxed) }
 
   func refusesExtras() { refuses.store(true, ordering: .relaxed) }

@@ -1,4 +1,4 @@
-/// What is said first on every connection: credentials, database and name, and the first questions.
+/// What is sent first on every connection: credentials, database and name, and the first questions.
 ///
 /// Providers put dummy user names into their URLs (Redis To Go, Redis Cloud, Heroku), which a
 /// server with ACLs refuses and one before Redis 6 does not understand; for those the password is
@@ -6,16 +6,16 @@
 struct RedisLogin {
   var endpoint: RedisEndpoint
   var name: String?
-  /// What else to ask at once, which saves the time of another question.
+  /// Further commands that are sent with the login, which saves the time of another round trip.
   var questions: [RedisCommand] = []
 
-  /// Whether there is anything in it that is a help and no need.
+  /// Whether it contains commands that are useful but not necessary.
   var hasExtras: Bool { name != nil || !questions.isEmpty }
 
-  /// The same without.
+  /// The same login without those commands.
   var bare: RedisLogin { RedisLogin(endpoint: endpoint) }
 
-  /// - Returns: what the server took, and its replies to the questions, errors among them.
+  /// - Returns: what the server accepted, and its replies to the questions, errors among them.
   /// - Throws: ``RedisError``.
   func perform(
     on connection: RedisConnection
@@ -45,11 +45,11 @@ struct RedisLogin {
     return commands
   }
 
-  /// Makes the best of a refusal; the set-up has to be asked again.
+  /// Tries to log in after a refusal; the set-up commands have to be sent again afterwards.
   private func recover(
     from text: String, on connection: RedisConnection
   ) async throws -> RedisConnection.Login {
-    // A server without a password: what it answers to the rest counts.
+    // The server has no password, so only its answers to the other commands count.
     if text.contains("without any password configured") || text.contains("no password is set") {
       return .notNeeded
     }
@@ -63,11 +63,11 @@ struct RedisLogin {
     return .passwordAlone
   }
 
-  /// - Returns: what was answered to the questions.
+  /// - Returns: the replies to the questions.
   private func check(_ replies: ArraySlice<RedisValue>) throws -> [RedisValue] {
-    // A name is a help to others and no need of ours, so its refusal is no fault. A SELECT that
-    // is not offered is none either: keys and messages carry the app's name.
-    // MISCONF, which Redis answers to PING of all commands that write nothing, speaks of writes.
+    // A name is useful to others but not necessary for us, so its refusal is not an error. A server
+    // without SELECT is not an error either, since keys and messages carry the app's name. MISCONF
+    // is about writes, although Redis also answers it to PING, which writes nothing.
     if case .error(let text)? = replies.first, !text.hasPrefix("MISCONF") {
       throw RedisError.server(text)
     }
@@ -81,7 +81,7 @@ struct RedisLogin {
 }
 
 extension RedisConnection {
-  /// The reply to a second attempt; of two refusals the telling one is kept.
+  /// The reply to a second attempt. Where the server has no password, that counts as accepted.
   fileprivate func send(_ command: RedisCommand, orElse first: String) async throws -> RedisValue {
     let reply = try await pipeline([command]).first ?? .null
     guard case .error(let text) = reply else { return reply }

@@ -1,21 +1,21 @@
 /// A Lua script that runs on the server as one atomic step.
 ///
-/// The server knows a script by the SHA-1 of its text. So it is run by that, and the text is only sent
-/// to a server that says that it does not know it.
+/// The server knows a script by the SHA-1 of its text. So a script is run by its SHA-1, and the
+/// text is sent only to a server that answers that it does not know the script.
 package struct RedisScript: Sendable {
   let source: [UInt8]
   /// In hexadecimal digits.
   let digest: String
 
-  /// - Parameter digest: the SHA-1 of the source, as `SCRIPT LOAD` tells it.
+  /// - Parameter digest: the SHA-1 of the source, as `SCRIPT LOAD` returns it.
   package init(source: [UInt8], digest: String) {
     self.source = source
     self.digest = digest
   }
 
-  /// Lets the server know the scripts, so that each of them needs only few bytes when it is run.
+  /// Loads the scripts into the server, so that a later run of each of them needs only few bytes.
   ///
-  /// - Throws: ``RedisError`` where the connection fails; a refusal is no fault.
+  /// - Throws: ``RedisError`` where the connection fails; a refusal is not an error.
   package static func load(_ scripts: [RedisScript], on connection: RedisConnection) async throws {
     _ = try await connection.pipeline(scripts.map(\.loadCommand))
   }
@@ -37,8 +37,8 @@ package struct RedisScript: Sendable {
     if let reply = try Self.known(first.last) { return (reply, true) }
     let second = try await connection.pipeline([loadCommand, byDigest])
     if let reply = try Self.known(second.last) { return (reply, false) }
-    // It may not be loaded. What EVAL has run is known too; where that is missing as well, the other is what
-    // the server or the user lacks.
+    // SCRIPT LOAD may be refused or missing. A script that EVAL has run is known to the server too.
+    // Where EVAL is not available either, the error to SCRIPT LOAD is the one to report.
     let byText = RedisCommand(arguments: [Array("EVAL".utf8), source] + tail)
     let third = try await connection.pipeline([byText]).first ?? .null
     if case .error(let text) = third, text.hasPrefix("NOPERM") || Self.isUnknown("EVAL", text) {

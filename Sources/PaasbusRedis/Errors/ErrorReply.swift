@@ -2,17 +2,17 @@
 ///
 /// Source of the codes: Redis' `server.c` (`createSharedObjects`) and its ACL documentation.
 public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
-  /// What a reply means, whatever its words are.
+  /// What a reply means, independent of its words.
   public enum Meaning: Hashable, Sendable {
-    /// No further connection is to be had.
+    /// The server accepts no further connection.
     case connectionLimit
     case passwordWanted
     case passwordRefused
-    /// The user may not use a command, by name where it is told.
+    /// The user may not use a command, which is named where the server names it.
     case permissionMissing(command: String?)
-    /// The user may use a command, and not with this key.
+    /// The user may use a command, but not with this key.
     case keyRefused
-    /// The user may use a command, and not with this channel.
+    /// The user may use a command, but not with this channel.
     case channelRefused
     /// The server is a replica.
     case replica
@@ -31,7 +31,7 @@ public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
     case other
   }
 
-  /// The server's words, without what a script puts in front of them.
+  /// The server's words, without the words that a script puts around them.
   public let text: String
   /// What it means.
   public let meaning: Meaning
@@ -39,7 +39,7 @@ public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
   /// - Parameter reply: the text as it came, without the leading `-`.
   public init(_ reply: String) {
     let text = Self.withoutScript(reply)
-    // Scripts hand their errors on with words of their own around the code.
+    // An error inside a script comes with further words around its code.
     let refusal = text.firstRange(of: "NOPERM").map { String(text[$0.lowerBound...]) }
     self.text = refusal ?? text
     meaning = Self.meaning(self.text)
@@ -82,7 +82,7 @@ public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
-  /// The command that is said to be unknown; our scripts say so with a code of their own.
+  /// The command that the reply calls unknown; our scripts have their own code for that.
   private static func unknownCommand(_ text: String) -> String? {
     if let own = text.firstRange(of: "NOCOMMAND ") {
       return String(text[own.upperBound...].prefix { $0.isLetter })

@@ -13,7 +13,7 @@ import NIOSSL
 extension RedisError {
   /// Finds the cause of a failed connection.
   ///
-  /// - Parameter records: what was heard of a TLS handshake.
+  /// - Parameter records: what was received of a TLS handshake.
   init(connecting error: any Error, _ records: TLSRecords? = nil) {
     switch error {
     case let error as RedisError: self = error

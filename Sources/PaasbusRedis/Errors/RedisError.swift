@@ -1,6 +1,6 @@
 /// What went wrong between us and a Redis server: the cause, and which server it was.
 ///
-/// Holds no words for a person; what to say and to do depends on the program.
+/// It contains no text for the user, since what to say and to do depends on the program.
 public struct RedisError: Error, Hashable, Sendable {
   /// What went wrong.
   public enum Cause: Hashable, Sendable {
@@ -8,11 +8,11 @@ public struct RedisError: Error, Hashable, Sendable {
 
     /// Nothing listens at the address.
     case connectionRefused
-    /// Nothing answers to the attempt to connect.
+    /// No answer came to the attempt to connect.
     case connectTimeout
     /// The host's name does not resolve.
     case unresolved(host: String)
-    /// No name server has said in time what the host's name stands for.
+    /// No name server has answered in time with the host's addresses.
     case namesUnanswered(host: String)
     /// The system's own error (`errno`).
     case system(Int32)
@@ -24,22 +24,22 @@ public struct RedisError: Error, Hashable, Sendable {
 
     /// The server ended the connection.
     case closed
-    /// The server ended the connection before it had said anything.
+    /// The server ended the connection before it had sent anything.
     case closedUnheard
     /// The server ended the connection instead of answering to one of these commands.
     case closedAsked([String])
     case noAnswer(within: Duration)
-    /// The server answers, and the subscribed connection is silent.
+    /// The server answers on another connection, but nothing comes on the subscribed one.
     case silentSubscription
 
     // MARK: What the server says
 
     case reply(ErrorReply)
-    /// What it says is not the Redis protocol, in the words of the reader.
+    /// What the server sends is not the Redis protocol, in the words of the parser.
     case notRedis(String)
     /// A reply has more bytes than this.
     case replyTooLarge(limit: Int)
-    /// The reply to this command is none that it can have.
+    /// The reply to this command has a form that it cannot have.
     case unexpectedReply(to: String)
 
     // MARK: What was configured, or a group of servers
@@ -49,11 +49,11 @@ public struct RedisError: Error, Hashable, Sendable {
     case unknownMaster(String)
     /// The master that the sentinels name is a replica.
     case masterIsReplica
-    /// A cluster's nodes send us round in circles.
+    /// The nodes of a cluster redirect us to each other without end.
     case redirectionLoop
   }
 
-  /// What a cause asks of whoever meets it.
+  /// The kinds of causes, by how a caller has to react to them.
   public enum Kind: Hashable, Sendable {
     /// No connection could be made, or it broke, or no answer came in time.
     case unreachable
@@ -83,14 +83,14 @@ public struct RedisError: Error, Hashable, Sendable {
     self.cause = cause
   }
 
-  /// What it asks of whoever meets it.
+  /// The kind of the cause, by which a caller decides how to react.
   public var kind: Kind {
     switch cause {
     case .connectionRefused, .connectTimeout, .unresolved, .namesUnanswered, .system, .transport,
       .closed,
       .closedUnheard, .closedAsked, .noAnswer, .silentSubscription:
       .unreachable
-    // Whoever does not answer may do so later.
+    // A server that does not answer may do so later.
     case .tls(.noAnswer), .tls(.ended): .unreachable
     case .tls: .tls
     case .reply(let reply): reply.kind
@@ -105,12 +105,12 @@ public struct RedisError: Error, Hashable, Sendable {
     kind == .unreachable || kind == .unavailable || kind == .wrongServer
   }
 
-  /// Whether the answer did not come in the time that it was waited for.
+  /// Whether no answer came within the time limit.
   package var isTimeout: Bool {
     if case .noAnswer = cause { true } else { false }
   }
 
-  /// The same error with the server at which it happened, where that says something about it.
+  /// The same error with the server at which it happened, where the server helps to understand it.
   func at(_ endpoint: RedisEndpoint) -> RedisError {
     guard kind != .refused, kind != .server, kind != .configuration, self.endpoint == nil else {
       return self

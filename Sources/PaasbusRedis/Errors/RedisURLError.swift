@@ -1,21 +1,21 @@
-/// What is wrong with a URL; holds nothing of its secrets.
+/// What is wrong with a URL; contains nothing of its secrets.
 public enum RedisURLError: Error, Hashable, Sendable {
   case empty
   /// It has more than 8 KiB.
   case tooLong
-  /// There is more than one.
+  /// There is more than one URL.
   case severalURLs
   case severalHosts
   /// It holds spaces or control characters.
   case blanks
-  /// It has no scheme; what stands there may be the path of a socket.
+  /// It has no scheme; it may be the path of a socket.
   case noScheme(isPath: Bool)
-  /// Its scheme is unknown, and told where it is surely none of a secret.
+  /// Its scheme is unknown; the scheme is given only where it is surely not part of a secret.
   case unknownScheme(String?)
   /// It is an `http` or `https` address, of a REST interface.
   case rest(scheme: String)
   case noHost
-  /// Its host holds what no host may hold.
+  /// Its host contains characters that no host may contain.
   case host
   /// Its host holds colons outside of brackets.
   case colons
@@ -23,13 +23,13 @@ public enum RedisURLError: Error, Hashable, Sendable {
   case openBracket
   /// Something stands between the bracket and the port.
   case behindBracket
-  /// An `@` stands behind the host.
+  /// There is an `@` after the host.
   case lateAt
-  /// Its port is no number from 1 to 65535.
+  /// Its port is not a number from 1 to 65535.
   case port
-  /// Its database is no whole number.
+  /// Its database is not a whole number.
   case database
-  /// It names sentinels and no master.
+  /// It names sentinels but no master.
   case noMaster
   /// It names no absolute path of a socket.
   case noSocketPath
@@ -39,6 +39,6 @@ public enum RedisURLError: Error, Hashable, Sendable {
   case longPath
   /// Its percent-encoding is broken.
   case encoding
-  /// It is no UTF-8 once decoded.
+  /// It is not UTF-8 once decoded.
   case noUTF8
 }

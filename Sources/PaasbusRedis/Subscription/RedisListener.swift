@@ -1,4 +1,4 @@
-/// Listens to channels for as long as it is wanted, across lost connections.
+/// Listens to channels until it is told to stop, across lost connections.
 ///
 /// What is published while there is no connection is gone: that is what Pub/Sub promises.
 package struct RedisListener: Sendable {
@@ -8,7 +8,7 @@ package struct RedisListener: Sendable {
     case connectionBack
   }
 
-  /// How long nothing may come before we ask whether the server is there.
+  /// How long nothing may come before we send a PING to find out whether the server still answers.
   private static let quiet = Duration.seconds(4)
 
   private let connector: RedisConnector
@@ -26,16 +26,16 @@ package struct RedisListener: Sendable {
     self.notify = notify
   }
 
-  /// Hands over messages as they come, until `body` wants no more or the task is cancelled.
+  /// Hands over messages as they come, until `body` returns false or the task is cancelled.
   ///
-  /// - Parameter body: returns whether it wants more.
-  /// - Throws: ``RedisError`` when the first contact fails; what `body` throws. Later failures are
-  ///   followed by new attempts, for ever.
+  /// - Parameter body: returns whether it wants more messages.
+  /// - Throws: ``RedisError`` when the first contact fails; what `body` throws. After later
+  ///   failures, it tries again without limit.
   package func run(_ body: ([RedisMessage]) async throws -> Bool) async throws {
     var backoff = Backoff()
     var connected: ContinuousClock.Instant?
     var hasContact = false
-    // What was told of the outage.
+    // The error of the current outage that was told last.
     var told: RedisError?
     while !Task.isCancelled {
       do {
@@ -49,7 +49,7 @@ package struct RedisListener: Sendable {
       } catch is CancellationError {
         return
       } catch let error as RedisError where hasContact {
-        // That trying again cannot help is told as well.
+        // A later error is told as well where, unlike with the first, trying again cannot help.
         if told == nil || told?.isTransient == true && !error.isTransient {
           notify(.connectionLost(error))
           told = error

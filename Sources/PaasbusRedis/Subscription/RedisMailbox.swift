@@ -1,9 +1,9 @@
 import NIOCore
 import Synchronization
 
-/// What whoever listens to a subscription gets.
+/// What the reader of a subscription gets.
 package enum RedisArrival: Sendable {
-  /// At least one.
+  /// At least one message.
   case messages(RedisBatch)
   /// Nothing came in the time that was given.
   case timeOut
@@ -15,20 +15,20 @@ package enum RedisArrival: Sendable {
 
 /// Hands messages from the event loop to one reader, in batches.
 ///
-/// For a slow reader they wait, up to `capacity`; then reading from the socket pauses, so that the
-/// backlog is Redis' and not ours.
+/// For a slow reader the messages wait here, up to `capacity`. Then reading from the socket pauses,
+/// so that further messages wait in Redis and not in our memory.
 final class RedisMailbox: Sendable {
   private typealias Waiting = CheckedContinuation<RedisArrival, Never>
 
   private struct State {
-    /// In helpings as they came, but for small ones, which are put together.
+    /// The batches as they came; small ones are put together.
     var batches = CircularBuffer<RedisBatch>()
     var size = 0
     var isPaused = false
     var waiting: Waiting?
-    /// Woken before it waited: the next reader does not.
+    /// Whether the reader was woken before it waited; the next call then does not wait.
     var isWoken = false
-    /// What is handed out once all batches are.
+    /// What is handed out after all batches.
     var end: RedisArrival?
 
     mutating func add(_ batch: RedisBatch) {
@@ -54,13 +54,13 @@ final class RedisMailbox: Sendable {
     }
   }
 
-  /// In bytes.
+  /// The limit in bytes.
   private static let capacity = 1024 * 1024
-  /// Larger batches would be worked on in slower memory than the processor's own.
+  /// Larger batches would not fit into the fast cache memory of the processor.
   private static let maxTogether = 256
   private let state = Mutex(State())
 
-  /// Adds a batch; returns whether to pause reading.
+  /// Adds a batch; returns whether reading has to pause.
   func put(_ batch: RedisBatch) -> Bool {
     let (waiting, pause) = state.withLock { state -> (Waiting?, Bool) in
       if let waiting = state.waiting {
@@ -86,7 +86,7 @@ final class RedisMailbox: Sendable {
     waiting?.resume(returning: arrival)
   }
 
-  /// Tells the reader that its time is over, also one that is only about to wait.
+  /// Tells the reader that its time is over, even if it is only about to wait.
   func wake() {
     let waiting = state.withLock { state in
       state.isWoken = state.waiting == nil
@@ -97,9 +97,9 @@ final class RedisMailbox: Sendable {
 
   var isPaused: Bool { state.withLock { $0.isPaused } }
 
-  /// What comes next.
+  /// Waits for what comes next.
   ///
-  /// - Parameter onResume: called where reading had paused and may go on.
+  /// - Parameter onResume: called where reading was paused and may go on.
   func next(onResume: () -> Void) async -> RedisArrival {
     let arrival = await withTaskCancellationHandler {
       await withCheckedContinuation { (reader: Waiting) in

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Channels that are listened to, on a connection of their own, for as long as a closure runs.
+/// Listens to channels, on a separate connection, for as long as a closure runs.
 package struct RedisSubscription: Sendable {
   private let connection: RedisConnection
   private let mailbox: RedisMailbox
@@ -19,7 +19,7 @@ package struct RedisSubscription: Sendable {
     for reply in try await connection.pipeline(commands) { try reply.get() }
   }
 
-  /// What comes next; without a limit, waits for ever.
+  /// Waits for what comes next; without a limit, it waits for ever.
   package func next(within limit: Duration? = nil) async -> RedisArrival {
     let timer = limit.map { limit in
       connection.channel.eventLoop.scheduleTask(in: TimeAmount(limit)) { [mailbox] in
@@ -30,15 +30,15 @@ package struct RedisSubscription: Sendable {
     return await mailbox.next { connection.resumeReading() }
   }
 
-  /// Asks for a sign of life, which comes as ``RedisPush/pong`` behind every message that was
-  /// published before the server got the question.
+  /// Asks the server for a sign of life. It comes as ``RedisPush/pong``, after every message that
+  /// was published before the server got the question.
   package func ping() {
     connection.write(RedisCommand("PING"))
   }
 }
 
 extension RedisConnector {
-  /// Runs `body` with a subscription, which ends with it.
+  /// Runs `body` with a subscription, which ends together with `body`.
   ///
   /// - Throws: ``RedisError``, or what `body` throws.
   package func withSubscription<Result>(

@@ -3,24 +3,25 @@ import Synchronization
 
 /// The certificates and the key with which connections are encrypted.
 ///
-/// Files are read once, when this is made: what names them may be a pipe, and a file that is being replaced
-/// must not end an app. Where a server refuses what was read, or we refuse the server, and the files have
-/// changed since, they are read again; what cannot be used leaves the last good content in place.
+/// Files are read once, when this is made: a file may be a pipe, and an app must not fail since a
+/// file is just being replaced. Where the server refuses our certificate, or we refuse the
+/// server's, and the files have changed since, they are read again. Where the new content cannot be
+/// used, the last good content stays in use.
 public final class RedisTLS: Sendable {
-  /// Where certificates and keys stand, and whether the server is checked.
+  /// The files with certificates and keys, and whether the server is checked.
   public struct Options: Sendable, Hashable {
-    /// A PEM file with authorities to trust beside the system's.
+    /// A PEM file with authorities to trust in addition to the system's.
     public var authorityFile: String?
     /// A PEM file with the certificate to present, and its key unless ``keyFile`` is given.
     public var certificateFile: String?
     /// A PEM file with the private key of the certificate.
     public var keyFile: String?
-    /// Whether any certificate of the server will do.
+    /// Whether any certificate of the server is accepted.
     public var skipsVerification = false
-    /// May name the system's authorities: `SSL_CERT_FILE`, `SSL_CERT_DIR`.
+    /// The variables, which may name the system's authorities: `SSL_CERT_FILE`, `SSL_CERT_DIR`.
     public var environment: [String: String] = [:]
 
-    /// Nothing but what the system trusts.
+    /// The options to trust only what the system trusts.
     public init() {}
 
     fileprivate var files: [String] {
@@ -28,26 +29,27 @@ public final class RedisTLS: Sendable {
     }
   }
 
-  /// What the files hold.
+  /// The content of the files.
   private struct Material: Sendable {
     var system: SystemAuthorities?
     var authorities: [NIOSSLCertificate] = []
     var chain: [NIOSSLCertificate] = []
     var key: NIOSSLPrivateKey?
-    /// Of the files that can be read again.
+    /// The marks of those files that can be read again.
     var marks: [String: TLSFile.Mark]
   }
 
   private struct State: Sendable {
     var material: Material
-    /// By whether they check the server's certificate; made when first needed, which takes long.
+    /// The contexts, by whether they check the server's certificate. Each is made when it is first
+    /// needed, since that takes long.
     var contexts: [Bool: NIOSSLContext] = [:]
   }
 
-  /// What a machine trusts, and nothing else.
+  /// Trusts what the machine trusts, and nothing else.
   static let usual = try? RedisTLS(Options())
 
-  /// What this was made of.
+  /// The options from which this was made.
   public let options: Options
   private let state: Mutex<State>
 
@@ -57,13 +59,13 @@ public final class RedisTLS: Sendable {
     state = Mutex(State(material: try Self.read(options)))
   }
 
-  /// Whether the server can ask who we are.
+  /// Whether we present a certificate to the server.
   var presentsCertificate: Bool { options.certificateFile != nil }
 
   /// Whether this machine has authorities of its own.
   var hasSystemAuthorities: Bool { state.withLock { $0.material.system?.isEmpty == false } }
 
-  /// - Throws: what the TLS library does.
+  /// - Throws: what the TLS library throws.
   func context(verifying: Bool) throws -> NIOSSLContext {
     try state.withLock { state in
       if let known = state.contexts[verifying] { return known }
@@ -107,7 +109,7 @@ public final class RedisTLS: Sendable {
       let file = try TLSFile(name, as: .key)
       material.key = try file.key
       guard !material.chain.isEmpty else { throw TLSFileError(role: .key, fault: .alone) }
-      // Made without any authority, and so at once.
+      // A context without any authority is made quickly.
       guard (try? context(material, verifying: false)) != nil else {
         throw file.error(isInOtherOrder(material) ? .otherOrder : .doesNotFit)
       }
@@ -115,7 +117,7 @@ public final class RedisTLS: Sendable {
     return material
   }
 
-  /// Whether the key is that of a certificate which is not the first.
+  /// Whether the key belongs to a certificate that is not the first.
   private static func isInOtherOrder(_ material: Material) -> Bool {
     material.chain.dropFirst().contains { certificate in
       var other = material
@@ -142,7 +144,8 @@ public final class RedisTLS: Sendable {
     return try NIOSSLContext(configuration: configuration)
   }
 
-  /// Those of BoringSSL's own choice, and Ed25519 and P-521, which are not among them.
+  /// The algorithms that BoringSSL chooses itself, plus Ed25519 and P-521, which it does not
+  /// choose.
   private static let signatures: [SignatureAlgorithm] = [
     .ecdsaSecp256R1Sha256, .rsaPssRsaeSha256, .rsaPkcs1Sha256, .ecdsaSecp384R1Sha384,
     .rsaPssRsaeSha384, .rsaPkcs1Sha384, .rsaPssRsaeSha512, .rsaPkcs1Sha512, .ed25519,

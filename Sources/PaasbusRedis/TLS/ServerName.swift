@@ -1,11 +1,12 @@
 import NIOCore
 import NIOSSL
 
-/// The name by which a server is asked for, compared with those in its certificate (RFC 6125, 6.4).
+/// The name under which we connect to a server, compared with those in its certificate (RFC 6125,
+/// 6.4).
 ///
-/// The TLS library compares them too, but also accepts a certificate for the very address that it has
-/// connected to, and a bare `*`: whoever can lie about a name's address would then need no more than a
-/// certificate for an address of their own.
+/// The TLS library compares them too, but also accepts a certificate for the address to which it
+/// has connected, and a bare `*`. An attacker that can forge the address of a name would then only
+/// need a certificate for the attacker's own address.
 struct ServerName: Sendable {
   private let labels: [String]
 
@@ -21,7 +22,8 @@ struct ServerName: Sendable {
       .split(separator: ".", omittingEmptySubsequences: false).map(String.init)
   }
 
-  /// Whether a certificate is for this name. One without alternative names is left to the library.
+  /// Whether a certificate is for this name. A certificate without alternative names is left to the
+  /// library.
   func isNamed(by certificate: NIOSSLCertificate) -> Bool {
     let names = certificate._subjectAlternativeNames()
     guard !names.isEmpty else { return true }
@@ -31,7 +33,7 @@ struct ServerName: Sendable {
     }
   }
 
-  /// A `*` stands for one whole label, in front of at least two others.
+  /// A `*` stands for one whole label before at least two others.
   func matches(_ pattern: String) -> Bool {
     let pattern = Self.labels(pattern)
     guard pattern.count == labels.count else { return false }

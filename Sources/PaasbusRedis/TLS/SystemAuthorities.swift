@@ -8,10 +8,11 @@ import NIOSSL
   import Darwin
 #endif
 
-/// The authorities that this machine trusts, and where they stand. `SSL_CERT_FILE` and `SSL_CERT_DIR` name
-/// others, as for OpenSSL (SSL_CTX_load_verify_locations(3)); of a folder, every file is read.
+/// The authorities that this machine trusts, and where they are found. `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` name others, as for OpenSSL (SSL_CTX_load_verify_locations(3)). In a folder,
+/// every file is read.
 struct SystemAuthorities: Sendable {
-  /// Debian, Ubuntu, Arch, Alpine; Fedora; openSUSE; Alpine and the BSDs.
+  /// The files of Debian, Ubuntu, Arch and Alpine; of Fedora; of openSUSE; of Alpine and the BSDs.
   private static let bundles = [
     "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
@@ -19,9 +20,9 @@ struct SystemAuthorities: Sendable {
   ]
   private static let folder = "/etc/ssl/certs"
 
-  /// What was named, as it was read.
+  /// The authorities that the variables named.
   private var named: [NIOSSLCertificate] = []
-  /// What stands at the usual place and is looked up there.
+  /// The file or folder at the usual place, which the TLS library reads itself.
   private var path: String?
 
   var isEmpty: Bool { named.isEmpty && path == nil }
@@ -41,8 +42,8 @@ struct SystemAuthorities: Sendable {
     }
   }
 
-  /// Those in the folders of a list, which hold much that is no certificate. Folders that are missing are
-  /// passed over as long as there is one.
+  /// The certificates in the folders of a list. The folders also contain many other files, which
+  /// are skipped. Missing folders are skipped as well, as long as one folder exists.
   private static func certificates(in list: String) throws(TLSFileError) -> [NIOSSLCertificate] {
     let role = TLSFileError.Role.system(variable: "SSL_CERT_DIR")
     let folders = list.split(separator: ":").map(String.init)
@@ -71,7 +72,7 @@ struct SystemAuthorities: Sendable {
     return stat(path, &status) == 0 && status.st_size > 0 && access(path, R_OK) == 0
   }
 
-  /// Has a client trust these and some more.
+  /// Makes a client trust these authorities and some more.
   func apply(with others: [NIOSSLCertificate], to configuration: inout TLSConfiguration) {
     configuration.trustRoots = path.map { .file($0) } ?? .certificates([])
     configuration.additionalTrustRoots = [.certificates(named + others)]

@@ -3,30 +3,31 @@ public enum TLSFailure: Hashable, Sendable {
   /// The server does not speak TLS at this port.
   case notTLS
   case noAnswer
-  /// The server ended the connection in the middle of it.
+  /// The server ended the connection in the middle of the handshake.
   case ended
   /// The server's certificate is for another name.
   case otherName
   /// No authority that we trust has signed the server's certificate.
   case untrusted
-  /// The same, and this machine has no authorities of its own.
+  /// No authority that we trust has signed it, and this machine has no system authorities.
   case withoutAuthorities
   /// The server's certificate has expired.
   case expired
-  /// The server's certificate will be valid later.
+  /// The server's certificate is not valid yet.
   case notYetValid
-  /// The server takes no client without a certificate that it trusts.
+  /// The server accepts no client without a certificate that it trusts.
   case certificateWanted
   /// The server does not accept the certificate that we present.
   case certificateRefused
   case noCommonAlgorithm
   case noCommonVersion
-  /// In the library's words.
+  /// Another failure, in the library's words.
   case other(String)
 
-  /// Reads it out of the library's words, which is the only way in which it tells the cause.
+  /// Finds the cause in the library's message, since the library gives it in no other way.
   ///
-  /// - Parameter hasBegun: whether the server took part in the handshake before it ended it.
+  /// - Parameter hasBegun: whether the server took part in the handshake before it ended the
+  ///   handshake.
   init(_ detail: String, hasBegun: Bool) {
     func says(_ words: String...) -> Bool { words.contains { detail.contains($0) } }
     if says("WRONG_VERSION_NUMBER", "HTTP_REQUEST") {
@@ -54,7 +55,8 @@ public enum TLSFailure: Hashable, Sendable {
     }
   }
 
-  /// The library's name for it (`UNRECOGNIZED_NAME`), without where in its code it was.
+  /// The library's name for the failure (`UNRECOGNIZED_NAME`), without the place in the library's
+  /// code.
   private static func reason(_ detail: String) -> String {
     let words = detail.split { !$0.isLetter && !$0.isNumber && $0 != "_" }
     return words.last {

@@ -8,9 +8,9 @@ import NIOSSL
   import Darwin
 #endif
 
-/// A PEM file as it was read, and what it holds.
+/// A PEM file as it was read, and its content.
 struct TLSFile: Sendable {
-  /// What tells a file apart from what stood under its name before.
+  /// What distinguishes a file from an earlier file of the same name.
   struct Mark: Hashable, Sendable {
     private let device: UInt64
     private let number: UInt64
@@ -18,7 +18,7 @@ struct TLSFile: Sendable {
     private let seconds: Int
     private let nanoseconds: Int
 
-    /// nil where there is no regular file, which is all that can be read again.
+    /// nil where there is no regular file, since only a regular file can be read again.
     init?(_ path: String) {
       var status = stat()
       guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
@@ -32,7 +32,7 @@ struct TLSFile: Sendable {
 
   /// A bundle of all authorities has 200 to 300 kB.
   private static let maxSize = 16 * 1024 * 1024
-  /// How long to wait for what is written into a pipe, in ms.
+  /// How long to wait for data from a pipe, in ms.
   private static let patience: CInt = 3000
 
   let path: String
@@ -51,7 +51,7 @@ struct TLSFile: Sendable {
 
   // MARK: Content
 
-  /// - Throws: ``TLSFileError`` where there is none.
+  /// - Throws: ``TLSFileError`` where the file contains none.
   var certificates: [NIOSSLCertificate] {
     get throws(TLSFileError) {
       guard holds("CERTIFICATE-----") else { throw error(.otherContent) }
@@ -65,7 +65,7 @@ struct TLSFile: Sendable {
 
   var hasKey: Bool { holds("PRIVATE KEY-----") }
 
-  /// - Throws: ``TLSFileError`` where there is none.
+  /// - Throws: ``TLSFileError`` where the file contains none.
   var key: NIOSSLPrivateKey {
     get throws(TLSFileError) {
       guard hasKey else { throw error(.otherContent) }
@@ -91,7 +91,7 @@ struct TLSFile: Sendable {
       return .byteOrderMark
     }
     if bytes.firstRange(of: Array("-----BEGIN ".utf8)) != nil { return nil }
-    // Both begin with a long SEQUENCE of ASN.1 (X.690, 8.9).
+    // DER and PKCS #12 both begin with a long SEQUENCE of ASN.1 (X.690, 8.9).
     return bytes.first == 0x30 && bytes.contains { $0 >= 0x80 } ? .binary : .noPEM
   }
 
@@ -100,7 +100,7 @@ struct TLSFile: Sendable {
   private static func read(
     _ path: String, _ role: TLSFileError.Role
   ) throws(TLSFileError) -> [UInt8] {
-    // A pipe whose other end nobody has opened must not hold us up.
+    // O_NONBLOCK, since a pipe that no process has opened for writing must not block us.
     let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
     guard descriptor >= 0 else {
       let number = errno
@@ -121,7 +121,7 @@ struct TLSFile: Sendable {
           throw TLSFileError(role: role, fault: .tooLarge, path: path)
         }
       } else if count == 0 ? bytes.isEmpty && isPipe(descriptor) : errno == EAGAIN {
-        // Whoever writes into it has not begun, or not gone on, or has ended without a word.
+        // The writer of the pipe has not begun, has paused, or has ended without writing.
         guard let news = expect(descriptor) else {
           throw TLSFileError(role: role, fault: .silent, path: path)
         }
@@ -139,8 +139,8 @@ struct TLSFile: Sendable {
     return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO
   }
 
-  /// Waits until there is something to read (true) or nobody writes any longer (false); nil where neither
-  /// comes in time.
+  /// Waits until there is something to read (true) or the pipe has no writer left (false); nil
+  /// where neither happens in time.
   private static func expect(_ descriptor: CInt) -> Bool? {
     var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     guard poll(&state, 1, patience) > 0 else { return nil }

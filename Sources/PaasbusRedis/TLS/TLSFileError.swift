@@ -1,9 +1,9 @@
-/// Why a file that TLS needs cannot be used. Holds nothing of what stands in it, nor of a value that is no
-/// file's name.
+/// Why a file that TLS needs cannot be used. It contains nothing of the file's content, nor of a
+/// value that is not a file's name.
 public struct TLSFileError: Error, Hashable, Sendable {
   /// What the file is for.
   public enum Role: Hashable, Sendable {
-    /// Authorities to trust beside the system's.
+    /// Authorities to trust in addition to the system's.
     case authority
     /// The certificate to present to the server.
     case certificate
@@ -15,7 +15,7 @@ public struct TLSFileError: Error, Hashable, Sendable {
 
   /// What is wrong with it.
   public enum Fault: Hashable, Sendable {
-    /// The value is no file's name but looks like something else.
+    /// The value is not a file's name but looks like something else.
     case noFileName(SecretKind)
     case missing
     /// It cannot be read, for this `errno`.
@@ -24,23 +24,23 @@ public struct TLSFileError: Error, Hashable, Sendable {
     case silent
     case empty
     case tooLarge
-    /// It begins with the mark that some editors put in front (U+FEFF).
+    /// It begins with the mark that some editors write at the beginning (U+FEFF).
     case byteOrderMark
     /// It is binary (DER or PKCS #12) instead of PEM.
     case binary
     /// It is no PEM at all.
     case noPEM
-    /// It is PEM and holds no certificate, or no key.
+    /// It is PEM but contains no certificate, or no key.
     case otherContent
-    /// What it holds cannot be read as what it says to be.
+    /// Its content cannot be read as what its header says.
     case malformed
     /// The key is encrypted by a passphrase.
     case protected
-    /// The key is not that of the certificate.
+    /// The key does not belong to the certificate.
     case doesNotFit
-    /// The key is that of a certificate which is not the first in its file.
+    /// The key belongs to a certificate that is not the first in its file.
     case otherOrder
-    /// There is a certificate to present and no key, or a key and no certificate.
+    /// There is a certificate to present but no key, or a key but no certificate.
     case alone
   }
 
@@ -48,6 +48,6 @@ public struct TLSFileError: Error, Hashable, Sendable {
   public var role: Role
   /// What is wrong with it.
   public var fault: Fault
-  /// The file; nil where there is none of that name.
+  /// The file; nil where no file has that name.
   public var path: String?
 }

@@ -9,7 +9,7 @@ import NIOSSL
   import Darwin
 #endif
 
-/// What a connection needs to become an encrypted one.
+/// What a connection needs for its encryption.
 struct TLSHandshake: Sendable {
   private let context: NIOSSLContext
   private let serverName: String?
@@ -24,9 +24,9 @@ struct TLSHandshake: Sendable {
     isVerifying = connector.verifiesServer
   }
 
-  /// Adds to a new channel what encrypts it. To be called on its event loop.
+  /// Adds the encryption to a new channel. To be called on its event loop.
   ///
-  /// - Returns: what hears how far the server gets.
+  /// - Returns: the handler that notes whether the server takes part in the handshake.
   func begin(on channel: any Channel) throws -> TLSRecords {
     let records = TLSRecords()
     let pipeline = channel.pipeline.syncOperations
@@ -37,7 +37,8 @@ struct TLSHandshake: Sendable {
 
   private func handler() throws -> NIOSSLClientHandler {
     guard let serverName, let name = ServerName(serverName) else {
-      // An address is no name for SNI; the certificate is checked against the address.
+      // An address must not be sent as a name (SNI); the certificate is checked against the
+      // address.
       return try NIOSSLClientHandler(context: context, serverHostname: nil)
     }
     guard isVerifying else {
@@ -53,8 +54,9 @@ struct TLSHandshake: Sendable {
   }
 }
 
-/// Hears whether a server takes part in a handshake at all, which the library does not tell: one that ends
-/// it at once has nothing in common with us, one that ends it later may want a certificate of ours.
+/// Notes whether a server takes part in a handshake at all, which the library does not tell. A
+/// server that ends the handshake at once has no algorithm in common with us; one that ends it
+/// later may require a certificate from us.
 ///
 /// Lives on the event loop; everything here runs there.
 final class TLSRecords: ChannelInboundHandler {
@@ -94,8 +96,8 @@ extension RedisConnector {
     }
   }
 
-  /// Whether the server answers without TLS; a Redis waits for ever for the end of what it takes for a
-  /// command. It is told nothing that is secret.
+  /// Whether the server answers without TLS. A Redis without TLS takes the handshake for an
+  /// incomplete command and does not answer. Nothing secret is sent here.
   private func speaksPlainly() async -> Bool {
     var plain = self
     plain.endpoint.usesTLS = false
@@ -106,8 +108,8 @@ extension RedisConnector {
     return replies != nil
   }
 
-  /// Why a certificate is not trusted, which the handshake does not tell: so it is looked at without
-  /// trusting it, and without saying anything that is secret.
+  /// Why a certificate is not trusted, which the handshake does not tell. So this connects without
+  /// a check, looks at the certificate, and sends nothing secret.
   private func distrust() async -> TLSFailure {
     var blind = self
     blind.endpoint.skipsTLSVerification = true

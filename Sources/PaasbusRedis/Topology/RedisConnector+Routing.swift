@@ -1,5 +1,6 @@
 extension RedisConnector {
-  /// The same connector for another key: in a cluster, connections lead to whoever holds its slot.
+  /// The same connector for another key: in a cluster, connections lead to the node that holds its
+  /// slot.
   package func routed(to key: String) -> RedisConnector {
     var copy = self
     copy.key = key
@@ -31,7 +32,7 @@ extension RedisConnector {
 
   // MARK: Cluster
 
-  /// How often one server may point to another before that counts as going round in circles.
+  /// How often one server may redirect to another before that counts as a loop.
   private static let maxRedirections = 5
 
   private func follow() async throws -> RedisConnection {
@@ -63,7 +64,8 @@ extension RedisConnector {
     return [RedisCommand("EXISTS", key)] + slots
   }
 
-  /// Where the server says that the key is; nil where it has it itself, or is no cluster.
+  /// The node at which the server says the key is; nil where the server has the key itself, or is
+  /// not a cluster.
   private func redirection(by answers: [RedisValue]) -> Redirection? {
     if let slots = answers.at(1) { nodes.receive(slots, from: endpoint) }
     guard case .error(let text)? = answers.first else { return nil }
@@ -76,8 +78,8 @@ extension RedisConnector {
     }
   }
 
-  /// `HOST:PORT`; a node that does not know its own name leaves it out, and an IPv6 address comes
-  /// without brackets.
+  /// Reads `HOST:PORT`. A node that does not know its own name leaves it out, and an IPv6 address
+  /// comes without brackets.
   private func redirectedHost(_ text: Substring) -> RedisEndpoint.Host? {
     guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
       (1...65_535).contains(port)

@@ -20,7 +20,8 @@ final class RedisNodes: Sendable {
 
   /// Takes the reply to `CLUSTER SLOTS`: ranges, each with its nodes as host, port and more.
   ///
-  /// - Parameter asked: the node that answered, which leaves its own name out where it knows none.
+  /// - Parameter asked: the node that answered. It leaves out its own name where it does not know
+  ///   it.
   func receive(_ reply: RedisValue, from asked: RedisEndpoint) {
     let nodes = reply.elements.flatMap { $0.elements.dropFirst(2) }
     var hosts: [RedisEndpoint.Host] = []

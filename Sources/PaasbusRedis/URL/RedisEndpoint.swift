@@ -7,7 +7,7 @@ public struct RedisEndpoint: Sendable, Hashable {
     /// From 1 to 65535.
     public var port: Int
 
-    /// The usual port unless told.
+    /// The usual port unless another is given.
     public init(name: String, port: Int = 6379) {
       self.name = name
       self.port = port
@@ -26,17 +26,17 @@ public struct RedisEndpoint: Sendable, Hashable {
   public var address: Address
   /// Whether connections are encrypted.
   public var usesTLS: Bool
-  /// Whether the URL itself asks for no check of the certificate.
+  /// Whether the URL itself switches off the check of the certificate.
   public var skipsTLSVerification: Bool
-  /// nil where there is none or it is empty.
+  /// nil where it is missing or empty.
   public var username: String?
-  /// The user of the server's ACL that a connection is, with or without a name.
+  /// The user in the server's ACL as which a connection logs in; without a name, that is `default`.
   package var user: String { username ?? "default" }
-  /// nil where there is none or it is empty.
+  /// nil where it is missing or empty.
   public var password: String?
   /// The number of the database.
   public var database: Int
-  /// How to log in to sentinels; the master's own login unless told.
+  /// How to log in to sentinels; the master's own login unless another is given.
   public var sentinelLogin: (username: String?, password: String?) {
     (sentinelUsername ?? username, sentinelPassword ?? password)
   }
@@ -44,10 +44,10 @@ public struct RedisEndpoint: Sendable, Hashable {
   public var sentinelUsername: String?
   /// nil for the same as the master's.
   public var sentinelPassword: String?
-  /// Names of query items that mean nothing to us.
+  /// Names of query items that we do not know.
   public var ignoredQueryItems: [String]
 
-  /// An endpoint of its parts.
+  /// An endpoint made of its parts.
   public init(
     address: Address, usesTLS: Bool = false, skipsTLSVerification: Bool = false,
     username: String? = nil, password: String? = nil, database: Int = 0,
@@ -71,8 +71,8 @@ public struct RedisEndpoint: Sendable, Hashable {
     }
   }
 
-  /// The URL as it may be shown: the password is `***`, and what is not plain ASCII comes
-  /// percent-encoded, so that the URL can be read again and does nothing to a terminal.
+  /// The URL in a form that may be shown. The password is `***`, and everything except plain ASCII
+  /// is percent-encoded, so that the URL can be read again and has no effect on a terminal.
   public var redactedURL: String {
     var user = username.map { Self.encode($0, sparing: "+") } ?? ""
     if password != nil { user += ":***" }
@@ -113,7 +113,8 @@ public struct RedisEndpoint: Sendable, Hashable {
   }
 }
 
-/// Text made of an endpoint by chance, in a log or a debugger, holds no password either.
+/// An endpoint that is turned into text by chance, in a log or a debugger, does not show its
+/// password either.
 extension RedisEndpoint: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
   /// Without the password.
   public var description: String { redactedURL }

@@ -1,8 +1,8 @@
 extension RedisEndpoint {
   /// Reads a URL as the providers write them.
   ///
-  /// By hand, since Foundation's parser is lenient in the wrong places: it takes spaces and ports
-  /// beyond 65535, and hides which part was wrong.
+  /// It does not use Foundation's parser, which is lenient in the wrong places: that accepts spaces
+  /// and ports above 65535, and does not tell which part was wrong.
   ///
   /// - Throws: ``RedisURLError``.
   public init(url: String) throws(RedisURLError) {
@@ -81,7 +81,7 @@ private struct RedisQuery {
       case "tls" where value == "insecure", "ssl_cert_reqs" where value == "none",
         "skip_verify" where value == "true":
         skipsVerification = true
-      // As for Azure and StackExchange.Redis.
+      // Azure and StackExchange.Redis use these.
       case "ssl" where value == "true", "tls" where value == "true": usesTLS = true
       case "sentinel_username": sentinelUsername = try RedisURLParts.decode(raw)
       case "sentinel_password": sentinelPassword = try RedisURLParts.decode(raw)
@@ -90,7 +90,7 @@ private struct RedisQuery {
     }
   }
 
-  /// What is no name may be part of a secret in a URL that lacks its `@`.
+  /// Text that is not a name may be part of a secret, in a URL without the `@` that it should have.
   private static func isName(_ text: String) -> Bool {
     text.count <= 40
       && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) }

@@ -47,8 +47,8 @@ extension RedisURLParts {
     return (text[text.index(after: text.startIndex)..<end], behind.dropFirst())
   }
 
-  /// An address with or without a zone, as in `fe80::1%eth0`. Whether it is well formed in every
-  /// respect the system's resolver says.
+  /// Whether this looks like an address with or without a zone, such as `fe80::1%eth0`. The
+  /// system's resolver checks the rest of its form.
   private static func isIPv6(_ text: String) -> Bool {
     let pieces = text.split(separator: "%", maxSplits: 1, omittingEmptySubsequences: false)
     guard let address = pieces.first, pieces.at(1) != "" else { return false }

@@ -2,7 +2,7 @@
 struct RedisURLParts {
   var scheme: String
   var userInfo: Substring?
-  /// What stands between the user and the path.
+  /// The part between the user and the path.
   var hosts: Substring
   /// With its leading slash, or empty.
   var path: Substring
@@ -28,9 +28,10 @@ struct RedisURLParts {
 
   /// The `@` at which user and password end: the last one before the first `/`, `?` or `#`.
   ///
-  /// People paste passwords that hold such characters bare. An `@` that comes later may thus be
-  /// the true one, and what stands before it no host to send half a password to. It is taken only
-  /// if nothing else can be meant, that is, if no host and port stand before it.
+  /// Some users paste passwords that contain such characters unencoded. So an `@` that comes later
+  /// may be the real end, and the text before it must not be used as a host, since half a password
+  /// would be sent there. A later `@` is taken only if nothing else can be meant, that is, if the
+  /// text before it is not a host and port.
   private static func userEnd(
     _ rest: Substring, mayBeBare: Bool
   ) throws(RedisURLError) -> Substring.Index? {
@@ -67,7 +68,7 @@ struct RedisURLParts {
 
   // MARK: Address
 
-  /// The address, and what of the path may name a database.
+  /// The address, and the part of the path that may name a database.
   func address(
     _ kind: RedisScheme.Kind
   ) throws(RedisURLError) -> (RedisEndpoint.Address, path: Substring) {
@@ -149,7 +150,7 @@ struct RedisURLParts {
 }
 
 extension Unicode.Scalar {
-  /// Whether it moves or hides text instead of being some.
+  /// Whether it moves or hides text and is not itself text.
   var isControl: Bool {
     switch properties.generalCategory {
     case .control, .format, .lineSeparator, .paragraphSeparator: true

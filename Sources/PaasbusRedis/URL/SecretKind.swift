@@ -1,4 +1,5 @@
-/// What a value looks like that may hold a secret, and is thus named by its kind instead of shown.
+/// What a value looks like that may contain a secret. Such a value is described by its kind instead
+/// of shown.
 public enum SecretKind: String, Sendable, Hashable {
   case privateKey = "a private key"
   case certificate = "a certificate"
@@ -23,7 +24,8 @@ public enum SecretKind: String, Sendable, Hashable {
     }
   }
 
-  /// Whether a value surely is a secret, or holds one, so that it can be no name either.
+  /// Whether a value surely is a secret or contains one, so that it cannot be used as a name
+  /// either.
   public static func isCertain(_ value: String) -> Bool {
     switch SecretKind(of: value) {
     case .privateKey: true

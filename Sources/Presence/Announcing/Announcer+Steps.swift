@@ -1,6 +1,6 @@
 import PaasbusRedis
 
-/// Carrying out what ``AnnouncerState`` decides, one step at a time.
+/// Carries out what ``AnnouncerState`` decides, one step at a time.
 extension Announcer {
   func carryOut(_ step: AnnouncerState.Step) async -> AnnouncerState.Outcome {
     do {
@@ -62,20 +62,21 @@ extension Announcer {
 
   // MARK: Beating
 
-  /// Whatever was observed of others before counts no longer.
+  /// Starts to observe the other instances again: what was observed before no longer counts.
   func beginLooking() {
     reaper = Reaper(keys: keys, ownID: state.instance.id, isReconnected: hasBeaten)
   }
 
-  /// An answer that is later than the next beat comes from a connection that is half dead; a new
-  /// one can still renew the lease in time. The end of our patience is behind the latest next beat,
-  /// so that a timer which was set for it wakes nobody.
+  /// How long an answer may take. An answer that comes later than the next beat comes from a
+  /// connection that is half dead, and a new connection can still renew the lease in time. The
+  /// limit is later than the latest next beat, so that the timer for it does not wake the process
+  /// while all is well.
   private var patience: Duration {
     let beat = state.instance.beat
     return connector.timeout < beat ? connector.timeout : max(beat * 1.15, .seconds(1))
   }
 
-  /// Beats, and looks with it at leases that are over.
+  /// Sends a beat, and with it a look at leases that are over.
   private func beat(
     _ commands: [RedisCommand], on connection: RedisConnection
   ) async throws -> AnnouncerState.Outcome {
@@ -86,7 +87,8 @@ extension Announcer {
     let look = reaper.overdueCommand(near: clock.now)
     let replies = try await connection.pipeline(commands + [look])
     let answers = Array(replies.dropLast())
-    // While our own beat is refused, so are those of others: that time counts for nobody.
+    // While our own beat is refused, those of other instances are refused too, so that time is not
+    // counted against them.
     if answers.dropFirst().allSatisfy({ $0.integer == 1 }),
       let now = try ServerClock(answers.first, asked: asked)
     {
@@ -96,7 +98,8 @@ extension Announcer {
     return .beaten(answers, asked: asked)
   }
 
-  /// Waits for the next beat, and looks meanwhile at others whose lease is over, if there are any.
+  /// Waits for the next beat, and meanwhile looks at other instances whose lease is over, if there
+  /// are any.
   private func rest(
     until due: ContinuousClock.Instant, on connection: RedisConnection
   ) async throws {
@@ -110,7 +113,7 @@ extension Announcer {
 
   // MARK: The list of apps
 
-  /// Renews the app's place among those that announce, by which a reader without `--app` finds it.
+  /// Renews the app's entry in the list of apps, where a reader without `--app` finds it.
   private func listApp(_ now: Int64, on connection: RedisConnection) async throws {
     let oldest = now - Keys.timeToLive.milliseconds
     let commands = [
@@ -121,7 +124,8 @@ extension Announcer {
     guard case .error(let text)? = try await connection.pipeline(commands).first,
       RedisError.server(text).kind == .wrongServer
     else { return }
-    // In a cluster the list is in a slot of its own. A refusal is no matter of ours.
+    // In a cluster the list has its own slot, which may be on another node. A failure there is
+    // ignored, since it does not affect the instance.
     var other = connector.routed(to: Keys.apps)
     other.name = nil
     _ = try? await other.withConnection { try await $0.pipeline(commands) }

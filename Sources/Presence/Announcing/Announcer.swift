@@ -2,10 +2,10 @@ import PaasbusRedis
 
 /// Publishes one instance: `start`, a heartbeat every third of the lease, and `stop`.
 ///
-/// `run()` lasts until ``stop(reason:)`` is called; it uses one connection at a time and makes a
-/// new one, for ever, when that is lost. The decisions are those of ``AnnouncerState``, one step after the
-/// other. A stop gives up whatever is waited for and is sent on the same connection, so that no command that
-/// hangs can delay it and none can overtake it.
+/// `run()` lasts until ``stop(reason:)`` is called. It uses one connection at a time; when that is
+/// lost, it tries without limit to make a new one. ``AnnouncerState`` decides on each step. A stop
+/// ends the wait for the step under way and is sent on the same connection, so that a command that
+/// hangs cannot delay it and no command can overtake it.
 public actor Announcer {
   /// What a person may want to know.
   public enum Notice: Sendable {
@@ -19,18 +19,19 @@ public actor Announcer {
   public struct Options: Sendable {
     /// The channel asked for; nil for the bus's own.
     public var channel: String?
-    /// How many events the bus is to keep; nil for as many as it does.
+    /// How many events the bus keeps; nil leaves the number unchanged.
     public var history: Int?
     /// How long to try to deliver the `stop`.
     public var stopTimeout = Duration.seconds(3)
     /// Whether a refusal at the first contact ends `run()` with an error.
     public var failsWhenRefused = true
-    /// Whether a stop waits for the outcome of the first contact, so that the shortest run is told
-    /// too; else nothing is announced of it.
+    /// Whether a stop waits for the outcome of the first contact, so that even a very short run is
+    /// announced; otherwise such a run is not announced at all.
     public var tellsShortRuns = false
-    /// Whether this goes on for an announcer of the same instance that died: the bus is told `back`.
+    /// Whether this announcer replaces one of the same instance that died; `back` is then
+    /// published.
     public var succeeds = false
-    /// The channel that a predecessor has told of.
+    /// The channel that the replaced announcer reported.
     public var lastChannel: String?
 
     /// What `paasbus announce` does.
@@ -41,16 +42,17 @@ public actor Announcer {
   public enum Ending: Sendable, Hashable {
     /// The `stop` is on the bus.
     case stopped
-    /// Nothing had been announced, so there was nothing to take back.
+    /// Nothing had been announced, so no `stop` was needed.
     case neverAnnounced
-    /// The same, though it was waited for: the first contact hung to the end.
+    /// Nothing had been announced, although the stop waited for the first contact: no answer came
+    /// in time.
     case unanswered
-    /// The `stop` could not be delivered, since no answer came in time or for this reason; the lease will
-    /// tell the others.
+    /// The `stop` could not be delivered, either since no answer came in time (nil) or for this
+    /// reason. Watchers notice the end when the lease runs out.
     case undelivered(PresenceError?)
   }
 
-  /// How long an instance counts as present without a heartbeat, unless told.
+  /// How long an instance counts as present without a heartbeat, unless another lease is given.
   public static let defaultLease = Duration.seconds(15)
 
   let keys: Keys
@@ -62,13 +64,13 @@ public actor Announcer {
 
   var state: AnnouncerState
   var connection: RedisConnection?
-  /// Whether there was a connection on which it beat.
+  /// Whether a beat has been sent on any connection.
   var hasBeaten = false
   var reaper: Reaper?
   /// The step under way, and its number.
   private var work: (step: AnnouncerState.Step, task: Task<AnnouncerState.Outcome, Never>)?
   private var stepNumber = 0
-  /// Of those who wait until nothing is left to be told of the draining.
+  /// One for each call of ``drain(reason:within:)`` that still waits.
   private var drainWaiters: [AsyncStream<Void>.Continuation] = []
 
   /// - Parameters:
@@ -97,7 +99,8 @@ public actor Announcer {
     later { $0.handle { $0.drain(reason: reason) } }
   }
 
-  /// The same, and returns once that is on the bus, cannot be told yet, or the time is over.
+  /// Publishes `stopping` as well, and returns once that is on the bus, once it cannot be published
+  /// for now, or once the time is over.
   public func drain(reason: String, within limit: Duration) async {
     handle { $0.drain(reason: reason) }
     guard !state.isDrainSettled else { return }
@@ -122,10 +125,10 @@ public actor Announcer {
     later { $0.handle { $0.stop(stop, at: time) } }
   }
 
-  /// The same, for a reason alone.
+  /// Ends `run()` with a `stop` that has a reason alone.
   public nonisolated func stop(reason: String) { stop(InstanceStop(reason: reason)) }
 
-  /// On the thread of the connections, in the order of the calls.
+  /// Runs on the thread of the connections, in the order of the calls.
   private nonisolated func later(_ body: @escaping @Sendable (isolated Announcer) -> Void) {
     Task(executorPreference: connector.thread.executor) { await body(self) }
   }
@@ -147,7 +150,8 @@ public actor Announcer {
 
   private func giveUp(_ number: Int) {
     guard let work else { return }
-    // Whatever is under way by then, where the time for a first contact is over.
+    // Once the time for the first contact is over, the step under way is given up, even if it is a
+    // later one than that for which the timer was set.
     if number == stepNumber || state.patience(for: work.step, at: .now) == .zero {
       work.task.cancel()
     }
@@ -155,13 +159,14 @@ public actor Announcer {
 
   // MARK: Running
 
-  /// Announces the instance until it is told to stop. A cancellation is a stop with the reason `shutdown`,
-  /// which is tried to be delivered for as long as any.
+  /// Announces the instance until it is told to stop. A cancellation is a stop with the reason
+  /// `shutdown`, which has as much time to be delivered as any other.
   ///
   /// - Throws: ``PresenceError`` when the first contact is refused for good (kinds `refused`,
   ///   `configuration`, `nonsense`, `tls`), unless the options say otherwise.
   public nonisolated func run() async throws -> Ending {
-    // In a task of its own, since the end has to be told even where the caller's is cancelled.
+    // A task of its own, since the end has to be announced even where the caller's task is
+    // cancelled.
     let announcing = Task(executorPreference: connector.thread.executor) {
       try await self.announce()
     }

@@ -1,6 +1,6 @@
 import PaasbusRedis
 
-/// What comes of the steps.
+/// Takes the outcomes of the steps.
 extension AnnouncerState {
   mutating func receive(_ outcome: Outcome, of step: Step, at now: Instant) {
     switch (outcome, step) {
@@ -44,7 +44,7 @@ extension AnnouncerState {
     instance.started = outcome.started ?? instance.started ?? outcome.now
     (isForgotten, hasToldDraining, mustList) = (false, false, true)
     mustPrepareEnd = mustPrepareEnd || !outcome.wasKnown
-    // The others have been told, so a person is too.
+    // The bus knows the instance again, so the user is told that the connection is back.
     if trouble?.endsConnection == true { recover() }
     join()
   }
@@ -62,12 +62,12 @@ extension AnnouncerState {
     (heartbeat, clock) = (beating, beating.clock)
     switch finding {
     case .present:
-      // What the server refuses on a connection that there is, is over once it beats again.
+      // A refusal that left the connection open is over once a beat is accepted again.
       if link == .joined { recover() }
       join()
     case .forgotten: isForgotten = true
     case .stale:
-      // A second beat, now that the clock or the server's abilities are known.
+      // The beat is sent again at once, now that the clock or the server's abilities are known.
       staleBeats += 1
       guard staleBeats > 2 else {
         due = now
@@ -82,11 +82,12 @@ extension AnnouncerState {
   private mutating func join() {
     if link == .fresh { hasToldDraining = false }
     (link, staleBeats) = (.joined, 0)
-    // From the last beat's sending on: what the server was slow with since does not count.
+    // The time counts from when the last beat was sent, so that a slow answer does not delay the
+    // next beat.
     due = (clock?.asked ?? due) + instance.beat * Double.random(in: 0.9...1.1)
   }
 
-  /// All is told that was to be told on this connection.
+  /// Everything that was to be sent on this connection has been sent and accepted.
   mutating func settle() {
     if trouble?.endsConnection == true { recover() }
     backoff.reset()
@@ -97,7 +98,8 @@ extension AnnouncerState {
     (trouble, toldTrouble) = (nil, nil)
   }
 
-  /// Only now, so that whoever hears that it is announced also finds it.
+  /// The user is told only now, so that a reader which is started after that finds the app in the
+  /// list.
   private mutating func listed() {
     mustList = false
     hasOutcome = true
@@ -109,7 +111,7 @@ extension AnnouncerState {
 
   private mutating func fail(_ error: PresenceError, _ step: Step, _ now: Instant) {
     if case .register = step, !error.endsConnection {
-      // A script that the server refuses has changed nothing, so there is nothing to take back either.
+      // A script that the server refuses has changed nothing, so it needs no `stop` either.
       hasSentStart = hadSentStart
       tellsReturn = options.succeeds && !hasAnnounced
     }
@@ -129,7 +131,7 @@ extension AnnouncerState {
   }
 
   private mutating func failAtEnd(_ error: PresenceError, _ now: Instant) {
-    // How long each attempt had is of no interest.
+    // A time-out is not kept as the reason, since it only tells how long the attempt had.
     if !error.isTimeout { end?.failure = error }
     link = .none
     retryAt = now + (end?.backoff.next() ?? .zero)

@@ -2,29 +2,30 @@ import PaasbusRedis
 
 /// What an announcer knows, and what it does next: a value without I/O.
 ///
-/// It does one step at a time. Whoever carries them out asks ``next(at:)``, and hands over the outcome.
-/// What is wanted from outside (``drain(reason:)``, ``stop(_:at:)``) may come at any time, and may call for
-/// the step under way to be given up (``patience(for:at:)``).
+/// There is one step at a time: the announcer gets it from ``next(at:)``, carries it out, and hands
+/// over the outcome. Requests from outside (``drain(reason:)``, ``stop(_:at:)``) may come at any
+/// time, and may require that the step under way is given up (``patience(for:at:)``).
 struct AnnouncerState: Sendable {
   typealias Instant = ContinuousClock.Instant
 
   enum Step: Sendable {
-    /// Make a connection; in the given time, where it is short.
+    /// Make a connection, within the given time; nil for the usual time.
     case connect(within: Duration?)
     /// Say that the instance is there, whatever the server knows of it.
     case register(Instance, lastChannel: String?, tellsReturn: Bool)
     case beat([RedisCommand])
-    /// In the given time, where it is short; it is on its way all the same.
+    /// Publish `stopping`, and wait for the answer no longer than the given time; nil for the usual
+    /// time. The command is sent in any case.
     case tellDraining(reason: String, within: Duration?)
-    /// Renew the app's place among those that announce. With the server's time in ms.
+    /// Renew the app's entry in the list of apps, with the server's time in ms.
     case list(now: Int64)
-    /// Have the server know the scripts that come at the end.
+    /// Load the scripts that are needed at the end into the server.
     case prepareEnd
-    /// Have the keys live on.
+    /// Renew the time to live of the keys.
     case renewKeys
     /// Wait on the connection, and look meanwhile at leases that are over.
     case rest(until: Instant)
-    /// Wait without one.
+    /// Wait without a connection.
     case wait(Duration)
     case tellStop(Instance, InstanceStop, lastChannel: String?, within: Duration)
     case finish(Result<Announcer.Ending, PresenceError>)
@@ -35,7 +36,7 @@ struct AnnouncerState: Sendable {
     case registered(Transitions.Outcome, asked: Instant)
     case beaten([RedisValue], asked: Instant)
     case failed(PresenceError)
-    /// It was given up; what was written may still be carried out.
+    /// The step was given up; the server may still carry out the commands that were sent.
     case abandoned
   }
 
@@ -46,7 +47,7 @@ struct AnnouncerState: Sendable {
     case joined
   }
 
-  /// How the end goes.
+  /// A stop that was asked for, and the attempts to deliver it.
   struct End: Sendable {
     let stop: InstanceStop
     let deadline: Instant
@@ -55,9 +56,10 @@ struct AnnouncerState: Sendable {
     var isDelivered = false
   }
 
-  /// What says that we are draining goes first; on a connection that hangs, the stop is written behind it.
+  /// How long the end waits for the answer to `stopping`, which is sent before the `stop`. On a
+  /// connection that hangs, the `stop` is sent after this time.
   private static let drainPatience = Duration.milliseconds(50)
-  /// In less, nothing is worth to be tried.
+  /// With less time left, no attempt is made.
   private static let minAttempt = Duration.milliseconds(10)
   private static let renewalInterval = Duration.seconds(3600)
 
@@ -65,7 +67,7 @@ struct AnnouncerState: Sendable {
   let options: Announcer.Options
   var instance: Instance
   var channel: String?
-  /// The server's, as the last answer told it.
+  /// The server's clock, as of its last answer.
   var clock: ServerClock?
 
   var link = Link.none
@@ -80,18 +82,18 @@ struct AnnouncerState: Sendable {
 
   var backoff: Backoff
   var retryAt: Instant?
-  /// What was told to go wrong and is not over.
+  /// The last failure, while it is not over.
   var trouble: PresenceError?
-  /// What was told of this trouble.
+  /// What the user was told of this trouble.
   var toldTrouble: PresenceError?
-  /// What ends it all.
+  /// The refusal that ends `run()`.
   var refusal: PresenceError?
   var hasAnnounced = false
   /// Whether the first contact has come to an outcome, whatever it was.
   var hasOutcome = false
-  /// Whether a `start` has been written at all, whatever became of it.
+  /// Whether a `start` has been sent at all, whatever its outcome was.
   var hasSentStart: Bool
-  /// The same before the last was written.
+  /// The value of ``hasSentStart`` before the last `start` was sent.
   var hadSentStart: Bool
   /// Whether the next start says `back`, also of an instance that is up.
   var tellsReturn: Bool
@@ -107,18 +109,18 @@ struct AnnouncerState: Sendable {
     self.options = options
     (due, renewed) = (now, now)
     backoff = Backoff(longest: min(.seconds(5), instance.beat * 0.5))
-    // Of what a predecessor did not tell, it may have sent a start.
+    // The replaced announcer may have sent a `start` that it did not report.
     (hasSentStart, hadSentStart) = (options.succeeds, options.succeeds)
     tellsReturn = options.succeeds
     channel = options.lastChannel
   }
 
-  /// Whether something goes wrong and is not over.
+  /// Whether a failure is not over yet.
   var isTroubled: Bool { trouble != nil }
 
   var isConnected: Bool { link != .none }
 
-  /// Whether nothing is left to be told of the draining, or nothing can be now.
+  /// Whether the draining has been published, or cannot be published now.
   var isDrainSettled: Bool { hasToldDraining || link != .joined }
 
   /// What a person may want to know since the last call.
@@ -139,15 +141,15 @@ struct AnnouncerState: Sendable {
     if end == nil { end = End(stop: stop, deadline: time + options.stopTimeout) }
   }
 
-  /// Whether a stop has been asked for and may be told: with ``Announcer/Options/tellsShortRuns`` it waits for
-  /// the outcome of the first contact.
+  /// Whether a stop has been asked for and may be sent. With ``Announcer/Options/tellsShortRuns``
+  /// it waits for the outcome of the first contact, until its deadline.
   func isEnding(at now: Instant) -> Bool {
     guard let end else { return false }
     return !options.tellsShortRuns || hasOutcome || now >= end.deadline
   }
 
-  /// For how long a step that is under way may go on, now that something was asked for; nil for as long as
-  /// it takes.
+  /// For how long the step under way may go on after a request from outside; nil for as long as it
+  /// takes.
   func patience(for step: Step, at now: Instant) -> Duration? {
     let isEnding = isEnding(at: now)
     switch step {
@@ -184,7 +186,7 @@ struct AnnouncerState: Sendable {
 
   private mutating func register() -> Step {
     (hadSentStart, hasSentStart) = (hasSentStart, true)
-    // Once only: of one whose answer was lost, it is not known whether it was told.
+    // `back` is asked for only once: if the answer is lost, it may have been published already.
     defer { tellsReturn = false }
     return .register(instance, lastChannel: channel, tellsReturn: tellsReturn)
   }
@@ -200,7 +202,8 @@ struct AnnouncerState: Sendable {
       return .finish(.success(.undelivered(end.failure)))
     }
     if let retryAt, retryAt > now { return .wait(min(retryAt - now, left)) }
-    // Half of what is left, so that a connection that hangs leaves time for a new one.
+    // An attempt gets half of the time that is left, so that a connection that hangs leaves time
+    // for a new one.
     guard link != .none else { return .connect(within: left * 0.5) }
     if link == .joined, let drainReason, !hasToldDraining {
       return .tellDraining(reason: drainReason, within: Self.drainPatience)

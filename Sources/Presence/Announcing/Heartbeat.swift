@@ -1,18 +1,20 @@
 import PaasbusRedis
 
-/// The plain commands by which an instance says that it is there, and what their replies tell.
+/// The plain commands by which an instance says that it is there, and what their replies mean.
 struct Heartbeat: Sendable {
   private let keys: Keys
   private let id: String
   private let lease: Int64
   private(set) var clock: ServerClock
-  /// `GT` (Redis 6.2) lets a late command of a dead connection shorten nothing.
+  /// Whether the server knows `GT` (Redis 6.2), with which a late command of a dead connection
+  /// cannot shorten the lease.
   private var knowsGreaterThan = true
-  /// The server's clock went back, so the lease has to be set anew.
+  /// Whether the lease has to be set even if its end becomes earlier, since the server's clock was
+  /// moved.
   private var mustReset = false
   private var end: Int64 = 0
 
-  /// - Parameter clock: the server's, as the registration told it.
+  /// - Parameter clock: the server's clock, as of the answer to the registration.
   init(keys: Keys, id: String, lease: Int64, clock: ServerClock) {
     self.keys = keys
     self.id = id
@@ -20,7 +22,7 @@ struct Heartbeat: Sendable {
     self.clock = clock
   }
 
-  /// Takes the server's clock from another answer than to a beat.
+  /// Takes the server's clock from an answer to another command than a beat.
   mutating func learn(_ clock: ServerClock) { self.clock = clock }
 
   /// The commands of one beat, written together.
@@ -39,9 +41,10 @@ struct Heartbeat: Sendable {
 
   enum Finding: Sendable {
     case present
-    /// Redis forgot the instance or the bus, or somebody declared it lost.
+    /// Redis forgot the instance or the bus, or another process declared the instance lost.
     case forgotten
-    /// The lease was set by a clock that has changed or long ago; beat once more.
+    /// The lease was set by a clock that was moved since, or it was set long ago; the beat has to
+    /// be sent again.
     case stale
   }
 
@@ -52,7 +55,7 @@ struct Heartbeat: Sendable {
     _ replies: [RedisValue], asked: ContinuousClock.Instant,
     answered: ContinuousClock.Instant = .now
   ) throws -> Finding {
-    // Older servers take it for a score.
+    // Older servers read `GT` as a score.
     if case .error(let text)? = replies.at(1), knowsGreaterThan,
       text.contains("syntax error") || text.contains("not a valid float")
     {
@@ -68,7 +71,8 @@ struct Heartbeat: Sendable {
       mustReset = true
       return .stale
     }
-    // It was long on its way, as through a frozen server: the lease that it set is already used up.
+    // The beat took long, for example since the server was frozen: more than half of the lease that
+    // it set is used up.
     if end < time + lease / 2 { return .stale }
     return replies.dropFirst().allSatisfy { $0.integer == 1 } ? .present : .forgotten
   }

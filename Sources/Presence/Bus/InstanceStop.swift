@@ -1,14 +1,14 @@
-/// Why an instance stops, and how the command ended that it is.
+/// Why an instance stops, and how its command ended.
 public struct InstanceStop: Sendable, Hashable {
-  /// The signal that asked for it (`shutdown` for a server's own), or how it went by itself: `exit`,
-  /// `signal`, `pid-gone`.
+  /// The signal that asked for the stop (`shutdown` where the app's own server shut down), or how
+  /// the instance ended by itself: `exit`, `signal`, `pid-gone`.
   public var reason: String
   /// The command's status as a shell tells it.
   public var exit: Int32?
   /// The signal that ended the command.
   public var signal: String?
 
-  /// A stop for a reason, of a command with its status.
+  /// A stop with its reason, and with the status or the signal of a command that ended.
   public init(reason: String, exit: Int32? = nil, signal: String? = nil) {
     self.reason = reason
     self.exit = exit

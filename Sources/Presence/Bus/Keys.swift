@@ -34,12 +34,12 @@ package struct Keys: Sendable, Hashable {
   /// The keys of a transition, in the order that the scripts expect.
   var transition: [String] { [bus, instances, leases, ended, events] }
 
-  /// Removes all of the bus but its place in the list of apps, which may be on another node of a
+  /// Removes the whole bus except its entry in the list of apps, which may be on another node of a
   /// cluster; see ``unlist(on:)``.
   ///
   /// - Throws: `RedisError`.
   package func remove(on connection: RedisConnection) async throws {
-    // So, since that is permitted to whoever may announce, as DEL is not.
+    // `EXPIRE` instead of `DEL`, since a user that may announce may use `EXPIRE`, but not `DEL`.
     _ = try await connection.transaction(transition.map { RedisCommand("EXPIRE", $0, "0") })
   }
 
@@ -53,7 +53,8 @@ package struct Keys: Sendable, Hashable {
   /// How long a key lives after the last transition.
   package static let timeToLive = Duration.seconds(7 * 24 * 3600)
 
-  /// An app's name in the characters that keys may have: others become `-`; at most 100.
+  /// An app's name in the characters that keys may have: all others become `-`. It has at most 100
+  /// characters.
   package static func appName(from text: String) -> String {
     var name = String.UnicodeScalarView()
     for scalar in text.unicodeScalars.prefix(100) {

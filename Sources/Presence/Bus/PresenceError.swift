@@ -6,7 +6,7 @@ public enum PresenceError: Error, Hashable, Sendable {
   /// A bus has one channel, and another one was asked for.
   case otherChannel(app: String, channel: String)
 
-  /// nil for an error of another kind, as a cancellation.
+  /// nil for an error of another kind, such as a cancellation.
   init?(_ error: any Error) {
     switch error {
     case let error as PresenceError: self = error
@@ -22,25 +22,25 @@ public enum PresenceError: Error, Hashable, Sendable {
     }
   }
 
-  /// A new connection is called for; other refusals are waited out on the one that there is, so
-  /// that nobody takes its absence for ours.
+  /// Whether a new connection is needed. During other refusals the announcer keeps its connection,
+  /// so that no watcher takes a missing connection for a missing instance.
   var endsConnection: Bool {
     kind == .unreachable || kind == .protocolViolation || kind == .tls || kind == .wrongServer
   }
 
-  /// Trying the same again cannot help.
+  /// Whether trying the same again cannot help.
   var isFinal: Bool {
     kind == .refused || kind == .tls || kind == .protocolViolation || kind == .configuration
   }
 
-  /// Whether a person who was told of an earlier failure has to be told of this one too: that trying again
-  /// cannot help.
+  /// Whether a user who was told of an earlier failure has to be told of this one too, since only
+  /// with this one trying again cannot help.
   func adds(to earlier: PresenceError?) -> Bool {
     guard let earlier else { return true }
     return isFinal && !earlier.isFinal
   }
 
-  /// The answer did not come in the time that it was waited for.
+  /// Whether no answer came within the time limit.
   var isTimeout: Bool {
     if case .redis(let error) = self { error.isTimeout } else { false }
   }

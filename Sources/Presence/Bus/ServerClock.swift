@@ -21,7 +21,7 @@ package struct ServerClock: Sendable {
     self.answered = answered
   }
 
-  /// Reads the reply to `TIME`; nil where it is none.
+  /// Reads the reply to `TIME`; nil for anything else.
   ///
   /// - Throws: `RedisError` where the server refused.
   init?(
@@ -44,8 +44,9 @@ package struct ServerClock: Sendable {
     return clock
   }
 
-  /// The server's time now, in ms since 1970; too early rather than too late by what the answer took,
-  /// so that no lease ends later than it may: an end far ahead looks as if the clock had gone back.
+  /// The server's time now, in ms since 1970. It may be too early by the time that the answer took,
+  /// but never too late, so that no lease ends later than it may: an end too far in the future
+  /// looks as if the server's clock had gone back.
   package var now: Int64 { time(at: .now) }
 
   func time(at moment: ContinuousClock.Instant) -> Int64 {
@@ -53,7 +54,7 @@ package struct ServerClock: Sendable {
   }
 
   /// Whether the server's clock was moved by more than `tolerance` ms between the two answers,
-  /// however long each was on its way.
+  /// however long each of them took.
   func wasMoved(before later: ServerClock, tolerance: Int64) -> Bool {
     let earliest = time + (later.asked - answered).milliseconds
     let latest = time + (later.answered - asked).milliseconds

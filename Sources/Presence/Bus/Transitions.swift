@@ -45,9 +45,10 @@ package struct Transitions: Sendable {
   /// - Parameters:
   ///   - elapsed: how long ago the instance began.
   ///   - channel: the channel asked for; nil for the bus's own.
-  ///   - lastChannel: the channel where the bus has none (any more).
-  ///   - history: how many events to keep; nil for as many as the bus keeps.
-  ///   - tellsReturn: whether it is `back` also where it is up, since its announcer had gone.
+  ///   - lastChannel: the channel to use where the bus has none, or no longer has one.
+  ///   - history: how many events to keep; nil leaves the bus's number unchanged.
+  ///   - tellsReturn: whether `back` is published even where the instance is up, since its earlier
+  ///     announcer died.
   /// - Throws: `RedisError`.
   package func start(
     _ instance: Instance, elapsed: Duration, channel: String?, lastChannel: String? = nil,
@@ -64,8 +65,8 @@ package struct Transitions: Sendable {
       ], on: connection)
   }
 
-  /// Makes ready for the end, which may come when the server hardly answers any more: what is said
-  /// then has to be short.
+  /// Loads the scripts for the end in advance. The end may come when the server hardly answers, so
+  /// the commands that are sent then have to be short.
   ///
   /// - Throws: `RedisError`.
   func prepareEnd(on connection: RedisConnection) async throws {
@@ -106,7 +107,7 @@ package struct Transitions: Sendable {
       ], on: connection)
   }
 
-  /// Declares an instance lost whose lease still ends when the observer saw it end.
+  /// Declares an instance lost, provided that its lease still has the end that the observer saw.
   ///
   /// - Parameter latest: the server time in ms after which this does nothing.
   /// - Throws: `RedisError`.
@@ -149,8 +150,8 @@ package struct Transitions: Sendable {
   }
 }
 
-/// The scripts, each behind what they share. Whoever changes one changes its digest, which the tests
-/// compare with the server's.
+/// The scripts, each with the shared prelude before it. A change of a script also changes its
+/// digest; the tests compare the digests with the server's.
 struct Scripts: Sendable {
   let start = Self.load(
     PackageResources.start_lua, digest: "5040ca1a426629f728e3abf6f57938f2bdb42f90")

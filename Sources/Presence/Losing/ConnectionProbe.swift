@@ -1,23 +1,26 @@
 import PaasbusRedis
 
-/// Notices killed instances sooner than by their lease: by connections that are gone.
+/// Notices killed instances by their missing connections, which is sooner than by their leases.
 ///
-/// Announcers name their connection after their id. An instance that was seen by that name on this
-/// connection of ours, is missing from the server's list for 1.5 s of observed time, and has not
-/// moved its lease meanwhile, is gone: a live one would have reconnected and beaten by then. Behind a
-/// break, and where very many are missing at once, they get longer. Names that were never seen say
-/// nothing. A value without I/O.
+/// Announcers name their connection after the id of their instance. An instance counts as gone if
+/// our connection has seen that name before, the name is missing from the server's list of clients
+/// for 1.5 s of observed time, and the lease has not been renewed meanwhile: a live instance would
+/// have reconnected and sent a beat by then. After a break, and where very many instances are
+/// missing at once, this time is longer. A name that was never seen proves nothing. A value without
+/// I/O.
 struct ConnectionProbe: Sendable {
-  /// How announcers call their connection.
+  /// The beginning of the names that announcers give to their connections.
   static let namePrefix = "paasbus:"
-  /// How watchers call the one on which they ask.
+  /// The name that watchers give to the connection on which they send commands.
   static let watcherName = "paasbus-watch"
   static let patience = Duration.milliseconds(1500)
-  /// For whoever may be on its way back: soon after a break, and where many are missing at once.
+  /// The longer patience, soon after a break and where many instances are missing at once: they may
+  /// be about to reconnect.
   static let longPatience = Duration.seconds(5)
   /// For how long after a break an absence may be due to it.
   static let aftermath = Duration.seconds(5)
-  /// More than this are not killed at once: something between them and the server ended.
+  /// If more than this are missing at once, they were probably not killed: something between them
+  /// and the server failed.
   static let maxMissing = 200
   /// At most this many clients are listed a second, by all watchers together.
   private static let clientsPerSecond = 1000
@@ -31,8 +34,9 @@ struct ConnectionProbe: Sendable {
 
   private var seen: Set<String> = []
   private var absences: [String: Absence] = [:]
-  /// Found to be gone once. Should one of them come back, its connection says little of it, as
-  /// behind a proxy that makes new ones; then its lease alone tells.
+  /// The ids that were found to be gone once. If one of them comes back, its connection proves
+  /// little, for example behind a proxy that makes new connections. From then on only its lease
+  /// counts.
   private var doubted: Set<String> = []
   private(set) var nextLook = ContinuousClock.now
   /// Off where the server refuses to list its clients.
@@ -42,7 +46,8 @@ struct ConnectionProbe: Sendable {
 
   mutating func turnOff() { isOn = false }
 
-  /// Takes the reply to `CLIENT LIST`; returns the ids that are missing, whose leases to look at.
+  /// Takes the reply to `CLIENT LIST`; returns the ids that are missing. The caller looks at their
+  /// leases next.
   mutating func list(_ text: String, at instant: ContinuousClock.Instant) -> [String] {
     var present: Set<String> = []
     var (count, watchers) = (0, 0)
@@ -62,14 +67,15 @@ struct ConnectionProbe: Sendable {
     return Array(missing)
   }
 
-  /// Of many watchers each looks the more seldom. Who finds somebody missing looks again on its own,
-  /// so that together they notice as soon as one alone would.
+  /// The more watchers there are, the less often each of them looks. A watcher that finds an
+  /// instance missing looks again without waiting for the others, so that together they notice a
+  /// loss as soon as a single watcher would.
   private static func interval(_ clients: Int, _ watchers: Int) -> Duration {
     let alone = Duration.seconds(1) * clients / clientsPerSecond
     return watchers > 1 ? alone * watchers * Double.random(in: 0.75...1.25) : alone
   }
 
-  /// What a client calls its connection.
+  /// The name that a client gave to its connection.
   private static func name(_ line: Substring.UTF8View) -> Substring.UTF8View? {
     let marker = " name=".utf8
     var rest = line
@@ -83,13 +89,13 @@ struct ConnectionProbe: Sendable {
     return nil
   }
 
-  /// Takes the leases' ends of the missing, nil for those that have none (any more); returns whom to
-  /// reap.
+  /// Takes the ends of the missing instances' leases, nil where there is no lease or no longer one;
+  /// returns the instances to reap.
   ///
   /// - Parameters:
   ///   - ends: all that ``list(_:at:)`` found to be missing.
   ///   - asked: when the clients were asked for.
-  ///   - time: with a look behind the list as its last one.
+  ///   - time: the observed time, whose last look was made after the list.
   mutating func look(
     _ ends: [(id: String, end: Int64?)], asked: ContinuousClock.Instant, in time: ObservedTime
   ) -> [LeaseObserver.Lost] {
@@ -113,11 +119,11 @@ struct ConnectionProbe: Sendable {
       if isMass { absence.patience = Self.longPatience }
       absences[id] = absence
       if absence.end != end {
-        // It lives, by another way than the connection that we knew.
+        // It is alive, and beats on another connection than the one that we knew.
         forget(id)
       } else if asked - absence.since >= absence.patience {
         lost.append(LeaseObserver.Lost(id: id, end: end))
-        // Seen still: should the server not take the reap, it is tried again.
+        // The id stays in `seen`, so that the reap is tried again if the server does not accept it.
         absences[id] = nil
         doubted.insert(id)
       } else {

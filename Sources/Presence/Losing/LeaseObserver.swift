@@ -1,23 +1,24 @@
-/// Decides whose lease has been seen to run out, from looks at the leases.
+/// Decides from looks at the leases which of them have been seen to run out.
 ///
-/// A lease alone proves little: after an outage all of them are over while everybody lives. So an
-/// instance counts as lost only once the very same end was observed for longer than it takes to
-/// renew it. An end that stood at a break gets more time, since its instance may be on its way back,
-/// and all of those begin anew when one of them comes back: then a fleet is returning. A value
-/// without I/O.
+/// A lease alone proves little: after an outage all leases are over although all instances are
+/// alive. So an instance counts as lost only once the same end of its lease was observed for longer
+/// than a renewal takes. Where the end was set before a break, the instance gets more time, since
+/// it may be about to reconnect. When one such instance comes back, the time starts again for all
+/// of them, since probably the whole fleet is returning. A value without I/O.
 struct LeaseObserver: Sendable {
   /// An instance to be declared lost, and the end of its lease that was seen.
   struct Lost: Sendable, Hashable {
     var id: String
     var end: Int64
-    /// Whether the end lies ahead, and stayed there for longer than a lease: the server's clock
-    /// went back.
+    /// Whether the end is in the future and did not change for longer than a lease, which means
+    /// that the server's clock went back.
     var isAhead = false
   }
 
-  /// Between the look that found a lease over for long enough and the one that confirms it.
+  /// The time between the look that found a lease over for long enough and the one that confirms
+  /// it.
   static let confirmationDelay = Duration.milliseconds(250)
-  /// For how long after a break the return of one instance gives time to the others.
+  /// For how long after a break the return of one instance gives more time to the others.
   static let maxReturn = Duration.seconds(60)
   /// The lease of an instance whose record cannot be read.
   private static let defaultLease: Int64 = 15_000
@@ -27,7 +28,7 @@ struct LeaseObserver: Sendable {
     /// In ms.
     var lease: Int64
     var first: ContinuousClock.Instant
-    /// Whether the end was there at the break already: its instance may be on its way back.
+    /// Whether the end was set before the break, so that its instance may be about to reconnect.
     var stoodAtBreak: Bool
     /// When the lease was first found to be over for long enough.
     var over: ContinuousClock.Instant?
@@ -35,25 +36,25 @@ struct LeaseObserver: Sendable {
     var beat: Duration { .milliseconds(lease) / 3 }
     var patience: Duration { max(.milliseconds(1500), beat * 1.1 + .milliseconds(500)) }
     var patienceAfterBreak: Duration { max(.seconds(5), beat * 1.1 + .seconds(1)) }
-    /// How long an end may lie ahead.
+    /// For how long the same end may be in the future.
     var maxAhead: Duration { .milliseconds(lease) + beat * 1.1 }
   }
 
   private var sightings: [String: Sighting] = [:]
-  /// In ms, of those that the last look found.
+  /// The lengths, in ms, of the leases that the last look found.
   private var leases: [String: Int64] = [:]
-  /// What the sightings belong to.
+  /// The stretch of observed time that the sightings belong to.
   private var stretch: ObservedTime.Stretch?
   /// When a lease that was over at the break was last seen to be renewed.
   private var lastReturn: ContinuousClock.Instant?
 
-  /// The ids among those that a look found whose length of lease is not known yet.
+  /// The ids that a look found and for which the length of the lease is not known yet.
   func unknown(_ ends: [String: Int64]) -> [String] {
     ends.keys.filter { leases[$0] == nil }
   }
 
-  /// The ids of leases that were over at the break and that a look no longer found: they are renewed,
-  /// or gone, and their present ends are to be added to what it found.
+  /// The ids of leases that were over at the break and that a look no longer found. Each of them is
+  /// renewed or gone, so the caller has to add their present ends to what the look found.
   func unaccounted(_ ends: [String: Int64], in time: ObservedTime) -> [String] {
     guard let now = time.stretch, now.number == stretch?.number, isReturning(in: now) else {
       return []
@@ -63,11 +64,11 @@ struct LeaseObserver: Sendable {
     }
   }
 
-  /// Takes what a look found, which is the last one of `time`, and returns whom to reap.
+  /// Takes what the last look of `time` found, and returns the instances to reap.
   ///
   /// - Parameters:
   ///   - ends: when leases end, in ms by the server's clock.
-  ///   - lengths: the leases in ms of those that were unknown.
+  ///   - lengths: the lengths in ms of the leases for which ``unknown(_:)`` asked.
   mutating func look(
     _ ends: [String: Int64], lengths: [String: Int64] = [:], in time: ObservedTime
   ) -> [Lost] {
@@ -115,7 +116,7 @@ struct LeaseObserver: Sendable {
         guard now.last.asked - over >= Self.confirmationDelay else { continue }
         lost.append(Lost(id: id, end: sighting.end, isAhead: sighting.end >= now.last.time))
       }
-      // Should the server not take the reap, the next look of this kind tries it again.
+      // If the server does not accept the reap, a later look tries it again.
       sightings[id]?.over = now.last.answered
     }
     return lost
@@ -138,8 +139,8 @@ struct LeaseObserver: Sendable {
     )
   }
 
-  /// Whether an end was set before the break that a stretch follows: it was found by the first look,
-  /// or is less than a lease behind it.
+  /// Whether an end was set before the break that a stretch follows: either the first look found
+  /// it, or it is less than one lease later than that look.
   private func stoodAtBreak(
     _ end: Int64, _ lease: Int64, _ stretch: ObservedTime.Stretch
   ) -> Bool {
@@ -155,7 +156,8 @@ struct LeaseObserver: Sendable {
     stretch.followsBreak && stretch.last.answered - stretch.first.answered <= Self.maxReturn
   }
 
-  /// When a look could next be sure of somebody; nil where there is nobody to be sure of.
+  /// The earliest time at which a look could find an instance lost; nil where there is no lease to
+  /// observe.
   var nextDue: ContinuousClock.Instant? {
     guard let now = stretch else { return nil }
     return sightings.values.map { sighting in

@@ -1,9 +1,9 @@
 import PaasbusRedis
 import Synchronization
 
-/// The part of a watch that looks after the instances: it declares lost whose lease ran out or whose
-/// connection is gone, on the connection on which the watch asks, however far behind what is shown
-/// may be.
+/// The part of a watch that declares those instances lost whose lease ran out or whose connection
+/// is gone. It uses the connection on which the watch sends its commands, and does not wait for the
+/// output, which may be far behind.
 struct LeaseWatch: Sendable {
   /// The longest beat that an instance of this bus was seen to have.
   final class LongestBeat: Sendable {

@@ -1,12 +1,13 @@
 import PaasbusRedis
 
-/// The time for which an observer has really seen how others fared.
+/// The time during which an observer has really seen the other instances.
 ///
-/// While we stand still, or the server does, or the machine that either runs on, nothing is seen: the
-/// others may have stood still as well, and be about to go on. So only the time between two looks
-/// counts, and only where both were answered quickly and neither clock shows a longer pause between
-/// them. Our clock does not see a virtual machine that paused; the server's does. Anything else is a
-/// break, after which all observation begins anew. A value without I/O.
+/// While this process, the server, or the machine of either stands still, nothing is observed: the
+/// other instances may have stood still as well and be about to go on. So only the time between two
+/// looks counts, and only where both were answered quickly and neither clock shows a longer pause
+/// between them. Our clock does not show that a virtual machine was paused; the server's clock
+/// does. Anything else is a break, after which the observation starts again from the beginning. A
+/// value without I/O.
 struct ObservedTime: Sendable {
   /// A look at the server: a question that asks for its time as well.
   struct Look: Sendable, Hashable {
@@ -26,14 +27,14 @@ struct ObservedTime: Sendable {
     let number: Int
     let first: Look
     fileprivate(set) var last: Look
-    /// Whether others may only be on their way back from whatever broke off the observation.
+    /// Whether other instances may still be reconnecting after what interrupted the observation.
     let followsBreak: Bool
   }
 
   /// Two looks that are further apart prove nothing.
   static let maxPause = Duration.milliseconds(1500)
 
-  /// nil behind a break, until the next look.
+  /// nil after a break, until the next look.
   private(set) var stretch: Stretch?
   private var count = 0
   private var slowAnswers = 0
@@ -45,8 +46,8 @@ struct ObservedTime: Sendable {
   /// Adds a look: it continues the stretch, or begins a new one where it proves nothing of the time
   /// since the last look.
   ///
-  /// - Parameter isCalm: whether it found every lease in time. Where the first look of all does not,
-  ///   something went wrong before it, and it counts as the end of a break.
+  /// - Parameter isCalm: whether the look found no lease that is over. Where the very first look
+  ///   finds one, something went wrong before it, so that look counts as the end of a break.
   mutating func add(_ look: Look, isCalm: Bool) {
     defer { slowAnswers = look.slowAnswers }
     guard look.duration <= RedisConnection.slowAnswer else { return interrupt() }
@@ -60,7 +61,8 @@ struct ObservedTime: Sendable {
     }
   }
 
-  /// Breaks off the observation, as after an answer that says nothing of the others.
+  /// Interrupts the observation, for example after an answer that says nothing about the other
+  /// instances.
   mutating func interrupt() {
     stretch = nil
     hasBroken = true
@@ -69,7 +71,8 @@ struct ObservedTime: Sendable {
   /// Whether the time between two looks was observed.
   private static func isProved(_ one: Look, _ next: Look) -> Bool {
     let ours = next.asked - one.answered
-    // How long each answer took is not known of either of its ways.
+    // It is not known how the time of each answer divides between the way to the server and the way
+    // back.
     let limit = maxPause + one.duration + next.duration
     let (server, hasOverflown) = next.time.subtractingReportingOverflow(one.time)
     return ours <= maxPause && !hasOverflown && server >= 0 && .milliseconds(server) <= limit

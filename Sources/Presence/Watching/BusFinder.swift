@@ -1,16 +1,16 @@
 import PaasbusRedis
 
-/// Waits for the first app that anybody announces on.
+/// Waits for the first app with an instance that is announced.
 struct BusFinder {
-  /// How often the list of apps is asked.
+  /// How often the list of apps is read.
   private static let interval = Duration.seconds(1)
-  /// So many apps that messages name are looked for at once.
+  /// The most apps named by messages that are looked up at once.
   private static let maxNamed = 20
 
   let hub: Hub
   let connections: WatchConnections
 
-  /// - Returns: the app and what came last; nil when the task is cancelled.
+  /// - Returns: the app and the last messages; nil when the task is cancelled.
   /// - Throws: `RedisError`.
   func find() async throws -> (app: String, messages: RedisBatch?)? {
     while true {
@@ -36,8 +36,8 @@ struct BusFinder {
     }
   }
 
-  /// The app that one of the messages comes from. It arrives before the list knows the app; but
-  /// anybody may publish, so only a bus that is there counts.
+  /// The app that one of the messages comes from. A message arrives before the app is in the list.
+  /// But any client may publish, so the app counts only if its bus exists.
   private func announcedApp(_ messages: [ArraySlice<UInt8>]) async throws -> String? {
     let apps = Set(messages.lazy.compactMap { Event.read($0)?.app }.prefix(Self.maxNamed))
     for app in apps.sorted() where Keys.appName(from: app) == app {
@@ -45,7 +45,8 @@ struct BusFinder {
         let bus = try await BusState.read(keys: Keys(app: app), on: connections.query)
         if bus.position != nil { return app }
       } catch let error as RedisError where error.kind == .wrongServer {
-        // The list of apps, which is here, will know it.
+        // The bus is on another node of the cluster. The list of apps is on this node and will
+        // contain the app.
         continue
       }
     }

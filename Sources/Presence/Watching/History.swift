@@ -10,7 +10,8 @@ package struct HistoryEntry: Sendable, Hashable {
     self.bytes = bytes
   }
 
-  /// Reads `[id, [field, value, …]]` as `XRANGE` gives it; nil for what no script wrote.
+  /// Reads `[id, [field, value, …]]` as `XRANGE` gives it; nil for an entry that our scripts did
+  /// not write.
   package init?(_ value: RedisValue) {
     guard case .array(let parts) = value, parts.count == 2, let id = parts[0].bytes,
       case .array(let fields) = parts[1], fields.count >= 2, fields[0].bytes == Self.field[...],
@@ -71,7 +72,8 @@ package struct History: Sendable {
     )
   }
 
-  /// Hands over the entries from the newest to the oldest, page by page, until `body` wants no more.
+  /// Hands over the entries from the newest to the oldest, page by page, until `body` returns
+  /// false.
   ///
   /// - Throws: `RedisError`, or what `body` throws.
   package func readBackwards(
@@ -89,7 +91,7 @@ package struct History: Sendable {
     }
   }
 
-  /// The oldest entry at or behind a position; of all where there is none.
+  /// The oldest entry at or after a position; without a position, the oldest of all.
   ///
   /// - Throws: `RedisError`.
   func first(from start: Position?, on connection: RedisConnection) async throws -> Position? {
@@ -98,8 +100,8 @@ package struct History: Sendable {
     return reply.elements.first.flatMap(HistoryEntry.init)?.position
   }
 
-  /// Where to begin reading for what happened at or after a moment: events are in the order of their
-  /// time, so halving what is left finds it.
+  /// The position from which to read what happened at or after a moment. Events are ordered by
+  /// time, so a binary search finds it.
   ///
   /// - Parameters:
   ///   - earliest: in ms by the server's clock.
@@ -109,7 +111,8 @@ package struct History: Sendable {
   package func start(
     notBefore earliest: Int64, end: Position, on connection: RedisConnection
   ) async throws -> Position? {
-    // What an older bus left is not numbered together with this one, and is not much.
+    // The moment is before this bus began, so everything is read: what an older bus left has other
+    // numbers, and is not much.
     guard earliest > end.epoch else { return nil }
     var (low, high) = (Int64(1), end.seq + 1)
     while low < high {
@@ -117,7 +120,8 @@ package struct History: Sendable {
       let position = Position(epoch: end.epoch, seq: middle)
       let reply = try await connection.send(
         RedisCommand("XRANGE", keys.events, position.entryID, end.entryID, "COUNT", "1"))
-      // What cannot be read has no time; it is looked at when it is read.
+      // An entry that cannot be decoded has no time. The search keeps it, and it is dealt with when
+      // it is read.
       guard let entry = reply.elements.first.flatMap(HistoryEntry.init),
         let event = Event.read(entry.bytes), event.at < earliest
       else {
@@ -135,7 +139,7 @@ package struct History: Sendable {
     return first > 0 ? "\(first - 1)-\(UInt64.max)" : nil
   }
 
-  /// The id behind another. `XRANGE (id` needs Redis 6.2, so we count ourselves.
+  /// The id after another. `XRANGE (id` needs Redis 6.2, so we count ourselves.
   private static func after(_ id: String) -> String? {
     guard let (first, last) = parts(id) else { return nil }
     let next = last.addingReportingOverflow(1)

@@ -1,15 +1,17 @@
 import PaasbusRedis
 
-/// Reads a bus's history on from a position, each event once and in order, at its own pace: the history
-/// is the queue, so a slow reader needs no memory for what it has not come to.
+/// Reads a bus's history from a position on, each event once and in order, at its own pace. The
+/// history itself is the queue, so a slow reader needs no memory for events that it has not read
+/// yet.
 package struct HistoryFollower: Sendable {
   package var app: String { keys.app }
-  /// The last event that was handed over, or before which it begins.
+  /// The position of the last event that was handed over; before that, the position after which
+  /// reading begins.
   package var position: Position? { timeline.position }
   private let keys: Keys
   private var timeline: Timeline
 
-  /// Begins behind the last event, or at the first one that happened since a moment.
+  /// Begins after the last event, or at the first one that happened since a moment.
   ///
   /// - Throws: `RedisError`.
   package static func begin(
@@ -27,7 +29,7 @@ package struct HistoryFollower: Sendable {
     return HistoryFollower(keys, behind: Position(epoch: first.epoch, seq: first.seq - 1))
   }
 
-  /// Begins with the first event of a bus that is only now being born.
+  /// Begins with the first event of a bus that is only being created now.
   package init(app: String) {
     self.init(Keys(app: app), behind: nil)
   }
@@ -37,7 +39,7 @@ package struct HistoryFollower: Sendable {
     timeline = Timeline(app: keys.app, position: position, trustsMessages: false)
   }
 
-  /// Hands over what the history holds that has not been handed over, page by page.
+  /// Hands over the part of the history that has not been handed over yet, page by page.
   ///
   /// - Throws: `RedisError`; what was handed over counts as read.
   package mutating func catchUp(

@@ -1,7 +1,7 @@
 import Synchronization
 
-/// Hands what a watch tells to whoever shows it, who may be slow or stall: the watch waits for room
-/// before it goes on, and nothing else waits for either.
+/// Hands the output of a watch to its reader, which may be slow or may stall. The watch waits for
+/// room in the queue before it goes on; nothing else waits for the reader.
 final class OutputQueue: Sendable {
   private typealias Reader = CheckedContinuation<[WatchOutput]?, Never>
   private typealias Writer = CheckedContinuation<Void, any Error>
@@ -13,7 +13,7 @@ final class OutputQueue: Sendable {
     var isFinished = false
   }
 
-  /// One that is shown while the next is made.
+  /// One batch can be shown while the next one is made.
   private static let capacity = 2
   private let state = Mutex(State())
 
@@ -49,7 +49,7 @@ final class OutputQueue: Sendable {
     reader?.resume(returning: batch)
   }
 
-  /// No more will come.
+  /// Tells the reader that no more batches will come.
   func finish() {
     let reader = state.withLock { state in
       state.isFinished = true
@@ -58,7 +58,7 @@ final class OutputQueue: Sendable {
     reader?.resume(returning: nil)
   }
 
-  /// The next batch; nil behind the last one. For one reader.
+  /// The next batch; nil after the last one. For one reader.
   func next() async -> [WatchOutput]? {
     await withCheckedContinuation { (continuation: Reader) in
       let (isReady, batch, writer) = state.withLock { state -> (Bool, [WatchOutput]?, Writer?) in

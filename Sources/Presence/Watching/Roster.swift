@@ -1,11 +1,12 @@
-/// Who is on a bus, kept up to date by a watch.
+/// The instances of a bus, kept up to date by a watch.
 ///
-/// A value without I/O. It starts from the whole bus and follows its events; what the whole
-/// already holds is passed over, by its number. Who ended is kept until ``forgetEnded(before:)``.
+/// A value without I/O. It starts from a snapshot of the bus and follows its events. An event that
+/// the snapshot already contains, as its number shows, is skipped. An instance that ended is kept
+/// until ``forgetEnded(before:)``.
 package struct Roster: Sendable {
   /// By id.
   package private(set) var statuses: [String: InstanceStatus] = [:]
-  /// When an instance ended, in ms by the server's clock; as it was told.
+  /// When an instance ended, in ms by the server's clock, as its event said.
   package private(set) var ends: [String: Int64] = [:]
   /// Differs whenever something has changed.
   package private(set) var version = 0
@@ -13,11 +14,12 @@ package struct Roster: Sendable {
 
   package init() {}
 
-  /// Takes all of the bus.
+  /// Starts from a snapshot of the whole bus.
   package mutating func begin(with snapshot: Snapshot) {
     version += 1
     position = snapshot.position
-    // Of those that ended before we looked it is not told when, so they are none of ours.
+    // A snapshot does not say when an instance ended, so those that ended before we looked are left
+    // out.
     let kept = snapshot.instances.filter { $0.isPresent || ends[$0.instance.id] != nil }
     statuses = Dictionary(kept.map { ($0.instance.id, $0) }) { $1 }
     ends = ends.filter { id, _ in statuses[id].map { !$0.isPresent } ?? false }

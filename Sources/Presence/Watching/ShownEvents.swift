@@ -1,12 +1,13 @@
-/// Digests of the events of one epoch that are known to whoever watches, by their numbers, so that
-/// each is recognised when it comes again or when the history has something else in its place.
+/// Digests of the events of one epoch that were shown, by their numbers. With them, an event is
+/// recognised when it comes again, and so is a history that has another event in its place.
 ///
-/// The numbers of an epoch have no gaps, so an array does; of the oldest it lets go.
+/// The numbers of an epoch have no gaps, so an array is enough. The oldest entries are dropped.
 struct ShownEvents: Sendable {
-  /// More than all the messages that can wait for us in the mailbox and in the buffers of two TCP
-  /// sockets; of what Redis itself holds back for us besides, the oldest may be beyond it.
+  /// How many digests are kept: more than the messages that can wait for us in the mailbox and in
+  /// the buffers of two TCP sockets. Redis itself may hold back more messages for us; the oldest of
+  /// those may be too old for this memory.
   static let memory = 131_072
-  /// Letting go moves what is kept, so it is not done for each.
+  /// Dropping entries moves all the others, so it is not done for each entry.
   private static let maxSurplus = memory / 4
   private static let unknown = 0
 
@@ -17,14 +18,16 @@ struct ShownEvents: Sendable {
 
   /// Stands for the bytes of an event; differs from one process to the next.
   static func digest(_ bytes: ArraySlice<UInt8>) -> Int {
-    // All at once: the array's own way is one byte after the other.
+    // All bytes are hashed at once, since the array's own `hash(into:)` takes one byte after the
+    // other.
     var hasher = Hasher()
     bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
     let hash = hasher.finalize()
     return hash == unknown ? 1 : hash
   }
 
-  /// The digest of what was shown there; nil where nothing was, or too long ago.
+  /// The digest of the event that was shown at a position; nil where none was shown, or too long
+  /// ago.
   subscript(position: Position) -> Int? {
     guard position.epoch == epoch, position.seq >= first,
       let digest = digests.at(Int(position.seq - first)), digest != Self.unknown
@@ -42,14 +45,14 @@ struct ShownEvents: Sendable {
     return position.epoch == oldest.epoch && position < oldest
   }
 
-  /// The numbers behind `seq` that were shown.
+  /// The numbers after `seq` that were shown.
   func numbers(after seq: Int64) -> [Int64] {
     zip(first..., digests).compactMap { number, digest in
       number > seq && digest != Self.unknown ? number : nil
     }
   }
 
-  /// Remembers what comes behind everything that is remembered; a new epoch begins anew.
+  /// Remembers an event that comes after all remembered ones. A new epoch replaces everything.
   mutating func append(_ digest: Int, at position: Position) {
     let missing = position.epoch == epoch ? position.seq - first - Int64(digests.count) : -1
     if digests.isEmpty || !(0...Int64(Self.memory)).contains(missing) {
@@ -64,7 +67,7 @@ struct ShownEvents: Sendable {
     first += Int64(surplus)
   }
 
-  /// Forgets everything behind a position, and every other epoch.
+  /// Forgets everything after a position, and every other epoch.
   mutating func forget(after position: Position) {
     guard position.epoch == epoch, position.seq >= first else {
       digests = []

@@ -2,24 +2,26 @@ import PaasbusRedis
 
 /// An instance as it is recorded.
 public struct InstanceStatus: Sendable, Hashable {
-  /// How an instance stands.
+  /// The state of an instance.
   public enum State: String, Sendable, CaseIterable {
     case up, stopping, overdue, lost, stopped
   }
 
   /// The instance as it is recorded.
   public internal(set) var instance: Instance
-  /// As recorded, or `overdue` where the lease has run out and nobody has said so yet.
+  /// As recorded, or `overdue` where the lease has run out and no process has declared the instance
+  /// lost yet.
   public var state: State
   /// The number of its last event.
   public var seq: Int64
-  /// When the lease ends, in ms by the server's clock; nil for who has none.
+  /// When the lease ends, in ms by the server's clock; nil for an instance without a lease.
   public var leaseEnd: Int64?
 
-  /// Whether it is there, or was never said to have gone.
+  /// Whether the instance is present, that is, it has neither stopped nor been declared lost.
   public var isPresent: Bool { state == .up || state == .stopping || state == .overdue }
 
-  /// The state at a moment of the server's clock (ms) for which the end of the lease is known.
+  /// The state at a moment of the server's clock (ms), judged by the end of the lease where that is
+  /// known.
   public func state(at moment: Int64) -> State {
     guard isPresent, let leaseEnd else { return state }
     if leaseEnd < moment { return .overdue }
@@ -43,9 +45,9 @@ extension InstanceStatus {
 public struct Snapshot: Sendable, Hashable {
   /// The server's time, in ms since 1970.
   public var now: Int64
-  /// nil where nobody has ever announced.
+  /// nil where no instance has ever announced.
   public var position: Position?
-  /// The channel of the bus; nil where nobody has ever announced.
+  /// The channel of the bus; nil where no instance has ever announced.
   public var channel: String?
   /// By `started`, then name.
   public var instances: [InstanceStatus]
@@ -81,7 +83,8 @@ public struct Snapshot: Sendable, Hashable {
       guard let record = records[index + 1].bytes else { continue }
       if let status = status(record, ends, now: now) { instances.append(status) }
     }
-    // By their indices, since instances are large, and moved often while they are sorted.
+    // The indices are sorted instead of the instances, since instances are large and sorting moves
+    // its elements often.
     let order = instances.indices.sorted { one, other in
       (instances[one].instance.started ?? 0, instances[one].instance.name)
         < (instances[other].instance.started ?? 0, instances[other].instance.name)
@@ -93,8 +96,8 @@ public struct Snapshot: Sendable, Hashable {
       tail: tail.reversed())
   }
 
-  /// Reads `STATE SEQ RECORD`; nil for what no script wrote, and for the mark of a start that
-  /// never happened (number 0).
+  /// Reads `STATE SEQ RECORD`; nil for what our scripts did not write, and for the mark of a start
+  /// that never happened (number 0).
   private static func status(
     _ stored: ArraySlice<UInt8>, _ leaseEnds: [String: Int64], now: Int64
   ) -> InstanceStatus? {
@@ -120,7 +123,7 @@ public struct Snapshot: Sendable, Hashable {
     return scores
   }
 
-  /// Reads a score in ms; nil for what is no time, and would trip arithmetic.
+  /// Reads a score in ms; nil for a value that is not a time and would make arithmetic overflow.
   static func time(_ score: RedisValue) -> Int64? {
     if let whole = score.integer { return (-maxTime...maxTime).contains(whole) ? whole : nil }
     return score.number.flatMap { abs($0) < Double(maxTime) ? Int64($0) : nil }
@@ -131,15 +134,16 @@ public struct Snapshot: Sendable, Hashable {
 
 /// What the bus's hash says.
 package struct BusState: Sendable {
-  /// The last event; nil where nobody has ever announced.
+  /// The last event; nil where no instance has ever announced.
   package var position: Position?
   package var channel: String?
 
   /// - Parameter reply: the reply to ``command(_:)``.
-  /// - Throws: `RedisError` where it is none.
+  /// - Throws: `RedisError` where it is not such a reply.
   init(_ reply: RedisValue?) throws {
     let fields = try (reply ?? .null).elements(to: "HMGET", count: 3)
-    // What is outside of this no bus of ours says, and would trip arithmetic later.
+    // Our scripts never write values outside of these ranges, and such values would make arithmetic
+    // overflow later.
     if let epoch = fields.first?.integer, let seq = fields.at(1)?.integer, epoch > 0,
       (0...Int64.max / 2).contains(seq)
     {
@@ -160,9 +164,10 @@ package struct BusState: Sendable {
 
 /// The leases of a bus at one moment.
 package struct Leases: Sendable {
-  /// id → the end of the lease in ms by the server's clock; only who is up or stopping.
+  /// id → the end of the lease in ms by the server's clock; only of instances that are up or
+  /// stopping.
   package var ends: [String: Int64]
-  /// When it was that.
+  /// The server's clock at that moment.
   package var clock: ServerClock
 
   /// - Throws: `RedisError`.

@@ -9,7 +9,8 @@ public enum WatchOutput: Sendable, Hashable {
   }
 
   case event(Event, Source)
-  /// Who was there when the watch began. Not stored in place, since it is larger than all others.
+  /// An instance that was there when the watch began. The case is indirect, since it is larger than
+  /// all others.
   indirect case snapshot(InstanceStatus)
   /// One of the tutorial's bare words, with the time of its arrival in ms by the server's clock.
   case foreign(EventType, at: Int64)
@@ -17,9 +18,9 @@ public enum WatchOutput: Sendable, Hashable {
   case message(String)
   /// The history no longer holds these numbers.
   case gap(from: Int64, to: Int64)
-  /// The bus lost data or was born again, and what has not been shown follows; without an epoch
-  /// it is gone, and nobody has announced on it since.
+  /// The bus lost data or was created again, and what has not been shown follows. Without an epoch,
+  /// the bus is gone, and no instance has announced on it since.
   case reset(epoch: Int64?)
-  /// An event that was shown stands in no history.
+  /// An event that was shown is not in the history.
   case retracted(seq: Int64)
 }

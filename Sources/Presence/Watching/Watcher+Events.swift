@@ -1,7 +1,7 @@
 import PaasbusRedis
 
 extension Watcher {
-  /// The instances that are there now, by when they began.
+  /// The instances that are there now, in the order in which they began.
   ///
   /// - Throws: `RedisError`.
   public func present() async throws -> [InstanceStatus] {
@@ -41,7 +41,7 @@ extension Watcher {
       return Iterator(watch: EventWatch(watcher))
     }
 
-    /// A watch under way, which ends with it.
+    /// A watch under way, which ends together with its iterator.
     public struct Iterator: AsyncIteratorProtocol {
       fileprivate let watch: EventWatch
       private var batch: ArraySlice<WatchOutput> = []
@@ -62,7 +62,7 @@ extension Watcher {
   }
 }
 
-/// A watch that lasts as long as somebody iterates over its events.
+/// A watch that lasts as long as its events are iterated over.
 private final class EventWatch: Sendable {
   private let output: OutputQueue
   private let task: Task<Void, any Error>

@@ -1,11 +1,12 @@
 import PaasbusRedis
 
-/// Follows a bus: what was, what is, and what happens, each event once and in order.
+/// Follows a bus: its history, its present instances, and its events as they happen, each event
+/// once and in order.
 ///
-/// Uses two connections, since a subscribed one cannot ask. `run` lasts until its task is
-/// cancelled; the decisions are the ``Timeline``'s.
+/// It uses two connections, since a subscribed connection cannot send other commands. `run` lasts
+/// until its task is cancelled. The ``Timeline`` makes the decisions.
 public struct Watcher: Sendable {
-  /// From when on the history is told.
+  /// From which moment on the history is shown.
   public enum Since: Sendable, Hashable {
     case beginning
     /// By the server's clock.
@@ -20,25 +21,28 @@ public struct Watcher: Sendable {
     }
   }
 
-  /// What a watch tells, and how much of it.
+  /// What a watch shows, and how much of it.
   public struct Options: Sendable {
     /// The channel asked for; nil for the bus's own.
     public var channel: String?
     /// From when on to show the history first; nil for none of it.
     public var since: Since?
-    /// Whether to tell who is there before what happens.
+    /// Whether to show the present instances before the events.
     public var showsSnapshot = true
-    /// Show events only once the history holds them, so that no forged message passes for one.
+    /// Whether to show events only once the history holds them, so that a forged message is not
+    /// taken for an event.
     public var confirmsEvents = false
-    /// Whether a ``Hub`` keeps who is there, the last events and counts.
+    /// Whether a ``Hub`` keeps the present instances, the last events and counts.
     public var keepsRoster = false
-    /// How often to read when each instance last said that it is there, which only a hub tells; nil for never.
+    /// How often to read when each instance last said that it is there, which only a hub shows; nil
+    /// for never.
     public var leaseInterval: Duration?
 
-    /// What `paasbus watch` tells.
+    /// The options of `paasbus watch`.
     public init() {}
 
-    /// For a reader of a hub's ``HubState`` that must not be deceived.
+    /// The options for a reader of a hub's ``HubState`` that must not be deceived by forged
+    /// messages.
     public static var roster: Options {
       var options = Options()
       options.showsSnapshot = false
@@ -50,16 +54,17 @@ public struct Watcher: Sendable {
 
   /// What a person may want to know of the watch itself.
   public enum Notice: Sendable {
-    /// Nobody has announced on this server yet; the first app that does will be watched.
+    /// No instance has announced on this server yet; the first app on which one does will be
+    /// watched.
     case waitingForBus
     case watching(app: String, channel: String)
     case connectionLost(PresenceError)
     case connectionBack
-    /// The user may not write, so this watcher declares nobody lost.
+    /// The user may not write, so this watcher declares no instance lost.
     case cannotReap
     /// Another app publishes on the same channel.
     case otherApp(String)
-    /// More of them than are told by name.
+    /// Further apps publish on the channel, more than are reported by name.
     case manyOtherApps
   }
 
@@ -74,7 +79,7 @@ public struct Watcher: Sendable {
   let notify: @Sendable (Notice) -> Void
 
   /// - Parameters:
-  ///   - app: whose bus to follow; nil for the first that anybody announces on.
+  ///   - app: the app whose bus to follow; nil for the first app on which an instance announces.
   ///   - notify: is told what a person may want to know.
   public init(
     app: String?, connector: RedisConnector, options: Options = Options(),
@@ -86,11 +91,11 @@ public struct Watcher: Sendable {
     self.notify = notify
   }
 
-  /// Hands over batches of output, in order, until the task is cancelled. Where `show` stalls, the
-  /// watch waits with what it tells, but goes on to look after the instances.
+  /// Hands over batches of output, in order, until the task is cancelled. While `show` stalls, the
+  /// watch adds no output, but it goes on to declare instances lost.
   ///
-  /// - Throws: ``PresenceError`` when the first contact fails; what `show` throws. Later failures are
-  ///   followed by new attempts, for ever.
+  /// - Throws: ``PresenceError`` when the first contact fails; what `show` throws. After later
+  ///   failures, the watch tries again without limit.
   public func run(_ show: ([WatchOutput]) async throws -> Void) async throws {
     try await Hub(self).run(show)
   }

@@ -36,8 +36,8 @@ public enum EventType: String, Sendable, CaseIterable, Codable {
   case start, stopping, stop, lost, back, forgotten
 }
 
-/// Something that happened to an instance. It cannot change any more, so it is handed on without
-/// being copied.
+/// Something that happened to an instance. It never changes, so it is handed on without being
+/// copied.
 public final class Event: Sendable {
   /// The most bytes that an event has on the wire.
   public static let sizeLimit = 8192
@@ -54,7 +54,7 @@ public final class Event: Sendable {
   public let lease: Int64
   /// Whether the tutorial's bare words are published with it.
   package let isPlain: Bool
-  /// Why: a signal's name, `exit`, `signal`, `pid-gone`, `lease`, `connection`.
+  /// Why it happened: a signal's name, `exit`, `signal`, `pid-gone`, `lease`, `connection`.
   public let reason: String?
   /// The status of a wrapped command as a shell tells it.
   public let exit: Int64?
@@ -62,19 +62,21 @@ public final class Event: Sendable {
   public let signal: String?
   /// When the lease ended, in ms.
   public let expired: Int64?
-  /// What the instance is read from. It stands among others that came at once, and keeps them in memory: few
-  /// where few came, and where many came, many share them.
+  /// The JSON that the instance is read from. It is a slice of memory that is shared by all events
+  /// that came at once, and it keeps all of that memory alive. Where few events came, that is
+  /// little; where many came, many share it.
   private let json: ArraySlice<UInt8>?
-  /// Whether that is just what we would write.
+  /// Whether ``json`` is exactly what we would write.
   private let isVerbatim: Bool
-  /// Nothing until somebody asks, as reading it takes most of the time, and who prints JSON does not.
+  /// nil until the instance is asked for, since reading it takes most of the time, and printing
+  /// JSON does not need it.
   private let known: Mutex<KnownInstance?>
 
-  /// To whom it happened.
+  /// The instance to which it happened.
   public var instance: Instance {
     known.withLock { known in
       if let known { return known.instance }
-      // It was scanned before, so it can be again.
+      // The scanner has already read these bytes once, so it can read them again.
       let read =
         json.flatMap(EventScanner.scanInstance)
         ?? Instance(app: app, id: "", name: "", lease: lease)
@@ -124,7 +126,7 @@ public final class Event: Sendable {
 
   /// Adds the event as a whole line of JSON.
   ///
-  /// - Parameter source: what stands before its members, as `"source":"live"`.
+  /// - Parameter source: what comes before its members, such as `"source":"live"`.
   public func addLine(_ source: [UInt8] = [], to text: inout [UInt8]) {
     if !source.isEmpty {
       text.append(0x7B)
@@ -138,7 +140,7 @@ public final class Event: Sendable {
       addMembers(to: &members)
       text += members.object
     }
-    // Where its brace stands, its members go on.
+    // The event's opening brace becomes a comma, since its members follow those of `source`.
     if !source.isEmpty { text[start] = 0x2C }
     text.append(0x0A)
   }
@@ -158,7 +160,7 @@ public final class Event: Sendable {
   }
 }
 
-/// In memory of its own, which an event does not need whose instance nobody asks for.
+/// A class, so that an event whose instance is never asked for does not need the memory for it.
 private final class KnownInstance: Sendable {
   let instance: Instance
 
@@ -166,7 +168,7 @@ private final class KnownInstance: Sendable {
 }
 
 extension Event: Hashable {
-  /// Whatever they were read from.
+  /// Compares the contents, whatever bytes they were read from.
   public static func == (one: Event, other: Event) -> Bool {
     one === other
       || (one.type, one.position, one.at) == (other.type, other.position, other.at)

@@ -31,7 +31,7 @@ struct WireInstance: Decodable {
 }
 
 extension Instance {
-  /// Reads an instance's record; nil where the bytes are none.
+  /// Reads an instance's record; nil where the bytes are not a record.
   static func decode(_ record: ArraySlice<UInt8>) -> Instance? {
     guard record.first == UInt8(ascii: "{") else { return nil }
     if let instance = EventScanner.scanRecord(record) { return instance }
@@ -39,7 +39,7 @@ extension Instance {
   }
 }
 
-/// The members of an event beside those of its instance.
+/// The members of an event, without those of its instance.
 struct WireEvent: Decodable {
   var v: Int
   var type: EventType
@@ -49,14 +49,14 @@ struct WireEvent: Decodable {
 }
 
 extension Event {
-  /// Reads an event as it stands on the wire; nil where the bytes are none, which includes a
-  /// version or a type that is not known.
+  /// Reads an event as it stands on the wire; nil where the bytes are not an event, or one of an
+  /// unknown version or type.
   package static func read(_ bytes: ArraySlice<UInt8>) -> Event? {
     guard bytes.count <= sizeLimit, bytes.first == UInt8(ascii: "{") else { return nil }
     return EventScanner.scan(bytes) ?? decode(bytes)
   }
 
-  /// Reads whatever JSON says the same.
+  /// Reads an event from any JSON with the same meaning.
   static func decode(_ bytes: ArraySlice<UInt8>) -> Event? {
     let (data, decoder) = (Data(bytes), JSONDecoder())
     guard let wire = try? decoder.decode(WireEvent.self, from: data),
@@ -72,7 +72,8 @@ extension Event {
   /// From 1970 to the year 3000, in ms.
   static let times: ClosedRange<Int64> = 0...32_503_680_000_000
 
-  /// What is outside of this can be no event of ours, and would trip arithmetic later.
+  /// Values outside of these ranges cannot come from our scripts, and would make arithmetic
+  /// overflow later.
   static func isPossible(version: Int64, epoch: Int64, seq: Int64, at: Int64) -> Bool {
     version == 1 && times.contains(epoch) && epoch > 0 && times.contains(at)
       && (1...Int64.max / 2).contains(seq)
@@ -85,7 +86,7 @@ extension Event {
     var epoch, seq: Int64
   }
 
-  /// Where an event of a later version stands, of which nothing else can be read.
+  /// The position of an event of a later version, of which nothing else can be read.
   static func position(ofUnreadable bytes: ArraySlice<UInt8>, app: String) -> Position? {
     guard bytes.count <= sizeLimit, bytes.first == 0x7B,
       let found = try? JSONDecoder().decode(Coordinates.self, from: Data(bytes)), found.app == app,

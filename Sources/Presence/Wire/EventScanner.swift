@@ -1,12 +1,12 @@
 /// Reads an event as our scripts write it: these members, in this order, without white space and
 /// escapes. Fifty times as fast as Foundation's decoder, which reads everything else.
 ///
-/// So it may give up at any time, but must never read what the decoder would read otherwise.
+/// So it may give up at any time, but must never read anything differently from the decoder.
 ///
-/// It looks at the bytes in memory, since to have each index checked by the array again would take
-/// half of its time: no index is used that was not compared with the end.
+/// It reads the bytes through a pointer, since the array's own check of each index would take half
+/// of its time. This is safe, since every index is compared with the end before it is used.
 struct EventScanner {
-  /// More members of `meta` are the decoder's to look for doubles in.
+  /// With more members of `meta` than this, the search for duplicate names is left to the decoder.
   private static let maxMeta = 32
 
   private let bytes: UnsafePointer<UInt8>
@@ -18,7 +18,7 @@ struct EventScanner {
     (self.bytes, count) = (bytes, buffer.count)
   }
 
-  /// Reads an event, but for the texts of its instance, which few ever look at.
+  /// Reads an event, except for the texts of its instance, which are rarely needed.
   ///
   /// - Returns: nil for what is to be read by the decoder.
   static func scan(_ message: ArraySlice<UInt8>) -> Event? {
@@ -55,7 +55,7 @@ struct EventScanner {
     var at: Int64
   }
 
-  /// Where the texts of an instance stand, and its numbers.
+  /// The places of the texts of an instance, and the values of its numbers.
   private struct Members {
     var app, id, name: Range<Int>
     var process, host, platform, release, commit, region: Range<Int>?
@@ -160,7 +160,8 @@ struct EventScanner {
     return text
   }
 
-  /// Texts by name behind a `{`, up to and with the `}`; nil for what is to be read by the decoder.
+  /// Reads texts by name, from behind a `{` up to and including the `}`; nil for what is to be read
+  /// by the decoder.
   private mutating func texts() -> [String: String]? {
     var found: [String: String] = [:]
     while let name = quoted(), consume(":"), let value = quoted() {
@@ -186,7 +187,8 @@ struct EventScanner {
     return true
   }
 
-  /// Compares eight bytes at a time; of one that is known beforehand the compiler makes numbers.
+  /// Compares eight bytes at a time. The compiler turns a text that is known beforehand into
+  /// numbers.
   @inline(__always) private static func areSame(
     _ one: UnsafePointer<UInt8>, _ other: UnsafePointer<UInt8>, length: Int
   ) -> Bool {
@@ -209,7 +211,7 @@ struct EventScanner {
 
   private mutating func consumeEnd() -> Bool { consume("}") && index == count }
 
-  /// A whole number from 0 on that fits in any case, without leading zeros.
+  /// A whole number from 0 on without leading zeros, of at most 18 digits so that it always fits.
   @inline(__always) private mutating func digits() -> Int64? {
     let start = index
     let end = min(count, start + 18)
@@ -245,11 +247,12 @@ struct EventScanner {
 
   private enum Plainness { case ascii, utf8 }
 
-  /// nil where there are control characters or escapes, or where it is no UTF-8. What is printable
-  /// ASCII throughout stands as we would write it; beyond that, some of it may have to be escaped.
+  /// nil where there are control characters or escapes, or where it is no UTF-8. Text that is all
+  /// printable ASCII is exactly what we would write; in other text, some characters may have to be
+  /// escaped.
   private static func plainness(_ bytes: UnsafeBufferPointer<UInt8>) -> Plainness? {
-    // Of this arithmetic the compiler makes steps of many bytes at a time. In what is ASCII, the
-    // top bit of a byte less 0x20 tells that it was below.
+    // The compiler turns this arithmetic into steps of many bytes at a time. For an ASCII byte, the
+    // top bit of the byte minus 0x20 tells whether the byte was below 0x20.
     var (all, below, slash, delete): (UInt8, UInt8, UInt8, UInt8) = (0, 0, .max, .max)
     for byte in bytes {
       all |= byte

@@ -4,15 +4,15 @@ public struct Instance: Sendable, Hashable {
   public var app: String
   /// A ULID, new for every run.
   public var id: String
-  /// What it is called, as `web.1`.
+  /// Its name, such as `web.1`.
   public var name: String
-  /// The kind of process, as `web`.
+  /// The kind of process, such as `web`.
   public var process: String?
   /// The name of its host.
   public var host: String?
   /// The id of its process.
   public var pid: Int?
-  /// The platform, as `heroku`.
+  /// The platform, such as `heroku`.
   public var platform: String?
   /// The release that it runs.
   public var release: String?
@@ -24,7 +24,7 @@ public struct Instance: Sendable, Hashable {
   public var started: Int64?
   /// How long it counts as present without a heartbeat, in ms.
   public var lease: Int64
-  /// What else is told of it.
+  /// Further values that are announced with it.
   public var meta: [String: String] = [:]
   /// Whether the tutorial's bare words are published with its events.
   public var isPlain = false
@@ -61,7 +61,8 @@ public struct Instance: Sendable, Hashable {
 }
 
 extension Instance {
-  /// What is outside of this can be no instance of ours, and would trip arithmetic later.
+  /// Values outside of these ranges cannot come from an instance of ours, and would make arithmetic
+  /// overflow later.
   static func isPossible(started: Int64, lease: Int64) -> Bool {
     Event.times.contains(started) && (1...86_400_000).contains(lease)
   }

@@ -1,12 +1,12 @@
 /// The members of a JSON object, in the order in which they are added.
 ///
-/// Foundation's encoder keeps no order of members and cannot leave the braces away, and both
-/// matter here: scripts splice records, and the contract shows events in one order. Members that
-/// are nil or empty are left out.
+/// Foundation's encoder keeps no order of members and cannot leave out the braces, and both matter
+/// here: scripts splice records, and the contract shows events in one order. Members that are nil
+/// or empty are left out.
 package struct JSONText: Sendable {
   package private(set) var bytes: [UInt8] = []
 
-  /// With room for what most objects take, in one piece.
+  /// Reserves at once the memory that most objects need.
   package init() { bytes.reserveCapacity(512) }
 
   package mutating func member(_ name: StaticString, _ value: String?) {
@@ -75,7 +75,7 @@ package struct JSONText: Sendable {
     bytes.append(0x3A)
   }
 
-  /// Puts the digits down where they belong; a string in between would cost four times as much.
+  /// Writes the digits directly into the bytes; a string in between would cost four times as much.
   private mutating func number(_ value: Int64) {
     guard value >= 0 else { return bytes.append(contentsOf: "\(value)".utf8) }
     var rest = value
@@ -97,7 +97,7 @@ package struct JSONText: Sendable {
   private mutating func string(_ value: String) {
     bytes.append(0x22)
     defer { bytes.append(0x22) }
-    // Nearly all need no escapes.
+    // Nearly all strings need no escapes.
     var value = value
     let isVerbatim = value.withUTF8 { text in
       let isVerbatim = text.allSatisfy {
@@ -132,9 +132,9 @@ extension UInt8 {
 }
 
 extension Unicode.Scalar {
-  /// Whether the character could move a cursor, hide or reorder text: controls (C0, DEL, C1),
-  /// line and paragraph separators, and the formatting characters (Unicode category Cf, which
-  /// holds the bidirectional ones, UAX #9) but for the joiners that emoji and scripts need.
+  /// Whether the character could move a cursor, hide or reorder text: controls (C0, DEL, C1), line
+  /// and paragraph separators, and the formatting characters (Unicode category Cf, which holds the
+  /// bidirectional ones, UAX #9) except for the joiners that emoji and scripts need.
   package var isUnsafeInText: Bool {
     switch properties.generalCategory {
     case .control, .lineSeparator, .paragraphSeparator, .surrogate: true

@@ -1,5 +1,5 @@
 extension WatchOutput {
-  /// What the tutorial's instances are called, since they do not say.
+  /// The name that is shown for the tutorial's instances, since they do not send one.
   package static let unnamed = "(unnamed)"
 
   private static let live = Array(#""source":"live""#.utf8)

@@ -125,12 +125,12 @@ struct AnnounceCommand: PaasbusSubcommand {
     _ = try metaValues()
   }
 
-  /// The process of `--pid`, which is an Int as `--history` is, as statuses are texts: each kind of option
-  /// costs a start time.
+  /// The process of `--pid`. That option is an Int like `--history`, and statuses are texts like
+  /// other options, since each further type of option makes the start slower.
   private var followedID: Int32? { pid.flatMap(Int32.init(exactly:)) }
 
-  /// Announces alone, or for a process that runs already. A command is run by ``WrappedCommand``, which
-  /// lets another process read this.
+  /// Announces alone, or for a process that runs already. A command is run by ``WrappedCommand``,
+  /// whose announcer reads these options in another process.
   var run: CommandRun { .onMainThread { try announce() } }
 
   private func announce() throws -> Never {
@@ -142,11 +142,11 @@ struct AnnounceCommand: PaasbusSubcommand {
     announcement.announce()
   }
 
-  /// Who is announced, from where.
+  /// The setup, and the instance to announce.
   ///
   /// - Parameters:
-  ///   - processID: of the process that an instance is named after.
-  ///   - bootID: its id, where it has one already.
+  ///   - processID: the id of the process after which the instance is named.
+  ///   - bootID: the instance's id, where it already has one.
   /// - Throws: ``Failure``.
   func subject(
     processID: Int32 = Setup.processID, bootID: String? = nil
@@ -181,7 +181,7 @@ struct AnnounceCommand: PaasbusSubcommand {
     return plan
   }
 
-  /// Who is announced: what was said, else what the platform says.
+  /// The instance to announce, from the options, and otherwise from the platform.
   private func instance(_ setup: Setup, _ processID: Int32) throws -> Instance {
     var identity = setup.identity
     identity.name = name ?? identity.name
@@ -202,7 +202,7 @@ struct AnnounceCommand: PaasbusSubcommand {
     return instance
   }
 
-  /// What is sent instead of a signal; nil for nothing.
+  /// The signal to send instead of another; nil to send none.
   private func rewrites() throws -> [CInt: CInt?] {
     var rewrites: [CInt: CInt?] = [:]
     for item in signal {

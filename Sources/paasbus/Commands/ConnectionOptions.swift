@@ -1,7 +1,7 @@
 import ArgumentParser
 import Terminal
 
-/// The options of all commands that talk to Redis, but for how patient they are.
+/// The options of all commands that talk to Redis, except for the time limit.
 struct ServerOptions: ParsableArguments {
   @Option(
     help:
@@ -78,7 +78,8 @@ struct ConnectionOptions: ParsableArguments {
 }
 
 extension ColorChoice: ExpressibleByArgument {
-  /// By hand, since a list of all cases would have the parser search all types at every start.
+  /// Written by hand, since with an automatic list of all cases the parser would search all types
+  /// at every start.
   public static var allValueStrings: [String] { [Self.auto, always, never].map(\.rawValue) }
   public static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
 }

@@ -104,7 +104,7 @@ struct ForgetCommand: PaasbusSubcommand {
     return text.line
   }
 
-  /// - Throws: ``Failure`` where the answer is not yes, or nobody can be asked.
+  /// - Throws: ``Failure`` where the answer is not yes, or there is no terminal to ask on.
   private func confirm(_ question: String) throws {
     guard !yes else { return }
     guard StandardStreams.isTerminal(0), StandardStreams.isTerminal(2) else {

@@ -116,7 +116,7 @@ struct HistoryReading {
 
   /// Hands over what was asked for, the oldest first, page by page.
   ///
-  /// - Parameter count: only the last so many.
+  /// - Parameter count: how many of the last events to hand over; nil for all.
   /// - Throws: `RedisError`, what `body` throws.
   func read(last count: Int?, _ body: ([WatchOutput]) throws -> Void) async throws {
     if let count { return try body(try await last(count)) }

@@ -48,7 +48,7 @@ struct ListCommand: PaasbusSubcommand {
     }
   }
 
-  /// A JSON object a line, in pieces, so that not all of it is in memory twice.
+  /// Writes one JSON object per line, in pieces, so that not everything is in memory twice.
   private func writeJSON(_ instances: [InstanceStatus], _ filter: ListFilter) throws {
     var lines: [UInt8] = []
     for status in instances where filter.passes(status) {
@@ -60,7 +60,7 @@ struct ListCommand: PaasbusSubcommand {
     try StandardStreams.write(lines)
   }
 
-  /// In bytes.
+  /// The size of a piece in bytes.
   private static let pieceSize = 65_536
 
   private func snapshot(_ setup: Setup, _ connector: RedisConnector) async throws -> Snapshot? {

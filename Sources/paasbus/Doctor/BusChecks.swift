@@ -2,13 +2,13 @@ import PaasbusRedis
 import Presence
 import Views
 
-/// Whether messages come round, and who else is on the bus.
+/// Checks whether messages are delivered, and what else uses the bus.
 struct BusChecks {
   let connection: RedisConnection
   let connector: RedisConnector
   let setup: Setup
 
-  /// - Parameter readsBus: whether the server lets us.
+  /// - Parameter readsBus: whether the server lets us read the bus.
   /// - Throws: `RedisError` where the connection fails, what `tell` throws.
   func run(readsBus: Bool, _ tell: (Finding) throws -> Void) async throws {
     try tell(try await message())
@@ -33,8 +33,9 @@ struct BusChecks {
 
   // MARK: A message
 
-  /// Sends a message round: on a channel beside the bus's, so that no watcher is bothered, or where
-  /// only the bus's is permitted, there, with the last event, which watchers know.
+  /// Publishes a message and waits until it is delivered back. It uses another channel than the
+  /// bus, so that no watcher is disturbed. Where only the bus's channel is permitted, it uses that
+  /// one and publishes the last event, which watchers already know.
   private func message() async throws -> Finding {
     let own = setup.channel ?? Watcher.defaultChannel
     var refusal: RedisError?
@@ -105,7 +106,7 @@ struct BusChecks {
       remedy: "run 'paasbus announce' with the same URL, or run doctor where the app runs")
   }
 
-  /// Announcers who use another database of the same server, where one is found.
+  /// Looks for apps that use another database of the same server; nil where none is found.
   private func otherDatabase() async throws -> Finding? {
     let reply = try? await connector.withConnection { connection in
       try await connection.pipeline([RedisCommand("INFO", "keyspace")]).first

@@ -11,19 +11,18 @@ import Terminal
   import Darwin
 #endif
 
-/// Looks at everything that paasbus needs, from the variable that names the Redis to a message that
-/// comes round, and names the cause of what does not work. Ends where nothing further can be looked
-/// at.
+/// Checks everything that paasbus needs, from the variable that names the Redis to a message that
+/// is delivered, and names the cause of each problem. It ends where nothing further can be checked.
 struct Examination {
   let setup: Setup
-  /// Is told each finding as it is made.
+  /// Called with each finding as it is made.
   let tell: (Finding) throws -> Void
 
   /// - Throws: what `tell` throws.
   func run() async throws {
     guard let found = try await source(), try resolves(found.endpoint) else { return }
     let app = setup.app ?? "default"
-    // In a cluster, whoever holds the bus is the server that matters.
+    // In a cluster, the node that holds the bus is the server to check.
     let connector = found.routed(to: Keys(app: app).bus)
     let connection: RedisConnection
     do {
@@ -119,7 +118,8 @@ struct Examination {
     case .noDatabase: return .fail("database", error)
     case .reply(let reply):
       guard case .permissionMissing = reply.meaning else { break }
-      // Whoever may not even ask this may do little else, and it does not show what.
+      // A user that may not even send the first commands lacks most permissions, and the reply does
+      // not show which.
       return .fail(
         "permissions", Failure(error).problem,
         remedy: PermissionChecks.wholeRemedy(app: app, setup: setup, connector: connector))

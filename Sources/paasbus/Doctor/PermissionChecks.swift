@@ -4,9 +4,9 @@ import Presence
 /// Tries each command that paasbus uses, and says which the server does not have, and which words of an ACL
 /// are missing.
 ///
-/// A server checks permissions when a command is queued in a transaction, so all are queued and never
-/// carried out. Where transactions are refused, what cannot succeed still shows by how it fails whether it
-/// may be used.
+/// A server checks permissions when it queues a command in a transaction, so all commands are
+/// queued and never executed. Where transactions are refused, the commands are sent alone, in a
+/// form that cannot succeed; the error still shows whether a command may be used.
 struct PermissionChecks {
   let connector: RedisConnector
   let app: String
@@ -20,7 +20,8 @@ struct PermissionChecks {
   /// - Returns: whether a bus can be read.
   /// - Throws: `RedisError` where the connection fails, what `tell` throws.
   func run(_ tell: (Finding) throws -> Void) async throws -> Bool {
-    // An empty transaction first, since what ends one cannot be queued in it.
+    // An empty transaction comes first, since EXEC, which ends a transaction, cannot be queued in
+    // one.
     let frame = [
       PermissionTrial("MULTI", loss: .watching), PermissionTrial("EXEC", loss: .watching),
     ]
@@ -29,7 +30,8 @@ struct PermissionChecks {
     let trials = isQueued ? trials : trials.filter { $0.name != "PUBLISH" }
     for (trial, reply) in zip(trials, try await ask(trials, isQueued: isQueued)) {
       if case .error(let text)? = reply {
-        // In a cluster the list of apps may be elsewhere; permissions are checked before that.
+        // In a cluster the list of apps may be on another node. The server checks permissions
+        // before it says so, so this command is permitted.
         if text.hasPrefix("MOVED ") { continue }
         let error = RedisError(.reply(ErrorReply(text)))
         if error.kind == .unavailable || error.kind == .wrongServer {
@@ -42,8 +44,9 @@ struct PermissionChecks {
     return try report(lacks, tell)
   }
 
-  /// The replies to the trials, none of which is carried out where they are queued; nil for one at which
-  /// the server ends the connection, for which each is tried by itself.
+  /// The replies to the trials. Where they are queued, none of them is executed. The reply is nil
+  /// for a trial at which the server ends the connection; to find it, each trial is then sent on a
+  /// connection of its own.
   private func ask(_ trials: [PermissionTrial], isQueued: Bool = false) async throws
     -> [RedisValue?]
   {
@@ -133,11 +136,12 @@ struct PermissionChecks {
     let words = missing.joined(separator: " ")
     let found = "missing \(words) (\(losses(lacks)))"
     let patterns = unknownPatterns(lacks)
-    // Redis refuses a pattern for a user who has all of them, and with it the whole command.
+    // Redis refuses to add a pattern to a user that already has all patterns, and then refuses the
+    // whole command.
     let more =
       patterns.isEmpty
       ? "" : ", and ACL SETUSER \(user) \(patterns.joined(separator: " ")) unless it has all"
-    // It was not tried where it could not be queued, and a command more does no harm.
+    // PUBLISH was not tried where it could not be queued; to permit it in any case does no harm.
     let untried = missing.contains("+multi") && !missing.contains("+publish") ? " +publish" : ""
     let remedy = "ACL SETUSER \(user) \(words)\(untried)\(more)"
     return lacks.contains(where: \.loss.isFatal)
@@ -148,8 +152,9 @@ struct PermissionChecks {
   private static let appsKey = "~\(Keys.apps)"
   private var channelPattern: String { "&\(channel)" }
 
-  /// Keys and channels of which the server's answers say nothing, as it looks at the command first: where every
-  /// command that has some was refused.
+  /// Patterns of keys and channels about which the server's answers say nothing. The server checks
+  /// the command first, so that happens where every command with a key, or with a channel, was
+  /// refused.
   private func unknownPatterns(_ lacks: [PermissionLack]) -> [String] {
     let refused = Set(lacks.filter { $0.kind.word?.hasPrefix("+") == true }.map(\.trial.name))
     let isAllRefused = trials.filter(\.hasKey).allSatisfy { refused.contains($0.name) }
@@ -157,7 +162,7 @@ struct PermissionChecks {
     return (isAllRefused ? [Self.allKeys] : []) + (isChannelUnknown ? [channelPattern] : [])
   }
 
-  /// Everything that a user needs who is refused even the first question.
+  /// All permissions, for a user that may not even send the first command.
   static func wholeRemedy(app: String, setup: Setup, connector: RedisConnector) -> String {
     let checks = PermissionChecks(connector: connector, app: app, setup: setup)
     let words = checks.unique(
@@ -167,10 +172,10 @@ struct PermissionChecks {
       + "\(checks.user) \(allKeys) \(checks.channelPattern) unless it has all"
   }
 
-  /// Who it is that the words are for.
+  /// The user that needs the permissions.
   private var user: String { connector.endpoint.user }
 
-  /// What is lost, each once; what does not work at all says it also for its parts.
+  /// The losses, each of them once. The loss of everything includes the others.
   private func losses(_ lacks: [PermissionLack]) -> String {
     var losses = unique(lacks.map(\.loss))
     if losses.contains(.everything) {

@@ -15,7 +15,7 @@ struct PermissionTrial {
   var name: String { command.name }
   /// Whether its key is the list of apps.
   var isOfApps: Bool { command.arguments.at(1) == Array(Keys.apps.utf8) }
-  /// Whether it names a key, which a user must be permitted.
+  /// Whether it names a key, for which the user needs a permission.
   var hasKey: Bool {
     command.arguments.dropFirst().contains { $0.starts(with: Array("paasbus:".utf8)) }
   }
@@ -59,7 +59,7 @@ struct PermissionTrial {
   }
 }
 
-/// What cannot be used, and why.
+/// A command that cannot be used, and why.
 struct PermissionLack {
   enum Kind: Equatable {
     /// A word of an ACL is missing.

@@ -16,7 +16,8 @@ struct ServerChecks {
 
   /// - Throws: `RedisError` where the connection fails, what `tell` throws.
   func run(_ tell: (Finding) throws -> Void) async throws {
-    // On a connection of its own, which a server that does not know it may end.
+    // INFO is sent on a connection of its own, since a server that does not know INFO may end the
+    // connection.
     let reply = try? await connector.withConnection { connection in
       try await connection.pipeline([RedisCommand("INFO")]).first
     }
@@ -102,7 +103,8 @@ struct ServerChecks {
     return .warn("round trip", text, remedy: "use a Redis nearer to the app")
   }
 
-  /// How far this machine's clock is from the server's; nil where it does not tell its own.
+  /// How far this machine's clock is from the server's; nil where the server does not tell its
+  /// time.
   private func clock() async throws -> Finding? {
     let reply = try await connection.pipeline([RedisCommand("TIME")]).first ?? .null
     guard let whole = reply.elements.first?.integer,

@@ -2,7 +2,7 @@ import Presence
 import Terminal
 import Views
 
-/// What is said on stderr: one line each, harmless on a terminal whatever is in it.
+/// The messages on stderr. Each is one line, and is harmless on a terminal, whatever it contains.
 struct Diagnostics: Sendable {
   var isQuiet = false
   var isVerbose = false
@@ -12,7 +12,7 @@ struct Diagnostics: Sendable {
     if !isQuiet { Self.tell(remark) }
   }
 
-  /// Says what only the curious want to know.
+  /// Says details, which are shown only with `--verbose`.
   func detail(_ remark: Remark) {
     if isVerbose { Self.tell(remark) }
   }
@@ -25,7 +25,7 @@ struct Diagnostics: Sendable {
     copy("paasbus: \(Visible.text(text))\n")
   }
 
-  /// Says what somebody else has said, as it is.
+  /// Prints the output of another program unchanged.
   static func copy(_ text: String) {
     if let drawing = CurrentDrawing.get() {
       drawing.say(text)

@@ -2,18 +2,20 @@ import ArgumentParser
 import PaasbusRedis
 import Supervisor
 
-/// What of the command line an error may repeat. A value that looks like a secret is named by its kind,
-/// wherever it stands: a key where a file's name belongs, a URL without its option.
+/// Which parts of the command line an error may repeat. A value that looks like a secret is
+/// replaced by its kind, in any place of the command line: for example a key in the place of a
+/// file's name, or a URL without its option.
 enum Echo {
   /// One argument, in quotes, or its kind.
   static func of(_ argument: String) -> String {
     kind(of: argument) ?? "'\(argument)'"
   }
 
-  /// The name of a program, or its kind where that cannot be one.
+  /// A name, or its kind where it looks like a secret instead.
   static func shown(_ name: String) -> String { SecretKind(of: name)?.rawValue ?? name }
 
-  /// What may be shown is short and plain; all else may be a part of a secret (`user:password`, base64).
+  /// A value may be shown only if it is short and plain; any other may be part of a secret
+  /// (`user:password`, base64).
   private static func kind(of value: String) -> String? {
     if let kind = SecretKind(of: value) { return kind.rawValue }
     let isPlain =
@@ -37,13 +39,14 @@ enum Echo {
     throw ValidationError("\(option) holds \(kind.rawValue), which would be published")
   }
 
-  /// A parser's message without any secret that is among the arguments; nil where it holds none.
+  /// A replacement for a parser's message that contains a secret from the arguments; nil where the
+  /// message contains none.
   ///
-  /// The parser shows an argument, or what it takes for a part of it, in words of its own. So it counts
-  /// which pieces of it come up there.
+  /// The parser may show only a part of an argument, or change it. So the message is searched for
+  /// pieces of each argument.
   static func problem(in message: String, of arguments: [String]) -> String? {
     var message = message
-    // What is harmless may be repeated, also where it is a part of something else.
+    // A harmless argument may be repeated, even where it is also a part of another argument.
     for argument in arguments.map(split) where kind(of: argument.value) == nil {
       message = message.replacing("'\(argument.value)'", with: "")
     }
@@ -61,14 +64,14 @@ enum Echo {
     return nil
   }
 
-  /// Shorter ones are found anywhere.
+  /// Shorter pieces would be found in almost any message.
   private static let minPiece = 4
 
   private static func pieces(_ value: String) -> [Substring] {
     value.split { !$0.isLetter && !$0.isNumber }.filter { $0.count >= minPiece }
   }
 
-  /// `--option=value` in its parts.
+  /// The two parts of `--option=value`.
   private static func split(_ argument: String) -> (option: String?, value: String) {
     guard let equals = argument.firstIndex(of: "="), isOption(String(argument[..<equals])) else {
       return (nil, argument)

@@ -3,7 +3,7 @@ import Platforms
 import Presence
 import Terminal
 
-/// The exit codes, after `sysexits.h` where it has a fitting one.
+/// The exit codes, from `sysexits.h` where that has a suitable one.
 enum ExitStatus: Int32 {
   case done = 0
   /// A check failed, or the output could not be written.
@@ -18,12 +18,13 @@ enum ExitStatus: Int32 {
   case refused = 77
   case configuration = 78
   case timedOut = 124
-  /// A wrapped command that is there and cannot be executed; otherwise its own status is ours.
+  /// A wrapped command exists but cannot be executed. If a command runs, we exit with its own
+  /// status.
   case commandNotExecutable = 126
   case commandNotFound = 127
 }
 
-/// What ends the program with an error: a line for a person and a code for a script.
+/// An error that ends the program: a line for the user and a code for a script.
 struct Failure: Error {
   var status: ExitStatus
   /// What went wrong.
@@ -37,7 +38,7 @@ struct Failure: Error {
     self.remedy = remedy
   }
 
-  /// Any error as what it means to the user.
+  /// Turns any error into what it means for the user.
   init(_ error: any Error) {
     switch error {
     case let failure as Failure: self = failure

@@ -2,8 +2,8 @@ import Views
 
 /// The parser's help, in the order in which people read it.
 enum HelpText {
-  /// A command's own options before those of the connection, which all commands share; and no full stops
-  /// where ours have none.
+  /// Puts a command's own options before those of the connection, which all commands share. It also
+  /// removes full stops, since our own texts have none.
   static func ordered(_ help: String) -> String {
     var sections = help.split(separator: "\n\n").map {
       String($0.trimmingPrefix { $0 == "\n" }).trimmingEnd(of: UInt8(ascii: "\n"))

@@ -12,7 +12,7 @@ import Views
   import Darwin
 #endif
 
-/// What is said on stderr beside errors: one line each.
+/// The messages on stderr other than errors, one line each.
 enum Remark {
   // MARK: Configuration
 
@@ -86,7 +86,7 @@ enum Remark {
     }
   }
 
-  /// With a remedy where trying again may not help.
+  /// Adds a hint where trying again may not help.
   private static func lost(_ error: any Error) -> String {
     let failure = Failure(error)
     let hint = failure.status == .unreachable ? "" : "; see 'paasbus doctor'"

@@ -1,4 +1,4 @@
-/// What somebody may have meant.
+/// Finds what the user may have meant.
 enum Suggestion {
   /// The word that is nearest to a mistyped one; nil where none is near.
   static func nearest(to word: String, among words: [String]) -> String? {
@@ -11,7 +11,7 @@ enum Suggestion {
     return best.word
   }
 
-  /// How many letters have to be changed, added, left away or swapped with their neighbours (the
+  /// How many letters have to be changed, added, left out or swapped with their neighbours (the
   /// optimal string alignment distance).
   static func distance(_ one: String, _ other: String) -> Int {
     let (one, other) = (Array(one), Array(other))

@@ -20,7 +20,7 @@ import Views
 /// A shell command that is run for an event: with the event's JSON on its standard input, its members
 /// in `PAASBUS_EVENT_…`, and its output on our standard error.
 struct EventHandler: Sendable {
-  /// How long a command that has to end gets for it.
+  /// How long a command may take to end once it is told to.
   private static let grace = Duration.seconds(2)
   private static let prefix = "PAASBUS_EVENT_"
 
@@ -28,7 +28,7 @@ struct EventHandler: Sendable {
   let limit: Duration
   /// Where its output goes.
   let output: CInt
-  /// Our environment; of another event's members, nothing is left.
+  /// Our environment, without the members of another event.
   private let inherited: [String]
 
   init(command: String, limit: Duration, output: CInt) {
@@ -39,7 +39,7 @@ struct EventHandler: Sendable {
 
   /// Runs it to its end.
   ///
-  /// - Returns: what went wrong, in words; nil for nothing.
+  /// - Returns: what went wrong, in words; nil for success.
   func run(_ event: Event) async -> String? {
     guard let pipe = HelperProcess.Pipe() else {
       return "could not be started (\(String(cString: strerror(errno))))"
@@ -54,8 +54,8 @@ struct EventHandler: Sendable {
       close(pipe.writing)
       return "could not be started (\(error.description))"
     }
-    // An event is smaller than what a pipe holds, so this waits for nobody; and who does not read
-    // it makes no trouble.
+    // An event is smaller than what a pipe holds, so this does not block. A command that does not
+    // read the event causes no error.
     var line: [UInt8] = []
     event.addLine(to: &line)
     try? StandardStreams.write(line, to: pipe.writing)

@@ -22,10 +22,11 @@ final class EventHandling: Sendable {
     self.connector = connector
   }
 
-  /// How it fares.
+  /// How far it is, and how often the handler failed.
   var progress: WatchStatus.Handling { state.withLock(\.progress) }
 
-  /// Decides where to begin, before the watch does, so that nothing is shown that is not handled.
+  /// Decides where to begin, before the watch begins, so that every event that is shown is also
+  /// handled.
   ///
   /// - Throws: `RedisError`.
   func begin(app: String, since: Watcher.Since?) async throws {
@@ -35,15 +36,16 @@ final class EventHandling: Sendable {
     state.withLock { ($0.follower, $0.progress.handled) = (follower, follower.position) }
   }
 
-  /// The first bus that anybody announces on is this one: all of it is new.
+  /// Begins at the start of a bus on which the first instance has just announced, since all its
+  /// events are new.
   func begin(withNew app: String) {
     state.withLock { state in
       if state.follower == nil { state.follower = HistoryFollower(app: app) }
     }
   }
 
-  /// Handles events until the task is cancelled; an event whose handler is running then has been
-  /// begun only.
+  /// Handles events until the task is cancelled. A handler that is running then is ended before it
+  /// has finished.
   func run(beside hub: Hub) async {
     var backoff = Backoff()
     for await _ in hub.changes() {
@@ -57,7 +59,7 @@ final class EventHandling: Sendable {
           backoff.reset()
           isBehind = false
         } catch {
-          // The watch says it; we only try again.
+          // The watch reports the error; here it is only tried again.
           try? await Task.sleep(for: backoff.next())
         }
       }

@@ -9,11 +9,12 @@ import Supervisor
   import Darwin
 #endif
 
-/// Where handlers write: our standard error, line by line beside whatever is drawn on the terminal.
+/// Where handlers write: our standard error, line by line, so that it does not disturb what is
+/// drawn on the terminal.
 enum HandlerOutput {
   private static let maxLine = 8192
 
-  /// The descriptor to write to. Where nothing is drawn, nothing has to stand between.
+  /// The descriptor to write to. Where nothing is drawn, that is standard error itself.
   static func open(isDrawing: Bool) -> CInt {
     guard isDrawing, let pipe = HelperProcess.Pipe() else { return STDERR_FILENO }
     DispatchQueue(label: "handler-output").async { copy(from: pipe.reading) }

@@ -6,8 +6,8 @@
   import Darwin
 #endif
 
-/// The file whose lock makes a keeper the only one. The system lets go of the lock when the
-/// keeper ends, however it ends.
+/// The file whose lock makes sure that there is only one keeper. The system releases the lock when
+/// the keeper ends, in whatever way.
 enum KeeperLock {
   /// Takes the lock for as long as this process lives; false where another keeper holds it or the
   /// file cannot be made.
@@ -22,7 +22,7 @@ enum KeeperLock {
     return true
   }
 
-  /// The process that holds the lock; nil where nobody does.
+  /// The process that holds the lock; nil where none does.
   static func holder(of path: String) -> pid_t? {
     let descriptor = open(path, O_RDWR | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }

@@ -17,7 +17,7 @@ import Presence
 #endif
 
 /// A private redis-server of this user on this machine, on a Unix socket, without a port and
-/// without persistence. A keeper process owns it; here is what the other processes need.
+/// without persistence. A keeper process owns it; this type has what the other processes need.
 struct LocalBus: Sendable {
   /// How long after its last client it ends.
   static let defaultIdle = Duration.seconds(600)
@@ -61,7 +61,7 @@ struct LocalBus: Sendable {
 
   private static func status(_ path: String) -> stat? {
     var status = stat()
-    // Not stat: a link to somebody else's folder is no folder of ours.
+    // `lstat` and not `stat`, since a link to another user's folder must not count as our folder.
     return lstat(path, &status) == 0 ? status : nil
   }
 
@@ -83,7 +83,8 @@ struct LocalBus: Sendable {
     return (try? await connector.withConnection { _ in true }) ?? false
   }
 
-  /// Starts the server unless it runs; however many do so at once, there is one.
+  /// Starts the server unless it runs. Even if many processes do so at once, there is only one
+  /// server.
   ///
   /// - Throws: ``Failure`` where it does not come up.
   func start(idle: Duration) async throws {
@@ -97,9 +98,10 @@ struct LocalBus: Sendable {
     let isUp = try await wait {
       let holder = KeeperLock.holder(of: lockPath)
       let isDone = keeper.hasEnded
-      // Somebody may have ended it meanwhile.
+      // The keeper that we waited for may have been ended meanwhile, so we start another one.
       if holder == nil, isDone { keeper = try LocalBusKeeper.launch(idle: idle) }
-      // Ours may come late, and find the lock free after the one that we see was told to end.
+      // The present holder may have been told to end, and our keeper may take the lock after it. So
+      // this waits until our keeper holds the lock or has ended.
       guard isDone || holder == keeper.id else { return false }
       return try await isRunning()
     }
@@ -114,7 +116,7 @@ struct LocalBus: Sendable {
   func stop() async throws -> Bool {
     guard let keeper = KeeperLock.holder(of: lockPath) else { return false }
     kill(keeper, SIGTERM)
-    // Whoever holds the lock next is somebody else's.
+    // A keeper that holds the lock after this one belongs to another command.
     let hasEnded = try await wait { KeeperLock.holder(of: lockPath) != keeper }
     guard hasEnded else {
       throw Failure(

@@ -9,13 +9,13 @@ import Supervisor
   import Darwin
 #endif
 
-/// Owns the local bus' server: starts it, starts it anew when it dies, and ends it some time after
+/// Owns the local bus' server: starts it, starts it again when it dies, and ends it some time after
 /// its last client.
 ///
-/// Runs on the main thread, since the system kills the server when the thread that started it
-/// ends: so a keeper that is killed leaves no server behind.
+/// It runs on the main thread, since the system kills the server when the thread that started it
+/// ends. So a keeper that is killed leaves no server behind.
 struct LocalBusKeeper {
-  /// More often than this, a server that dies is not started anew.
+  /// The server is started at most this many times.
   private static let maxRestarts = 100
   private static let inspectionInterval = Duration.seconds(2)
 
@@ -24,7 +24,7 @@ struct LocalBusKeeper {
 
   // MARK: In the command that needs the bus
 
-  /// Starts a keeper, which outlives us.
+  /// Starts a keeper, which goes on after our end.
   ///
   /// - Throws: ``Failure``.
   static func launch(idle: Duration) throws -> HelperProcess {
@@ -32,7 +32,7 @@ struct LocalBusKeeper {
     let nowhere = open("/dev/null", O_RDWR | O_CLOEXEC)
     defer { close(nowhere) }
     do {
-      // It leaves our session, which the leader of a group may not.
+      // The keeper leaves our session, which the leader of a process group is not allowed to do.
       return try HelperProcess.start(
         "/proc/self/exe", words, streams: .init(input: nowhere, output: nowhere, error: nowhere),
         leadsGroup: false)
@@ -45,11 +45,11 @@ struct LocalBusKeeper {
 
   // MARK: In the keeper
 
-  /// Keeps the server until nobody has used it for `idle`, or until SIGTERM.
+  /// Keeps the server until it has had no client for `idle`, or until SIGTERM.
   func run() throws {
     detach()
     let signals = SignalQueue.block([SIGTERM, SIGCHLD])
-    // Whoever comes second has nothing to do.
+    // If another keeper holds the lock, this one has nothing to do.
     guard KeeperLock.acquire(bus.lockPath) else { return }
     let inspection = Task {
       await waitUntilIdle()
@@ -73,8 +73,9 @@ struct LocalBusKeeper {
     }
   }
 
-  /// Leaves the session and the descriptors of whoever started us: what ends that terminal is not
-  /// meant for us, and whoever waits for the end of a pipe must not wait for ours.
+  /// Leaves the session, and closes the descriptors, of the process that started us. Signals of its
+  /// terminal are not meant for us, and a process that waits for the end of a pipe must not have to
+  /// wait for our end.
   private func detach() {
     setsid()
     for descriptor in 3..<CInt(min(65_536, max(3, sysconf(CInt(_SC_OPEN_MAX))))) {
@@ -90,7 +91,7 @@ struct LocalBusKeeper {
     ]).spawn(deathSignal: SIGKILL)?.id ?? -1
   }
 
-  /// Returns once nobody else has been connected for `idle`.
+  /// Returns once no other client has been connected for `idle`.
   private func waitUntilIdle() async {
     var lastUse = ContinuousClock.now
     let connector = RedisConnector(endpoint: bus.endpoint, timeout: .seconds(2))

@@ -13,12 +13,12 @@ import Views
   import Darwin
 #endif
 
-/// `top` under way: news, leases and keys change the model, and whatever has changed is drawn.
+/// A running `top`. News, leases and keys change the model, and changes are drawn.
 final class Top: Sendable {
   /// At most 20 times a second.
   private static let redrawInterval = Duration.milliseconds(50)
   private static let tick = Duration.seconds(1)
-  /// So many of the last events are searched for those of one instance.
+  /// How many of the last events are searched for those of one instance.
   private static let maxSearched = 5000
 
   private let setup: Setup
@@ -46,7 +46,7 @@ final class Top: Sendable {
     return model.withLock(change)
   }
 
-  /// Runs until it is quit or the task is cancelled.
+  /// Runs until the user quits or the task is cancelled.
   ///
   /// - Throws: `RedisError` where the first contact fails.
   func run(app: String?) async throws {
@@ -60,7 +60,7 @@ final class Top: Sendable {
       }
       group.addTask { try await self.draw() }
       group.addTask { await self.followKeys() }
-      // While there is no connection, nothing but the ages changes.
+      // Draws again every second, since ages change even while there is no connection.
       group.addTask {
         while true {
           try await Task.sleep(for: Self.tick)
@@ -85,7 +85,7 @@ final class Top: Sendable {
 
   // MARK: Keys
 
-  /// Returns when it is quit.
+  /// Returns when the user quits.
   private func followKeys() async {
     var decoder = KeyDecoder()
     for await bytes in Self.typed() {
@@ -106,7 +106,7 @@ final class Top: Sendable {
       var buffer = [UInt8](repeating: 0, count: 1024)
       while true {
         let count = StandardStreams.readInput(&buffer)
-        // Nobody can type any more.
+        // Standard input has ended, so no more keys will come.
         guard count > 0 else { return typed.finish() }
         typed.yield(Array(buffer[..<count]))
       }

@@ -74,7 +74,7 @@ final class Waiting: Sendable {
   private func watch() async throws {
     let connector = try await setup.connector()
     let app = try await setup.readableApp(by: connector)
-    // Where nobody has ever been, nobody has to go.
+    // If no instance has ever announced, none has to go, and the goal is met.
     if app == nil, goal.condition == .gone { throw Met() }
     var options = Watcher.Options.roster
     options.channel = setup.channel
@@ -98,7 +98,7 @@ final class Waiting: Sendable {
       $0 = State(progress: progress, isAway: hub.connection.isLost, app: hub.app)
     }
     show()
-    // Before the bus was read, that nobody is there is not known.
+    // Before the bus was read, it is not known whether any instance is there.
     return hub.roster.version > 0 && goal.isMet(by: progress)
   }
 

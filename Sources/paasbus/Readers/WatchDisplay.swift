@@ -23,7 +23,7 @@ final class WatchDisplay: Sendable {
     self.rendering = Mutex(rendering)
   }
 
-  /// Shows what passes the filter, and below it what the hub knows.
+  /// Shows the output that passes the filter, and the status below it.
   ///
   /// - Throws: as `StandardStreams.write`.
   func show(_ batch: [WatchOutput], _ status: @autoclosure () -> WatchStatus) throws {
@@ -44,11 +44,12 @@ final class WatchDisplay: Sendable {
     }
   }
 
-  /// Keeps the status line right, until the task is cancelled: when something changes, and since ages grow.
+  /// Keeps the status line up to date until the task is cancelled. It changes when something
+  /// happens, and with time, since ages grow.
   func keepFresh(_ hub: Hub, _ status: @escaping @Sendable () -> WatchStatus) async {
     guard statusLine != nil else { return }
     await withTaskGroup(of: Void.self) { group in
-      // What cannot be written now is told by the next line.
+      // A failure to write is ignored here, since the next line that is written reports it.
       group.addTask { for await _ in hub.changes() { try? self.refresh(status()) } }
       group.addTask {
         while !Task.isCancelled {
