@@ -133,8 +133,8 @@ struct AccessTests {
   func oneApp() async throws {
     try await RedisServer.with { server in
       try await server.cli(
-        "ACL", "SETUSER", "few", "on", ">pw", "resetkeys", "~paasbus:{shop}:*", "&instances",
-        "+@all")
+        "ACL", "SETUSER", "few", "on", ">pw", "resetkeys", "~paasbus:{shop}:*",
+        "resetchannels", "&instances", "+@all")
       let url = "unix://few:pw@\(server.socketPath)"
       _ = try Paasbus.start("announce", "--app", "shop", "--url", url)
       let doctor = try Paasbus.start("doctor", "--app", "shop", "--url", url)

@@ -103,6 +103,7 @@ public final class Hub: Sendable {
     guard !batch.isEmpty else { return }
     let queues = readers.withLock { readers in
       readers.state.receive(batch, keepsRoster: watcher.options.keepsRoster)
+      readers.state.version += 1
       for change in readers.changes.values { change.yield() }
       return readers.queues
     }
@@ -119,7 +120,8 @@ public final class Hub: Sendable {
   /// All of the bus, which what follows changes.
   func begin(with snapshot: Snapshot) { update { $0.begin(with: snapshot) } }
 
-  func renew(_ leases: Leases) { update { $0.renew(leases) } }
+  /// When each instance last said that it is there, as it was read just now.
+  package func renew(_ leases: Leases) { update { $0.renew(leases) } }
 
   func notify(_ notice: Watcher.Notice) {
     update { $0.receive(notice) }
@@ -129,6 +131,7 @@ public final class Hub: Sendable {
   private func update(_ change: (inout HubState) -> Void) {
     readers.withLock { readers in
       change(&readers.state)
+      readers.state.version += 1
       for change in readers.changes.values { change.yield() }
     }
   }

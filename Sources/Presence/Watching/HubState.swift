@@ -45,6 +45,8 @@ public struct HubState: Sendable {
   /// When the last event happened, in ms by the server's clock.
   public private(set) var lastEvent: Int64?
   package private(set) var roster = Roster()
+  /// Differs whenever something has changed.
+  package internal(set) var version = 0
   /// The server's clock when the leases were last read; nil where they are not.
   package private(set) var leasesRead: ServerClock?
   private var clock: ServerClock?
@@ -98,6 +100,12 @@ public struct HubState: Sendable {
 
   mutating func begin(with snapshot: Snapshot) {
     roster.begin(with: snapshot)
+    // The last events of before, where they were read too.
+    if !snapshot.tail.isEmpty {
+      events = snapshot.tail.compactMap { Event.read($0.bytes) }
+      lastEvent = events.last?.at
+      position = snapshot.position
+    }
     clock = ServerClock(time: snapshot.now, asked: .now)
   }
 
