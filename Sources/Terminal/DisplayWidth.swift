@@ -27,7 +27,8 @@ extension Unicode.Scalar {
 extension String {
   /// How many cells of a terminal it takes.
   package var displayWidth: Int {
-    utf8.allSatisfy { $0 < 0x80 } ? utf8.count : reduce(0) { $0 + $1.displayWidth }
+    let isASCII = utf8.withContiguousStorageIfAvailable { $0.allSatisfy { $0 < 0x80 } }
+    return isASCII == true ? utf8.count : reduce(0) { $0 + $1.displayWidth }
   }
 
   /// The text, filled up with spaces to this many cells.
@@ -52,7 +53,10 @@ extension String {
 
   /// The text in exactly this many cells: cut, or filled up with spaces.
   package func fitted(to width: Int, isUnicode: Bool = true) -> String {
-    cut(to: width, isUnicode: isUnicode).padded(to: width)
+    let missing = width - displayWidth
+    if missing == 0 { return self }
+    if missing > 0 { return self + String(repeating: " ", count: missing) }
+    return cut(to: width, isUnicode: isUnicode).padded(to: width)
   }
 }
 

@@ -33,20 +33,38 @@ package struct InstanceTable {
     text.addLine(to: &lines)
   }
 
-  package var text: String {
+  /// Whole lines in UTF-8.
+  package var lines: [UInt8] {
     guard !instances.isEmpty else {
-      return isFiltered ? "no instances match\n" : "no instances\n"
+      return Array((isFiltered ? "no instances match\n" : "no instances\n").utf8)
     }
     let rows = [Self.header] + instances.map(row)
     var widths = Self.header.indices.map { column in
       rows.map { $0[column].displayWidth }.max() ?? 0
     }
     let shown = shownColumns(&widths)
-    let lines = rows.map { row in
-      let cells = shown.map { row[$0].fitted(to: widths[$0], isUnicode: typography.isUnicode) }
-      return cut(cells.joined(separator: "  ").trimmingEnd())
+    var lines: [UInt8] = []
+    lines.reserveCapacity(rows.count * (shown.reduce(0) { $0 + widths[$1] + 2 } + 1))
+    for row in rows { add(shown.map { (row[$0], widths[$0]) }, to: &lines) }
+    lines.add("\(totals)\n")
+    return lines
+  }
+
+  /// Adds a row's cells as a line, each with the width of its column.
+  private func add(_ cells: [(text: String, width: Int)], to lines: inout [UInt8]) {
+    let start = lines.count
+    for (index, cell) in cells.enumerated() {
+      if index > 0 { lines.add("  ") }
+      lines.add(
+        cell.text.cut(to: cell.width, isUnicode: typography.isUnicode), paddedTo: cell.width)
     }
-    return (lines + [totals]).joined(separator: "\n") + "\n"
+    while lines.count > start, lines.last == UInt8(ascii: " ") { lines.removeLast() }
+    if let columns = typography.columns {
+      let line = String(decoding: lines[start...], as: UTF8.self)
+      lines.removeSubrange(start...)
+      lines.add(line.cut(to: columns, isUnicode: typography.isUnicode))
+    }
+    lines.append(UInt8(ascii: "\n"))
   }
 
   /// All columns; on a terminal where they do not fit, only the most important ones. Names are cut
@@ -62,10 +80,6 @@ package struct InstanceTable {
     }
     if surplus() > 0 { widths[0] = max(Self.minName, widths[0] - surplus()) }
     return shown
-  }
-
-  private func cut(_ line: String) -> String {
-    typography.columns.map { line.cut(to: $0, isUnicode: typography.isUnicode) } ?? line
   }
 
   private func row(_ status: InstanceStatus) -> [String] {
@@ -84,10 +98,11 @@ package struct InstanceTable {
   }
 
   private var totals: String {
-    let states = InstanceStatus.State.allCases.compactMap { state -> String? in
-      let count = instances.count { $0.state == state }
-      return count > 0 ? "\(count) \(state.rawValue)" : nil
-    }
-    return states.joined(separator: ", ")
+    // By index, since a loop over the elements would copy each.
+    var counts: [InstanceStatus.State: Int] = [:]
+    for index in instances.indices { counts[instances[index].state, default: 0] += 1 }
+    return InstanceStatus.State.allCases.compactMap { state in
+      counts[state].map { "\($0) \(state.rawValue)" }
+    }.joined(separator: ", ")
   }
 }

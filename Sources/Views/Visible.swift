@@ -4,8 +4,10 @@ import Presence
 package enum Visible {
   /// Control, escape and bidirectional characters as visible escapes.
   package static func text(_ untrusted: String) -> String {
-    guard !untrusted.utf8.allSatisfy(\.isPrintableASCII),
-      untrusted.unicodeScalars.contains(where: \.isUnsafeInText)
+    let isPlain = untrusted.utf8.withContiguousStorageIfAvailable {
+      $0.allSatisfy(\.isPrintableASCII)
+    }
+    guard isPlain != true, untrusted.unicodeScalars.contains(where: \.isUnsafeInText)
     else { return untrusted }
     var safe = ""
     for scalar in untrusted.unicodeScalars {

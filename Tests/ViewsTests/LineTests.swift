@@ -106,7 +106,7 @@ struct LineTests {
       let table = InstanceTable(
         instances: statuses, now: Fleets.epoch + 5000,
         typography: Typography(hasColor: false, isUnicode: true, columns: columns))
-      let lines = table.text.split(separator: "\n")
+      let lines = String(decoding: table.lines, as: UTF8.self).split(separator: "\n")
       #expect(lines.allSatisfy { String($0).displayWidth <= columns })
       #expect(lines.first?.contains("NAME") == true && lines.last == "3 up")
     }

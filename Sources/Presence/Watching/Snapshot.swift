@@ -85,9 +85,11 @@ public struct Snapshot: Sendable, Hashable {
     }
     // The indices are sorted instead of the instances, since instances are large and sorting moves
     // its elements often.
+    // Names only where they decide, as each would be retained for the comparison.
+    let starts = instances.map { $0.instance.started ?? 0 }
     let order = instances.indices.sorted { one, other in
-      (instances[one].instance.started ?? 0, instances[one].instance.name)
-        < (instances[other].instance.started ?? 0, instances[other].instance.name)
+      guard starts[one] == starts[other] else { return starts[one] < starts[other] }
+      return instances[one].instance.name < instances[other].instance.name
     }
     let tail = try replies.at(4)?.elements(to: "XREVRANGE").compactMap(HistoryEntry.init) ?? []
     return Snapshot(

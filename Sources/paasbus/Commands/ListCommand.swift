@@ -44,7 +44,7 @@ struct ListCommand: PaasbusSubcommand {
       let table = InstanceTable(
         instances: instances.filter(filter.passes), now: snapshot?.now ?? 0, typography: typography,
         isFiltered: !filter.isOpen)
-      try StandardStreams.write(Array(table.text.utf8))
+      try StandardStreams.write(table.lines)
     }
   }
 
