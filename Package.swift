@@ -11,6 +11,8 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    // HMAC and digests for log-ins.
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
@@ -52,10 +54,21 @@ let package = Package(
       ]),
     .target(name: "Terminal", dependencies: ["CTerminal"]),
     .target(name: "Views", dependencies: ["PaasbusRedis", "Presence", "Terminal"]),
+    .target(
+      name: "Gateway",
+      dependencies: [
+        "PaasbusRedis", "Presence", "Views",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
+      resources: [.embedInCode("Assets")]),
     .executableTarget(
       name: "paasbus",
       dependencies: [
-        "CSupervisor", "Platforms", "Presence", "PaasbusRedis", "Supervisor", "Terminal", "Views",
+        "CSupervisor", "Gateway", "Platforms", "Presence", "PaasbusRedis", "Supervisor", "Terminal",
+        "Views",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]
     ),

@@ -3,13 +3,10 @@ import Terminal
 
 /// What `top` shows, and how keys change it. A value without I/O.
 package struct TopModel: Sendable {
-  package enum Order: Character, Sendable, CaseIterable {
-    case name = "n"
-    case up = "u"
-    case beat = "b"
-    case release = "r"
-    case state = "s"
-  }
+  /// The keys that sort.
+  private static let orders: [Character: InstanceOrder] = [
+    "n": .name, "u": .up, "b": .beat, "r": .release, "s": .state,
+  ]
 
   package enum Mode: Sendable, Hashable {
     case table
@@ -31,7 +28,7 @@ package struct TopModel: Sendable {
   private static let remembrance: Int64 = 60_000
 
   package private(set) var mode = Mode.table
-  package private(set) var order = Order.name
+  package private(set) var order = InstanceOrder.name
   package private(set) var isReversed = false
   package private(set) var filter = ""
   package private(set) var selection: String?
@@ -73,7 +70,7 @@ package struct TopModel: Sendable {
 
   /// The state when the leases were last read.
   package func state(_ status: InstanceStatus) -> InstanceStatus.State {
-    hub.leasesRead.map { status.state(at: $0.time) } ?? status.state
+    hub.state(status)
   }
 
   // MARK: Rows
@@ -81,8 +78,11 @@ package struct TopModel: Sendable {
   /// The instances that pass the filter, in order.
   package mutating func rows() -> [InstanceStatus] {
     if let sorted { return sorted }
-    let wanted = hub.roster.statuses.values.filter { isRemembered($0) && passes($0) }
-    let ascending = wanted.sorted(by: precedes)
+    let search = InstanceSearch(filter)
+    let wanted = hub.roster.statuses.values.filter {
+      isRemembered($0) && search.finds($0, state: state($0))
+    }
+    let ascending = wanted.sorted { order.precedes($0, $1, state: state) }
     let rows = isReversed ? ascending.reversed() : ascending
     sorted = rows
     return rows
@@ -94,32 +94,6 @@ package struct TopModel: Sendable {
       return true
     }
     return end >= now - Self.remembrance
-  }
-
-  private func passes(_ status: InstanceStatus) -> Bool {
-    guard !filter.isEmpty else { return true }
-    let instance = status.instance
-    return [
-      instance.name, state(status).rawValue, instance.release, instance.platform, instance.region,
-      instance.host, instance.id,
-    ].contains { $0?.lowercased().contains(filter.lowercased()) ?? false }
-  }
-
-  private func precedes(_ one: InstanceStatus, _ other: InstanceStatus) -> Bool {
-    let isBefore: Bool? =
-      switch order {
-      case .name: nil
-      case .up: differing(other.instance.started ?? 0, one.instance.started ?? 0).map { !$0 }
-      case .beat: differing(other.lastBeat ?? 0, one.lastBeat ?? 0).map { !$0 }
-      case .release: differing(one.instance.release ?? "", other.instance.release ?? "")
-      case .state: differing(state(one).rank, state(other).rank)
-      }
-    return isBefore
-      ?? ((one.instance.name, one.instance.id) < (other.instance.name, other.instance.id))
-  }
-
-  private func differing<Value: Comparable>(_ one: Value, _ other: Value) -> Bool? {
-    one == other ? nil : one < other
   }
 
   /// The rows that are visible, around the selected one.
@@ -188,7 +162,7 @@ package struct TopModel: Sendable {
       mode = .details(id: selection)
       return .readEvents(id: selection)
     case .character(let character):
-      guard let order = Order(rawValue: character) else { return nil }
+      guard let order = Self.orders[character] else { return nil }
       isReversed = order == self.order && !isReversed
       self.order = order
       sorted = nil
@@ -218,18 +192,5 @@ package struct TopModel: Sendable {
     let rows = rows()
     guard let index = selectedIndex(in: rows) else { return }
     selection = rows[max(0, min(rows.count - 1, index + distance))].instance.id
-  }
-}
-
-extension InstanceStatus.State {
-  /// Instances that need attention come first.
-  fileprivate var rank: Int {
-    switch self {
-    case .lost: 0
-    case .overdue: 1
-    case .stopping: 2
-    case .up: 3
-    case .stopped: 4
-    }
   }
 }

@@ -6,7 +6,7 @@ package struct TopRendering: Sendable {
   private struct Column {
     var title: String
     /// The order by this column; nil where there is none.
-    var order: TopModel.Order?
+    var order: InstanceOrder?
     var width: Int
     var text: (InstanceStatus) -> String?
     var rendition: (InstanceStatus) -> String? = { _ in nil }

@@ -146,7 +146,7 @@ extension Event {
   }
 
   /// Why it happened, in a few words.
-  private var cause: String? {
+  package var cause: String? {
     guard let reason else { return nil }
     if signal == nil, exit == nil { return Visible.text(reason) }
     // Where a command ended by itself, its status alone says enough.

@@ -7,6 +7,8 @@ enum CommandRun {
   /// Runs until it ends by itself or because of a signal. It gets the names of the signals in their
   /// order.
   case untilSignalled(isDrawing: Bool, @Sendable (AsyncStream<String>) async throws -> Void)
+  /// The same on the thread of the connection, so that the process has no other threads.
+  case serving(@Sendable (AsyncStream<String>) async throws -> Void)
   /// Runs to its end on the thread of the connection. That is enough for a command that asks the
   /// server, computes and prints in turn.
   case onConnectionThread(@Sendable () async throws -> Void)

@@ -30,7 +30,7 @@ struct PaasbusCommand: ParsableCommand {
   static let ours: [any PaasbusSubcommand.Type] = [
     AnnounceCommand.self, WatchCommand.self, ListCommand.self, HistoryCommand.self,
     TopCommand.self, WaitCommand.self, ForgetCommand.self, PublishCommand.self,
-    SubscribeCommand.self, DoctorCommand.self,
+    SubscribeCommand.self, DoctorCommand.self, ServeCommand.self,
   ]
 }
 
@@ -74,6 +74,8 @@ enum Program {
     case .onMainThread(let body): return try body()
     case .untilSignalled(let isDrawing, let body):
       untilSignalled(isDrawing: isDrawing) { try await body($0) }
+    case .serving(let body):
+      untilSignalled(on: { ConnectionThread.shared.executor }) { try await body($0) }
     case .onConnectionThread(let body): start(on: { ConnectionThread.shared.executor }, body)
     case .onPool(let body): start(body)
     }

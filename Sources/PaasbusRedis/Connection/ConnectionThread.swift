@@ -8,7 +8,7 @@ package struct ConnectionThread: Sendable {
   package static let shared = ConnectionThread(
     MultiThreadedEventLoopGroup(numberOfThreads: 1).next())
 
-  let loop: any EventLoop
+  package let loop: any EventLoop
   /// For tasks that mostly send commands and wait for the replies: a command and its reply then
   /// wake one thread instead of two in turn.
   ///

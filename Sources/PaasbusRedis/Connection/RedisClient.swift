@@ -58,7 +58,9 @@ package final class RedisClient: Sendable {
     let wasHeld = state.withLock { $0.held != nil }
     do {
       return try await withConnection { try await $0.pipeline(commands) }
-    } catch let error as RedisError where wasHeld && error.kind == .unreachable && !error.isTimeout {
+    } catch let error as RedisError
+      where wasHeld && error.kind == .unreachable && !error.isTimeout
+    {
       state.withLock { $0.failure = nil }
       return try await withConnection { try await $0.pipeline(commands) }
     }

@@ -7,7 +7,7 @@ package struct ServerClock: Sendable {
   package let time: Int64
   /// The server looked at its clock at some moment between these.
   private(set) var asked: ContinuousClock.Instant
-  private(set) var answered: ContinuousClock.Instant
+  package private(set) var answered: ContinuousClock.Instant
 
   /// - Parameters:
   ///   - time: the server's time in ms since 1970.
@@ -62,7 +62,7 @@ package struct ServerClock: Sendable {
   }
 
   /// The reply to `TIME` in ms.
-  static func milliseconds(_ reply: RedisValue) -> Int64? {
+  package static func milliseconds(_ reply: RedisValue) -> Int64? {
     guard let seconds = reply.elements.first?.integer,
       let microseconds = reply.elements.at(1)?.integer,
       (0...32_503_680_000).contains(seconds), (0..<1_000_000).contains(microseconds)

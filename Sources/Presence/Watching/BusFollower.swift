@@ -61,7 +61,9 @@ struct BusFollower {
       }
       if needsSnapshot {
         needsSnapshot = false
-        hub.begin(with: try await Snapshot.read(keys: keys, on: query))
+        let includesEnds = hub.watcher.options.keepsEnded
+        hub.begin(
+          with: try await Snapshot.read(keys: keys, includesEnds: includesEnds, on: query))
       }
       if now >= nextComparison { try await compare(now) }
       switch await connections.subscription.next(within: untilNext) {

@@ -34,6 +34,11 @@ package struct HistoryFollower: Sendable {
     self.init(Keys(app: app), behind: nil)
   }
 
+  /// Begins with the event after a position.
+  package init(app: String, after position: Position) {
+    self.init(Keys(app: app), behind: position)
+  }
+
   private init(_ keys: Keys, behind position: Position?) {
     self.keys = keys
     timeline = Timeline(app: keys.app, position: position, trustsMessages: false)

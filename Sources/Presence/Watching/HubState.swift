@@ -37,6 +37,8 @@ public struct HubState: Sendable {
   public private(set) var app: String?
   public private(set) var channel: String?
   public private(set) var connection = Connection.connecting
+  /// When the connection broke, in ms by the server's clock; nil while there is one.
+  public private(set) var lostSince: Int64?
   /// The last event that was told.
   public private(set) var position: Position?
   public private(set) var counts = Counts()
@@ -57,6 +59,11 @@ public struct HubState: Sendable {
 
   /// The instances that are present, in no order.
   public var instances: [InstanceStatus] { roster.statuses.values.filter(\.isPresent) }
+
+  /// The state of an instance when the leases were last read.
+  package func state(_ status: InstanceStatus) -> InstanceStatus.State {
+    leasesRead.map { status.state(at: $0.time) } ?? status.state
+  }
 
   /// The server's time now, in ms; nil before it was told.
   public var now: Int64? { clock?.now }
@@ -120,9 +127,12 @@ public struct HubState: Sendable {
     case .waitingForBus: connection = .waiting
     case .watching(let app, let channel):
       (self.app, self.channel, connection) = (app, channel, .connected)
-    case .connectionLost(let error): connection = .lost(error)
+    case .connectionLost(let error):
+      connection = .lost(error)
+      lostSince = lostSince ?? now
     case .connectionBack:
       connection = channel == nil ? .waiting : .connected
+      lostSince = nil
       counts.reconnects += 1
     case .cannotReap, .otherApp, .manyOtherApps: break
     }

@@ -18,8 +18,9 @@ package struct Roster: Sendable {
   package mutating func begin(with snapshot: Snapshot) {
     version += 1
     position = snapshot.position
-    // A snapshot does not say when an instance ended, so those that ended before we looked are left
-    // out.
+    ends.merge(snapshot.ends) { known, _ in known }
+    // Most snapshots do not say when an instance ended; then those that ended before we looked are
+    // left out.
     let kept = snapshot.instances.filter { $0.isPresent || ends[$0.instance.id] != nil }
     statuses = Dictionary(kept.map { ($0.instance.id, $0) }) { $1 }
     ends = ends.filter { id, _ in statuses[id].map { !$0.isPresent } ?? false }

@@ -53,13 +53,15 @@ public struct Snapshot: Sendable, Hashable {
   public var instances: [InstanceStatus]
   /// The last entries of the history, oldest first; as many as were asked for.
   package var tail: [HistoryEntry]
+  /// id → when an instance ended, in ms by the server's clock; empty unless that was asked for.
+  package var ends: [String: Int64] = [:]
 
   /// Reads it in one transaction, so that its position and its instances belong together.
   ///
   /// - Parameter tailLength: how many of the last entries of the history to read as well.
   /// - Throws: `RedisError`.
   package static func read(
-    keys: Keys, tailLength: Int = 0, on connection: RedisConnection
+    keys: Keys, tailLength: Int = 0, includesEnds: Bool = false, on connection: RedisConnection
   ) async throws -> Snapshot {
     var commands = [
       RedisCommand("TIME"),
@@ -69,6 +71,9 @@ public struct Snapshot: Sendable, Hashable {
     ]
     if tailLength > 0 {
       commands.append(RedisCommand("XREVRANGE", keys.events, "+", "-", "COUNT", "\(tailLength)"))
+    }
+    if includesEnds {
+      commands.append(RedisCommand("ZRANGE", keys.ended, "0", "-1", "WITHSCORES"))
     }
     let replies = try await connection.transaction(commands)
     guard let now = ServerClock.milliseconds(replies.first ?? .null) else {
@@ -91,11 +96,12 @@ public struct Snapshot: Sendable, Hashable {
       guard starts[one] == starts[other] else { return starts[one] < starts[other] }
       return instances[one].instance.name < instances[other].instance.name
     }
-    let tail = try replies.at(4)?.elements(to: "XREVRANGE").compactMap(HistoryEntry.init) ?? []
+    let tail = tailLength > 0 ? try (replies.at(4) ?? .null).elements(to: "XREVRANGE") : []
+    let ended = includesEnds ? try (replies.last ?? .null).elements(to: "ZRANGE") : []
     return Snapshot(
       now: now, position: bus.position, channel: bus.channel,
       instances: order.map { instances[$0] },
-      tail: tail.reversed())
+      tail: tail.compactMap(HistoryEntry.init).reversed(), ends: scores(ended))
   }
 
   /// Reads `STATE SEQ RECORD`; nil for what our scripts did not write, and for the mark of a start

@@ -67,7 +67,8 @@ struct WatchSession {
   private func firstSnapshot(_ beat: LeaseWatch.LongestBeat) async throws -> First {
     let asked = ContinuousClock.now
     let snapshot = try await Snapshot.read(
-      keys: keys, tailLength: Self.tailLength, on: connections.query)
+      keys: keys, tailLength: Self.tailLength, includesEnds: options.keepsEnded,
+      on: connections.query)
     for status in snapshot.instances where status.isPresent { beat.learn(status.instance.beat) }
     return (snapshot, ServerClock(time: snapshot.now, asked: asked))
   }

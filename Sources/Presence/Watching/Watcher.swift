@@ -34,6 +34,8 @@ public struct Watcher: Sendable {
     public var confirmsEvents = false
     /// Whether a ``Hub`` keeps the present instances, the last events and counts.
     public var keepsRoster = false
+    /// Whether a roster begins with the instances that ended within the last hour.
+    package var keepsEnded = false
     /// How often to read when each instance last said that it is there, which only a hub shows; nil
     /// for never.
     public var leaseInterval: Duration?

@@ -67,12 +67,13 @@ struct HistoryCommand: PaasbusSubcommand {
         return setup.diagnostics.note(.neverAnnounced(app: app))
       }
       let now = try await ServerClock.read(on: connection).now
+      let earliest = since.since.earliest(now: now)
+      let filter = WatchFilter(types: only?.types, name: name)
       let reading = HistoryReading(
-        history: History(keys: keys), connection: connection, end: end,
-        earliest: since.since.earliest(now: now),
-        filter: WatchFilter(types: only?.types, name: name))
+        keys: keys, end: end, earliest: earliest, on: connection, filter: filter.passes)
       if chart {
-        try await draw(reading, keys, typography)
+        let snapshot = try await Snapshot.read(keys: keys, on: connection)
+        try await draw(reading, snapshot, earliest: earliest, filter, typography)
       } else {
         try await show(reading, typography)
       }
@@ -88,55 +89,17 @@ struct HistoryCommand: PaasbusSubcommand {
     }
   }
 
-  private func draw(_ reading: HistoryReading, _ keys: Keys, _ typography: Typography) async throws
-  {
+  private func draw(
+    _ reading: HistoryReading, _ snapshot: Snapshot, earliest: Int64, _ filter: WatchFilter,
+    _ typography: Typography
+  ) async throws {
     var lives = Lives()
-    try await reading.read(last: nil) { page in
+    try await reading.read { page in
       for case .event(let event, _) in page { lives.add(event) }
     }
-    let snapshot = try await Snapshot.read(keys: keys, on: reading.connection)
-    for status in snapshot.instances where reading.filter.passes(.snapshot(status)) {
-      lives.add(status)
-    }
+    for status in snapshot.instances where filter.passes(.snapshot(status)) { lives.add(status) }
     let chart = LifeChart(
-      lives: lives, earliest: reading.earliest, now: snapshot.now, typography: typography)
+      lives: lives, earliest: earliest, now: snapshot.now, typography: typography)
     try StandardStreams.write(Array(chart.text.utf8))
-  }
-}
-
-/// The events that were asked for.
-struct HistoryReading {
-  let history: History
-  let connection: RedisConnection
-  /// The last event.
-  let end: Position
-  /// The first moment that counts, in ms by the server's clock.
-  let earliest: Int64
-  let filter: WatchFilter
-
-  /// Hands over what was asked for, the oldest first, page by page.
-  ///
-  /// - Parameter count: how many of the last events to hand over; nil for all.
-  /// - Throws: `RedisError`, what `body` throws.
-  func read(last count: Int?, _ body: ([WatchOutput]) throws -> Void) async throws {
-    if let count { return try body(try await last(count)) }
-    let start = try await history.start(notBefore: earliest, end: end, on: connection)
-    try await history.read(from: start, on: connection) { page in
-      try body(wanted(page))
-    }
-  }
-
-  private func last(_ count: Int) async throws -> [WatchOutput] {
-    var found: [WatchOutput] = []
-    try await history.readBackwards(on: connection) { page in
-      found += wanted(page).prefix(count - found.count)
-      let isOlder = page.last.flatMap { Event.read($0.bytes) }.map { $0.at < earliest }
-      return found.count < count && isOlder != true
-    }
-    return found.reversed()
-  }
-
-  private func wanted(_ page: [HistoryEntry]) -> [WatchOutput] {
-    page.compactMap { $0.output(notBefore: earliest) }.filter(filter.passes)
   }
 }

@@ -48,6 +48,11 @@ enum Remark {
   case handlerGap(count: Int64)
   case waited(String)
 
+  // MARK: Serving
+
+  case serving(url: String)
+  case servingSocket(path: String)
+
   // MARK: Announcing
 
   case announced(Instance, channel: String, url: String)
@@ -110,6 +115,8 @@ enum Remark {
       "the history no longer holds \(count(missing, "event")) that the handler missed: "
         + "announce with a larger --history, or handle them faster"
     case .waited(let summary): summary
+    case .serving(let url): "serving the panel at \(url)"
+    case .servingSocket(let path): "serving the panel at the Unix socket \(path)"
     default: nil
     }
   }

@@ -1,0 +1,100 @@
+import NIOCore
+import NIOHTTP1
+
+/// The body of a response that is written piece by piece.
+///
+/// ``write(_:)`` waits until the system has taken a piece, so that a slow reader slows down what is made for it.
+/// ``push(_:)`` does not wait: it is for what happens now, and ends a reader that leaves too much of it unread.
+final class ResponseStream: Sendable {
+  /// A piece of a body, encoded once for all that get it.
+  struct Piece: Sendable {
+    let plain: ByteBuffer
+    /// The same as a chunk (RFC 9112, 7.1).
+    let chunk: ByteBuffer
+
+    init(_ bytes: [UInt8]) {
+      plain = ByteBuffer(bytes: bytes)
+      var chunk = ByteBuffer()
+      chunk.reserveCapacity(bytes.count + 16)
+      chunk.writeString(String(bytes.count, radix: 16) + "\r\n")
+      chunk.writeBytes(bytes)
+      chunk.writeString("\r\n")
+      self.chunk = chunk
+    }
+  }
+
+  /// The reader has gone, or is not to get more.
+  struct Ended: Error {}
+
+  private struct State {
+    /// Of the encoder, below which pieces are written, since they are encoded already.
+    var output: ChannelHandlerContext?
+    var ended: EventLoopPromise<Void>?
+    var isEnded = false
+    var onTick: ((NIODeadline) -> Void)?
+  }
+
+  private let channel: any Channel
+  private let isChunked: Bool
+  private let state: NIOLoopBoundBox<State>
+
+  init?(on context: ChannelHandlerContext, isChunked: Bool) {
+    guard
+      let output = try? context.pipeline.syncOperations.context(
+        handlerType: HTTPResponseEncoder.self)
+    else { return nil }
+    channel = context.channel
+    self.isChunked = isChunked
+    state = NIOLoopBoundBox(State(output: output), eventLoop: context.eventLoop)
+  }
+
+  /// Writes a piece and waits until the system has taken it.
+  ///
+  /// - Throws: ``Ended``.
+  func write(_ bytes: [UInt8]) async throws {
+    guard !bytes.isEmpty else { return }
+    guard let output = state.value.output, !state.value.isEnded else { throw Ended() }
+    let done = channel.eventLoop.makePromise(of: Void.self)
+    let piece = Piece(bytes)
+    output.writeAndFlush(
+      NIOAny(IOData.byteBuffer(isChunked ? piece.chunk : piece.plain)), promise: done)
+    do {
+      try await done.futureResult.get()
+    } catch {
+      throw Ended()
+    }
+  }
+
+  /// Writes a piece without waiting; ends the connection where the reader is too far behind.
+  func push(_ piece: Piece) {
+    guard let output = state.value.output, !state.value.isEnded else { return }
+    guard channel.isWritable else { return channel.close(promise: nil) }
+    output.writeAndFlush(
+      NIOAny(IOData.byteBuffer(isChunked ? piece.chunk : piece.plain)), promise: nil)
+  }
+
+  /// Waits until the reader has gone or ``end()`` is called.
+  ///
+  /// - Parameter onTick: called every two seconds meanwhile.
+  func untilEnded(onTick: @escaping (NIODeadline) -> Void) async {
+    guard !state.value.isEnded else { return }
+    let ended = channel.eventLoop.makePromise(of: Void.self)
+    state.value.ended = ended
+    state.value.onTick = onTick
+    try? await ended.futureResult.get()
+    state.value.onTick = nil
+  }
+
+  /// The body ends here.
+  func end() {
+    state.value.isEnded = true
+    state.value.ended.take()?.succeed()
+  }
+
+  func connectionEnded() {
+    state.value.output = nil
+    end()
+  }
+
+  func tick(_ now: NIODeadline) { state.value.onTick?(now) }
+}

@@ -1,0 +1,122 @@
+import NIOCore
+import PaasbusRedis
+import Presence
+
+/// The listeners of `/api/v1/events`: what happens is pushed to all of them, and before that each reads what it
+/// missed from the history, at its own pace.
+final class EventStreams: Sendable {
+  /// Where a listener begins.
+  enum Start: Sendable, Equatable {
+    case now
+    case after(Position)
+    case since(Watcher.Since)
+  }
+
+  private final class Listener {
+    let stream: ResponseStream
+    var position: Position?
+    var lastWrite = NIODeadline.now()
+    var lastCheck = NIODeadline.now()
+
+    init(_ stream: ResponseStream, position: Position?) {
+      (self.stream, self.position) = (stream, position)
+    }
+  }
+
+  private struct State {
+    var listeners: [ObjectIdentifier: Listener] = [:]
+  }
+
+  /// Silence after which a comment is sent; Heroku's router cuts at 55 s.
+  private static let maxSilence = TimeAmount.seconds(14)
+  /// How often an open stream's log-in is looked at.
+  private static let checkInterval = TimeAmount.seconds(60)
+  private static let comment = ResponseStream.Piece(Array(":\n\n".utf8))
+
+  private let hub: Hub
+  private let client: RedisClient
+  private let thread: ConnectionThread
+  private let state: NIOLoopBoundBox<State>
+
+  init(hub: Hub, client: RedisClient, thread: ConnectionThread) {
+    (self.hub, self.client, self.thread) = (hub, client, thread)
+    state = NIOLoopBoundBox.makeBoxSendingValue(State(), eventLoop: thread.loop)
+  }
+
+  var count: Int { state.value.listeners.count }
+
+  /// Tells all listeners what has happened; on the event loop.
+  func push(_ batch: [WatchOutput]) {
+    guard !state.value.listeners.isEmpty else { return }
+    let pieces = EventPieces(batch)
+    guard !pieces.isEmpty else { return }
+    let whole = ResponseStream.Piece(pieces.bytes)
+    let now = NIODeadline.now()
+    for listener in state.value.listeners.values {
+      listener.lastWrite = now
+      let rest = pieces.rest(after: &listener.position)
+      guard rest?.isEmpty != true else { continue }
+      listener.stream.push(rest.map(ResponseStream.Piece.init) ?? whole)
+    }
+  }
+
+  /// Tells all listeners that the watch's connection broke or is back.
+  func push(connection: String) {
+    let bytes = Array("event: connection\ndata: {\"connection\":\"\(connection)\"}\n\n".utf8)
+    let piece = ResponseStream.Piece(bytes)
+    for listener in state.value.listeners.values { listener.stream.push(piece) }
+  }
+
+  /// Serves one listener until it goes, or its log-in ends.
+  ///
+  /// - Parameter mayStay: whether its log-in still holds.
+  /// - Throws: `RedisError` where the history cannot be read; the listener then comes back.
+  func serve(
+    _ stream: ResponseStream, from start: Start, mayStay: @escaping @Sendable () async -> Bool
+  ) async throws {
+    try await stream.write(Array("retry: 1000\n\n".utf8))
+    let position = try await catchUp(stream, from: start)
+    let listener = Listener(stream, position: position)
+    state.value.listeners[ObjectIdentifier(listener)] = listener
+    defer { state.value.listeners[ObjectIdentifier(listener)] = nil }
+    await stream.untilEnded { now in
+      if now - listener.lastWrite >= Self.maxSilence {
+        listener.lastWrite = now
+        stream.push(Self.comment)
+      }
+      if now - listener.lastCheck >= Self.checkInterval {
+        listener.lastCheck = now
+        Task(executorPreference: self.thread.executor) {
+          if await !mayStay() { stream.end() }
+        }
+      }
+    }
+  }
+
+  /// Hands over what the history holds, until it is no longer behind the watch.
+  ///
+  /// - Returns: the position of the last event that was handed over.
+  private func catchUp(_ stream: ResponseStream, from start: Start) async throws -> Position? {
+    guard start != .now, let app = hub.state.app else { return hub.state.position }
+    return try await client.withConnection { connection in
+      var follower: HistoryFollower
+      switch start {
+      case .now: return hub.state.position
+      case .after(let position): follower = HistoryFollower(app: app, after: position)
+      case .since(let since):
+        follower = try await HistoryFollower.begin(app: app, since: since, on: connection)
+      }
+      repeat {
+        try await follower.catchUp(on: connection) { page in
+          try await stream.write(EventPieces(page).bytes)
+        }
+      } while isBehind(follower.position)
+      return follower.position
+    }
+  }
+
+  private func isBehind(_ position: Position?) -> Bool {
+    guard let shown = hub.state.position else { return false }
+    return position.map { $0 < shown } ?? true
+  }
+}

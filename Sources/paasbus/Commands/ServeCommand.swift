@@ -1,0 +1,133 @@
+import ArgumentParser
+import Gateway
+import Presence
+import Terminal
+
+struct ServeCommand: PaasbusSubcommand {
+  static let configuration = CommandConfiguration(
+    commandName: "serve", _superCommandName: "paasbus",
+    abstract: "Show the instances on a web page that stays up to date, and as JSON and metrics",
+    discussion: """
+      The page is at http://127.0.0.1:8080/ unless PORT, --listen or --socket says otherwise. An \
+      address that others can reach needs a password in PAASBUS_PANEL_PASSWORD.
+
+      Examples:
+        paasbus serve
+        PAASBUS_PANEL_PASSWORD=... paasbus serve --listen 0.0.0.0:8080
+      """
+  )
+
+  @Option(
+    help: ArgumentHelp(
+      "Listen at this address (default: 127.0.0.1:8080, or all addresses at PORT)",
+      valueName: "host:port"))
+  var listen: ListenArgument?
+
+  @Option(
+    help: ArgumentHelp("Listen at this Unix socket", valueName: "path"), completion: .file())
+  var socket: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Serve below this path, which a proxy may pass on or take off", valueName: "path"))
+  var basePath: BasePathArgument?
+
+  @Option(
+    help: ArgumentHelp(
+      "Answer requests for this host name only (can be repeated)", valueName: "name"))
+  var host: [HostArgument] = []
+
+  @Flag(help: "Ask for no password, because a proxy in front does")
+  var noLogin = false
+
+  @Flag(help: "Serve only health checks and metrics")
+  var noPanel = false
+
+  @Flag(help: "Serve /metrics without the password")
+  var openMetrics = false
+
+  @OptionGroup(title: "Connection") var connection: ConnectionOptions
+
+  func validate() throws {
+    if listen != nil, socket != nil {
+      throw ValidationError("--listen and --socket cannot be used together")
+    }
+    if let socket, socket.isEmpty { throw ValidationError("--socket must not be empty") }
+  }
+
+  var run: CommandRun { .serving { try await serve(until: $0) } }
+
+  private func serve(until signals: AsyncStream<String>) async throws {
+    let setup = Setup(connection)
+    let serving = try ServingAddress(self, setup)
+    let connector = try await setup.connector()
+    let app = try await setup.readableApp(by: connector)
+    ServingAddress.raiseDescriptorLimit()
+    let gateway = Gateway(
+      .init(
+        address: serving.address, access: serving.access, showsPanel: !noPanel,
+        version: Version.text),
+      connector: connector, app: app, channel: setup.channel
+    ) { setup.diagnostics.report($0, connector.endpoint) }
+    do {
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await gateway.run { setup.diagnostics.note(serving.remark(port: $0)) } }
+        group.addTask { for await _ in signals { return } }
+        defer { group.cancelAll() }
+        try await group.next()
+      }
+    } catch let error as ListenError {
+      throw serving.failure(error)
+    }
+  }
+}
+
+/// `HOST:PORT`, with an IPv6 address in brackets.
+struct ListenArgument: ExpressibleByArgument {
+  var host: String
+  var port: Int
+
+  init?(argument: String) {
+    guard let colon = argument.lastIndex(of: ":"),
+      let port = Int(argument[argument.index(after: colon)...]), (0...65_535).contains(port)
+    else { return nil }
+    var host = argument[..<colon]
+    if host.first == "[", host.last == "]" {
+      host = host.dropFirst().dropLast()
+    } else if host.contains(":") {
+      return nil
+    }
+    guard !host.isEmpty else { return nil }
+    (self.host, self.port) = (String(host), port)
+  }
+}
+
+/// A path that begins with a slash, without the one at its end.
+struct BasePathArgument: ExpressibleByArgument {
+  var path: String
+
+  init?(argument: String) {
+    let parts = argument.split(separator: "/", omittingEmptySubsequences: false)
+    guard parts.first?.isEmpty == true else { return nil }
+    var names = parts.dropFirst()
+    if names.last?.isEmpty == true { names.removeLast() }
+    for name in names {
+      let isPlain = name.unicodeScalars.allSatisfy {
+        $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0))
+          || "-._~".unicodeScalars.contains($0)
+      }
+      guard isPlain, !name.isEmpty, name != ".", name != ".." else { return nil }
+    }
+    path = names.map { "/\($0)" }.joined()
+  }
+}
+
+/// The name of a host, in lower case and without a port.
+struct HostArgument: ExpressibleByArgument {
+  var name: String
+
+  init?(argument: String) {
+    guard let name = Access.hostName(argument) else { return nil }
+    self.name = name
+  }
+}
