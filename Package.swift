@@ -79,7 +79,12 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .target(
-      name: "TestSupport", dependencies: ["PaasbusRedis", "Presence", "Supervisor"],
+      name: "TestSupport",
+      dependencies: [
+        "PaasbusRedis", "Presence", "Supervisor",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
       path: "Tests/TestSupport"),
     .executableTarget(
       name: "soak",

@@ -75,7 +75,7 @@ enum Program {
     case .untilSignalled(let isDrawing, let body):
       untilSignalled(isDrawing: isDrawing) { try await body($0) }
     case .serving(let body):
-      untilSignalled(on: { ConnectionThread.shared.executor }) { try await body($0) }
+      untilSignalled(on: { ConnectionThread.shared.executor }, body)
     case .onConnectionThread(let body): start(on: { ConnectionThread.shared.executor }, body)
     case .onPool(let body): start(body)
     }

@@ -13,11 +13,14 @@ struct Bus {
   init(on server: RedisServer) { self.server = server }
 
   /// Publishes `count` events, the starts of as many instances that nobody beats for.
-  func publish(_ count: Int, history: Int = 100_000) async throws {
+  ///
+  /// - Parameter size: how many bytes more than it needs each has.
+  func publish(_ count: Int, history: Int = 100_000, size: Int = 0) async throws {
     let transitions = Transitions(keys: keys)
     try await server.connector.withConnection { connection in
       for _ in 0..<count {
-        let instance = Instance(app: "default", name: "w", lease: .seconds(300))
+        var instance = Instance(app: "default", name: "w", lease: .seconds(300))
+        if size > 0 { instance.meta = ["filler": String(repeating: "x", count: size)] }
         _ = try await transitions.start(
           instance, elapsed: .zero, channel: nil, history: history, on: connection)
       }

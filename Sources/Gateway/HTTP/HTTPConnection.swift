@@ -40,10 +40,6 @@ final class HTTPConnection: ChannelInboundHandler {
   /// A request that is to be answered once the one before has been.
   private var isReady = false
   private var isAnswering = false
-  /// Whether more of a request that is refused may come. To close with unread bytes would reset the connection,
-  /// and the client might lose the answer.
-  private var lingers = false
-
   init(server: HTTPServer) {
     self.server = server
     deadline = .now() + Self.requestLimit
@@ -162,17 +158,37 @@ final class HTTPConnection: ChannelInboundHandler {
     context?.flush()
   }
 
-  /// Refuses what is being read, and reads no more.
+  /// Refuses what is being read, and ends the connection.
+  ///
+  /// More of it may still come. To close with unread bytes would reset the connection, and the client might lose
+  /// the answer; so we only stop writing, and the sweep closes what the client does not.
   private func refuse(_ status: HTTPResponseStatus) {
-    if case .readingBody(let head, _) = state {
-      state = .answering(head)
-    } else {
-      state = .answering(
-        HTTPRequestHead(version: .http1_1, method: .GET, uri: "/"))
+    guard let context, let output = beforePipeline else { return }
+    var isHead = false
+    if case .readingBody(let head, _) = state { isHead = head.method == .HEAD }
+    state = .closing
+    deadline = .now() + Self.lingerLimit
+    let response = server.refusal(status)
+    guard case .whole(let body) = response.body else { return }
+    var head = HTTPResponseHead(
+      version: .http1_1, status: response.status, headers: response.headers)
+    head.headers.add(name: "Content-Length", value: String(body.readableBytes))
+    head.headers.add(name: "Connection", value: "close")
+    output.write(NIOAny(HTTPServerResponsePart.head(head)), promise: nil)
+    if !isHead {
+      output.write(NIOAny(HTTPServerResponsePart.body(.byteBuffer(body))), promise: nil)
     }
-    lingers = true
-    send(server.refusal(status).closing)
-    context?.flush()
+    let written = context.eventLoop.makePromise(of: Void.self)
+    output.writeAndFlush(NIOAny(HTTPServerResponsePart.end(nil)), promise: written)
+    written.futureResult.whenComplete { [bound = context.loopBound] _ in
+      bound.value.close(mode: .output, promise: nil)
+    }
+  }
+
+  /// Where answers go past the handler that pairs them with requests, which takes none before a request is whole.
+  private var beforePipeline: ChannelHandlerContext? {
+    try? context?.pipeline.syncOperations.context(
+      handlerType: ByteToMessageHandler<HTTPRequestDecoder>.self)
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -255,12 +271,10 @@ final class HTTPConnection: ChannelInboundHandler {
   private func end(closes: Bool) {
     guard let context else { return }
     state = closes ? .closing : .idle
-    deadline = .now() + (closes && lingers ? Self.lingerLimit : Self.idleLimit)
+    deadline = .now() + Self.idleLimit
     guard closes else { return context.write(wrapOutboundOut(.end(nil)), promise: nil) }
-    let mode: CloseMode = lingers ? .output : .all
     context.writeAndFlush(wrapOutboundOut(.end(nil))).whenComplete {
-      [bound = context.loopBound] _ in
-      bound.value.close(mode: mode, promise: nil)
+      [bound = context.loopBound] _ in bound.value.close(promise: nil)
     }
   }
 

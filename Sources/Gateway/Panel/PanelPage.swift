@@ -133,7 +133,7 @@ struct PanelPage {
       <form id="goal-form" method="get" action="./">
       \(query.hiddenFields(but: ["goal", "release", "from"]))\
       <input type="hidden" name="from" value="\(query.goalSince ?? now)">\
-      <label>Goal <input name="goal" type="number" min="1" max="1000000" value="\(count)"></label>\
+      <label>Goal <input name="goal" type="number" min="1" max="1000000" value="\(count)"></label>
       <label>up on release <input name="release" size="8" maxlength="100" \
       value="\(query.release)"></label>
       <button>Set</button>
