@@ -46,9 +46,10 @@ struct ServingAddress {
     }
     if isExposed, password == nil, !command.noLogin, !command.noPanel || !command.openMetrics {
       throw Failure(
-        .configuration, "others can reach this panel, and it has no password",
-        remedy:
-          "set \(Self.passwordVariable), for example to \(Self.suggestion), or give --no-login")
+        .configuration,
+        "others can reach \(command.noPanel ? "these metrics" : "this panel"), and there is no password",
+        remedy: "set \(Self.passwordVariable), for example to \(Self.suggestion), or give "
+          + (command.noPanel ? "--open-metrics" : "--no-login"))
     }
     access = Access(
       password: password, isLoopback: Self.isLoopback(address), trustsProxy: command.noLogin,

@@ -21,7 +21,7 @@ package enum ListenError: Error, Hashable, Sendable {
   init?(_ error: any Error) {
     switch error {
     case let error as IOError: self = .system(error.errnoCode)
-    case is SocketAddressError: self = .notAnAddress
+    case is SocketAddressError, is SocketAddressError.UnknownHost: self = .notAnAddress
     case let error as ListenError: self = error
     default: return nil
     }
