@@ -77,6 +77,8 @@ let package = Package(
       dependencies: [
         "Presence", "PaasbusRedis", "Supervisor", "TestSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
       ]),
     .target(
       name: "TestSupport",

@@ -56,12 +56,12 @@ struct BenchCommand: AsyncParsableCommand {
 }
 
 enum Benchmark: String, CaseIterable, ExpressibleByArgument {
-  case startup, announce, stop, kill, wrap, idle, tail, replay, list, fleet, fanout
+  case startup, announce, stop, kill, wrap, idle, tail, replay, list, fleet, fanout, serve
 
   /// Whether it matters how the server is reached.
   var usesServer: Bool {
     switch self {
-    case .startup, .wrap, .idle: false
+    case .startup, .wrap, .idle, .serve: false
     case .announce, .stop, .kill, .tail, .replay, .list, .fleet, .fanout: true
     }
   }
@@ -87,6 +87,7 @@ struct Bench: Sendable {
     case .kill: [kill]
     case .wrap: [wrap]
     case .idle: [idle]
+    case .serve: [serving]
     case .tail: [tail, cannedTail]
     case .replay: [replay]
     case .list: [100, 10_000, 100_000].map { count in { try await list(count) } }

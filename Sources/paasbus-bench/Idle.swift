@@ -64,7 +64,7 @@ extension Bench {
   }
 
   /// How often its threads have gone to sleep by themselves.
-  private func wakeUps(_ id: pid_t) -> Int {
+  func wakeUps(_ id: pid_t) -> Int {
     threads(id).reduce(0) { sum, thread in
       let file = "/proc/\(id)/task/\(thread)/status"
       let text = (try? String(contentsOfFile: file, encoding: .utf8)) ?? ""
@@ -74,7 +74,7 @@ extension Bench {
   }
 
   /// In kB, by name.
-  private func memory(_ id: pid_t) throws -> [String: Double] {
+  func memory(_ id: pid_t) throws -> [String: Double] {
     let text = try String(contentsOfFile: "/proc/\(id)/smaps_rollup", encoding: .utf8)
     var memory: [String: Double] = [:]
     for line in text.split(separator: "\n") {

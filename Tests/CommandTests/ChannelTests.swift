@@ -4,6 +4,19 @@ import Testing
 
 @Suite("The channel, with other clients on it")
 struct ChannelTests {
+  @Test("a watch that waits for the first bus asks for it once a second")
+  func waitsQuietly() async throws {
+    try await RedisServer.with { server in
+      let bus = Bus(on: server)
+      let watch = try await Paasbus.watch(on: server)
+      #expect(watch.errorOutput.contains("waiting"))
+      let before = try await bus.calls("zrange")
+      try await pass(.seconds(3))
+      let asked = try await bus.calls("zrange") - before
+      #expect((1...6).contains(asked), "\(asked)")
+    }
+  }
+
   @Test("the tutorial's bare words from redis-cli are foreign events")
   func foreign() async throws {
     try await RedisServer.with { server in

@@ -16,12 +16,16 @@ struct BusFinder {
     while true {
       let batch: RedisBatch?
       switch await connections.subscription.next(within: Self.interval) {
-      case .messages(let messages): batch = messages
-      case .timeOut: batch = nil
+      case .messages(let messages):
+        // The answer to a PING says only that the connection lives.
+        guard messages.contains(where: { $0.payload != nil }) else { continue }
+        batch = messages
+      case .timeOut:
+        batch = nil
+        connections.subscription.ping()
       case .cancelled: return nil
       case .ended(let error): throw error
       }
-      connections.subscription.ping()
       let asked = ContinuousClock.now
       let replies = try await connections.query.pipeline([
         RedisCommand("TIME"), RedisCommand("ZRANGE", Keys.apps, "0", "0"),
