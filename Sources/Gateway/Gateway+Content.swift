@@ -210,13 +210,9 @@ extension Gateway {
     } catch {
       return .problem(.badRequest, error.text, error.remedy)
     }
-    let (doorkeeper, password) = (doorkeeper, configuration.access.password)
+    let mayStay = doorkeeper?.lasting(request)
     return Response(type: "text/event-stream; charset=utf-8") { [streams] stream in
-      try await streams.serve(stream, from: start) {
-        guard let doorkeeper, let password else { return true }
-        let decision = await doorkeeper.decide(request, password: password)
-        return decision == .pass || decision == .unknown
-      }
+      try await streams.serve(stream, from: start, mayStay: mayStay)
     }.with("X-Accel-Buffering", "no")
   }
 

@@ -10,14 +10,13 @@ import TestSupport
 extension Bench {
   func serving() async throws -> [Row] {
     let panel = try PanelUnderLoad(program, environment)
-    defer { panel.child.end() }
     try await panel.awaitListening()
     var rows = try await idleRows(panel)
     rows += try await requestRows(panel)
     rows += try await listenerRows(panel, count: 5000)
-    rows += try await unreadRows(panel, count: 20)
     panel.child.signal(SIGTERM)
-    return rows
+    panel.child.end()
+    return rows + (try await unreadRows(count: 20)) + (try await crowdRows(count: 10_000))
   }
 
   /// What a panel costs that nobody looks at.
@@ -50,8 +49,8 @@ extension Bench {
     for (path, type) in [("/healthz", ""), ("/", "a page"), ("/metrics", "")] {
       var (own, peer) = (Samples("/s"), Samples("/s"))
       for _ in 0..<3 {
-        own.values.append(try requestRate("http://127.0.0.1:\(panel.port)\(path)"))
-        if let node { peer.values.append(try requestRate("http://127.0.0.1:\(node.port)/")) }
+        own.values.append(try await requestRate("http://127.0.0.1:\(panel.port)\(path)"))
+        if let node { peer.values.append(try await requestRate("http://127.0.0.1:\(node.port)/")) }
       }
       rows.append(
         Row(
@@ -61,9 +60,9 @@ extension Bench {
     return rows
   }
 
-  private func requestRate(_ url: String) throws -> Double {
+  private func requestRate(_ url: String) async throws -> Double {
     let wrk = try ManagedProcess("wrk", ["-t1", "-c64", "-d4", url])
-    wrk.waitForEnd()
+    _ = try await wrk.exitStatus()
     let line = wrk.lines.first { $0.hasPrefix("Requests/sec:") }
     return line?.split(separator: " ").last.flatMap { Double($0) } ?? 0
   }
@@ -96,12 +95,86 @@ extension Bench {
     ]
   }
 
-  private func unreadRows(_ panel: PanelUnderLoad, count: Int) async throws -> [Row] {
+  // MARK: Large fleets
+
+  private func crowdRows(count: Int) async throws -> [Row] {
+    let keys = Keys(app: "default")
+    try await link.connector.withConnection { connection in
+      _ = try await connection.send(RedisCommand("FLUSHALL"))
+      let transitions = Transitions(keys: keys)
+      for number in 0..<count {
+        let instance = Instance(app: "default", name: "web.\(number)", lease: .seconds(300))
+        _ = try await transitions.start(
+          instance, elapsed: .zero, channel: nil, history: 1000, on: connection)
+      }
+    }
+    let panel = try PanelUnderLoad(program, environment)
+    defer {
+      panel.child.signal(SIGTERM)
+      panel.child.end()
+    }
+    try await panel.awaitListening()
+    let resident = (try memory(panel.child.id)["Rss"] ?? 0) / 1024
+    let (load, task) = try await pageCosts(panel, keys)
+    return [
+      Row(what: "serve, \(count) instances: resident", own: Samples("MB", [resident])),
+      Row(what: "serve, \(count) instances: the page is loaded in a browser", own: load),
+      Row(what: "serve, \(count) instances: what an event costs the page at most", own: task),
+    ]
+  }
+
+  private func pageCosts(_ panel: PanelUnderLoad, _ keys: Keys) async throws -> (Samples, Samples) {
+    var (load, task) = (Samples("ms"), Samples("ms"))
+    try await Browser.with { browser in
+      for _ in 0..<5 {
+        try await browser.open("http://127.0.0.1:\(panel.port)/?sort=name&dir=desc")
+        let time = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+        try await eventually("the page is loaded") {
+          try await (Double(browser.evaluate(time)) ?? 0) > 0
+        }
+        load.values.append(Double(try await browser.evaluate(time)) ?? 0)
+      }
+      // The browser tells of tasks that took longer than 50 ms.
+      _ = try await browser.evaluate(
+        "(window.longest = 0, new PerformanceObserver(list => { for (const entry of list.getEntries()) "
+          + "window.longest = Math.max(window.longest, entry.duration) }).observe({ type: 'longtask' }))"
+      )
+      for number in 0..<10 {
+        let instance = Instance(app: "default", name: "x.\(number)", lease: .seconds(300))
+        try await link.connector.withConnection { connection in
+          _ = try await Transitions(keys: keys).start(
+            instance, elapsed: .zero, channel: nil, history: 1000, on: connection)
+        }
+        try await browser.waitFor("x.\(number)", in: "#rows")
+        task.values.append(Double(try await browser.evaluate("window.longest")) ?? 0)
+      }
+    }
+    return (load, task)
+  }
+
+  private func unreadRows(count: Int) async throws -> [Row] {
+    var grown: [Double] = []
+    for isRead in [true, false] { grown.append(try await growth(count, isRead: isRead)) }
+    return [
+      Row(
+        what: "serve: memory that 28 MB of events took with \(count) listeners that do not read",
+        own: Samples("MB", [grown[1]]), peer: ("with as many that do", Samples("MB", [grown[0]])))
+    ]
+  }
+
+  private func growth(_ count: Int, isRead: Bool) async throws -> Double {
+    try await link.connector.withConnection { _ = try await $0.send(RedisCommand("FLUSHALL")) }
+    let panel = try PanelUnderLoad(program, environment)
+    defer {
+      panel.child.signal(SIGTERM)
+      panel.child.end()
+    }
+    try await panel.awaitListening()
     var sockets: [RawSocket] = []
     for _ in 0..<count {
       let socket = try await RawSocket.connect(port: panel.port)
       await socket.send("GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-      await socket.stopReading()
+      if !isRead { await socket.stopReading() }
       sockets.append(socket)
     }
     let before = Child.peakMemory(panel.child.id)
@@ -117,11 +190,7 @@ extension Bench {
     try await Task.sleep(for: .seconds(2))
     let grown = Child.peakMemory(panel.child.id) - before
     for socket in sockets { await socket.close() }
-    return [
-      Row(
-        what: "serve: memory that 28 MB of events to \(count) readers that do not read took",
-        own: Samples("MB", [grown]))
-    ]
+    return grown
   }
 }
 

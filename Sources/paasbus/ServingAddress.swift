@@ -22,7 +22,7 @@ struct ServingAddress {
     let port = setup.variable("PORT")
     if let socket = command.socket {
       address = .unixSocket(path: socket)
-    } else if let listen = command.listen {
+    } else if let listen = command.listen.flatMap(HostAndPort.init) {
       address = .tcp(host: listen.host, port: listen.port)
     } else if let port {
       guard let number = Int(port), (1...65_535).contains(number) else {
@@ -34,7 +34,7 @@ struct ServingAddress {
     } else {
       address = .tcp(host: Self.usual.host, port: Self.usual.port)
     }
-    let basePath = command.basePath?.path ?? ""
+    let basePath = command.basePath.flatMap(BasePath.init)?.path ?? ""
     let isExposed =
       !Self.isLoopback(address) || !command.host.isEmpty || !basePath.isEmpty
     let password = command.noLogin ? nil : setup.variable(Self.passwordVariable)
@@ -53,7 +53,8 @@ struct ServingAddress {
     }
     access = Access(
       password: password, isLoopback: Self.isLoopback(address), trustsProxy: command.noLogin,
-      hosts: Set(command.host.map(\.name)), isBehindRouter: setup.identity.platform != nil,
+      hosts: Set(command.host.compactMap(Access.hostName)),
+      isBehindRouter: setup.identity.platform != nil,
       opensMetrics: command.openMetrics, basePath: basePath)
   }
 

@@ -8,7 +8,7 @@ import Testing
 struct HelpTests {
   static let commands = [
     "announce", "watch", "list", "history", "top", "wait", "forget", "publish", "subscribe",
-    "doctor", "local", "local start", "local stop", "local status",
+    "doctor", "serve", "local", "local start", "local stop", "local status",
   ]
 
   @Test(

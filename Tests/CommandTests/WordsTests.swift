@@ -126,6 +126,7 @@ struct WordsTests {
       .shellWithoutExec("sh"), .notYetAnnounced(failure), .notAnnounced(failure), .unanswered,
       .undelivered(nil), .undelivered(.redis(lost)), .noProcess(errno: EAGAIN),
       .announcerEnded(.signalled(SIGKILL)), .undeliveredInTime,
+      .serving(url: "http://127.0.0.1:8080/"), .servingSocket(path: "/run/panel.sock"),
     ]
     #expect(remarks.allSatisfy { !$0.text.isEmpty && !$0.text.hasSuffix(".") })
     try expect("remarks", remarks.map(\.text))
@@ -144,6 +145,9 @@ struct WordsTests {
       "history --chart --json", "wait", "wait --count 0 --timeout 1s",
       "wait --gone --count 1 --timeout 1s", "forget", "forget --all X", "publish",
       "publish --expect -1 c m", "subscribe", "subscribe --count 0 c", "top", "local strat",
+      "serve --listen 8080",
+      "serve --base-path ops", "serve --host /", "serve --socket=", "serve --listen ::1 --socket s",
+      "serve --listen [::1]:1 --socket s",
     ]
     var lines: [String] = []
     for command in commands {

@@ -52,9 +52,10 @@ final class HTTPConnection: ChannelInboundHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) {
-    if case .streaming(let stream) = state { stream.connectionEnded() }
+    let before = state
     self.context = nil
     state = .closing
+    if case .streaming(let stream) = before { stream.connectionEnded() }
     server.connections.remove(self)
     context.fireChannelInactive()
   }
@@ -78,6 +79,7 @@ final class HTTPConnection: ChannelInboundHandler {
   func receive(_ bytes: ByteBuffer) -> Bool {
     switch state {
     case .closing: return false
+    case .streaming(let stream) where stream.staysOpen: return false
     case .idle:
       state = .readingHead
       (lineLength, hasFirstLine) = (0, false)
@@ -243,20 +245,20 @@ final class HTTPConnection: ChannelInboundHandler {
   private func stream(
     _ streaming: @escaping Response.Streaming, isChunked: Bool, closes: Bool
   ) {
-    guard let context, let stream = ResponseStream(on: context, isChunked: isChunked) else {
-      self.context?.close(promise: nil)
-      return
+    guard let context else { return }
+    let ended = { [weak self] () -> Void in self?.streamEnded(isWhole: true, closes: true) }
+    guard let stream = ResponseStream(on: context, isChunked: isChunked, ended: ended) else {
+      return context.close(promise: nil)
     }
     state = .streaming(stream)
     let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
     Task(executorPreference: server.executor) {
-      var isWhole = true
       do {
         try await streaming(stream)
+        if !stream.staysOpen { bound.value.streamEnded(isWhole: true, closes: closes) }
       } catch {
-        isWhole = false
+        bound.value.streamEnded(isWhole: false, closes: closes)
       }
-      bound.value.streamEnded(isWhole: isWhole, closes: closes)
     }
   }
 

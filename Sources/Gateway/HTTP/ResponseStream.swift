@@ -29,8 +29,12 @@ final class ResponseStream: Sendable {
   private struct State {
     /// Of the encoder, below which pieces are written, since they are encoded already.
     var output: ChannelHandlerContext?
-    var ended: EventLoopPromise<Void>?
+    let ended: () -> Void
     var isEnded = false
+    /// Whether the body goes on without the task that made it.
+    var staysOpen = false
+    /// Called once when the body ends here or the reader goes.
+    var onEnd: (() -> Void)?
     var onTick: ((NIODeadline) -> Void)?
   }
 
@@ -38,14 +42,15 @@ final class ResponseStream: Sendable {
   private let isChunked: Bool
   private let state: NIOLoopBoundBox<State>
 
-  init?(on context: ChannelHandlerContext, isChunked: Bool) {
+  /// - Parameter ended: called where a body that stayed open ends; else its end is its maker's.
+  init?(on context: ChannelHandlerContext, isChunked: Bool, ended: @escaping () -> Void) {
     guard
       let output = try? context.pipeline.syncOperations.context(
         handlerType: HTTPResponseEncoder.self)
     else { return nil }
     channel = context.channel
     self.isChunked = isChunked
-    state = NIOLoopBoundBox(State(output: output), eventLoop: context.eventLoop)
+    state = NIOLoopBoundBox(State(output: output, ended: ended), eventLoop: context.eventLoop)
   }
 
   /// Writes a piece and waits until the system has taken it.
@@ -73,22 +78,41 @@ final class ResponseStream: Sendable {
       NIOAny(IOData.byteBuffer(isChunked ? piece.chunk : piece.plain)), promise: nil)
   }
 
-  /// Waits until the reader has gone or ``end()`` is called.
+  /// Has the body go on once what makes it has returned, until the reader goes or ``end()`` is called. So a reader
+  /// that waits for what happens costs no task.
   ///
-  /// - Parameter onTick: called every two seconds meanwhile.
-  func untilEnded(onTick: @escaping (NIODeadline) -> Void) async {
-    guard !state.value.isEnded else { return }
-    let ended = channel.eventLoop.makePromise(of: Void.self)
-    state.value.ended = ended
+  /// - Parameters:
+  ///   - onTick: called every two seconds meanwhile.
+  ///   - onEnd: called at the end.
+  func stayOpen(onTick: @escaping (NIODeadline) -> Void, onEnd: @escaping () -> Void) {
+    guard !state.value.isEnded else { return onEnd() }
+    state.value.staysOpen = true
     state.value.onTick = onTick
-    try? await ended.futureResult.get()
-    state.value.onTick = nil
+    state.value.onEnd = onEnd
+    dropRequestHandlers()
+  }
+
+  var staysOpen: Bool { state.value.staysOpen }
+
+  /// The parser and what pairs requests with answers have nothing to do any longer, and take half of the memory.
+  private func dropRequestHandlers() {
+    let pipeline = channel.pipeline.syncOperations
+    func drop<Handler: RemovableChannelHandler>(_ type: Handler.Type) {
+      guard let context = try? pipeline.context(handlerType: type) else { return }
+      pipeline.removeHandler(context: context, promise: nil)
+    }
+    drop(HTTPServerPipelineHandler.self)
+    drop(ByteToMessageHandler<HTTPRequestDecoder>.self)
+    drop(BackPressureHandler.self)
   }
 
   /// The body ends here.
   func end() {
+    guard !state.value.isEnded else { return }
     state.value.isEnded = true
-    state.value.ended.take()?.succeed()
+    state.value.onTick = nil
+    state.value.onEnd.take()?()
+    if state.value.staysOpen { state.value.ended() }
   }
 
   func connectionEnded() {

@@ -32,6 +32,15 @@ struct Doorkeeper: Sendable {
     }
   }
 
+  /// Whether the log-in that a request came with still holds; nil where it came with the password itself.
+  func lasting(_ request: Request) -> (@Sendable () async -> Bool)? {
+    guard Self.credentials(of: request) == nil,
+      let token = request.cookie(access.cookieName(request))
+    else { return nil }
+    // Not the request itself, which a stream would keep for as long as it lasts.
+    return { [logins] in await logins.standing(of: token) != .invalid }
+  }
+
   /// Looks at a password from the form.
   func checkForm(_ given: String, _ request: Request, password: String) async -> Decision {
     if await failures.isExhausted(access.client(request)) { return .tooManyFailures }

@@ -17,9 +17,13 @@ final class EventStreams: Sendable {
     var position: Position?
     var lastWrite = NIODeadline.now()
     var lastCheck = NIODeadline.now()
+    /// nil where there is no log-in that could end.
+    let mayStay: (@Sendable () async -> Bool)?
 
-    init(_ stream: ResponseStream, position: Position?) {
-      (self.stream, self.position) = (stream, position)
+    init(
+      _ stream: ResponseStream, position: Position?, mayStay: (@Sendable () async -> Bool)?
+    ) {
+      (self.stream, self.position, self.mayStay) = (stream, position, mayStay)
     }
   }
 
@@ -67,30 +71,37 @@ final class EventStreams: Sendable {
     for listener in state.value.listeners.values { listener.stream.push(piece) }
   }
 
-  /// Serves one listener until it goes, or its log-in ends.
+  /// Hands over what a listener missed, and then what happens, until it goes or its log-in ends. Returns once it
+  /// has caught up.
   ///
-  /// - Parameter mayStay: whether its log-in still holds.
+  /// - Parameter mayStay: whether its log-in still holds; nil where it has none that could end.
   /// - Throws: `RedisError` where the history cannot be read; the listener then comes back.
   func serve(
-    _ stream: ResponseStream, from start: Start, mayStay: @escaping @Sendable () async -> Bool
+    _ stream: ResponseStream, from start: Start, mayStay: (@Sendable () async -> Bool)?
   ) async throws {
     try await stream.write(Array("retry: 1000\n\n".utf8))
     let position = try await catchUp(stream, from: start)
-    let listener = Listener(stream, position: position)
-    state.value.listeners[ObjectIdentifier(listener)] = listener
-    defer { state.value.listeners[ObjectIdentifier(listener)] = nil }
-    await stream.untilEnded { now in
-      if now - listener.lastWrite >= Self.maxSilence {
-        listener.lastWrite = now
-        stream.push(Self.comment)
-      }
-      if now - listener.lastCheck >= Self.checkInterval {
-        listener.lastCheck = now
-        Task(executorPreference: self.thread.executor) {
-          if await !mayStay() { stream.end() }
-        }
-      }
+    let listener = Listener(stream, position: position, mayStay: mayStay)
+    let id = ObjectIdentifier(listener)
+    state.value.listeners[id] = listener
+    stream.stayOpen {
+      self.tick(listener, $0)
+    } onEnd: {
+      self.state.value.listeners[id] = nil
     }
+  }
+
+  private func tick(_ listener: Listener, _ now: NIODeadline) {
+    if now - listener.lastWrite >= Self.maxSilence {
+      listener.lastWrite = now
+      listener.stream.push(Self.comment)
+    }
+    guard let mayStay = listener.mayStay, now - listener.lastCheck >= Self.checkInterval else {
+      return
+    }
+    listener.lastCheck = now
+    let stream = listener.stream
+    Task(executorPreference: thread.executor) { if await !mayStay() { stream.end() } }
   }
 
   /// Hands over what the history holds, until it is no longer behind the watch.

@@ -13,7 +13,7 @@ struct ServeCommand: PaasbusSubcommand {
 
       Examples:
         paasbus serve
-        PAASBUS_PANEL_PASSWORD=... paasbus serve --listen 0.0.0.0:8080
+        paasbus serve --listen 127.0.0.1:9000 --app shop
       """
   )
 
@@ -21,7 +21,7 @@ struct ServeCommand: PaasbusSubcommand {
     help: ArgumentHelp(
       "Listen at this address (default: 127.0.0.1:8080, or all addresses at PORT)",
       valueName: "host:port"))
-  var listen: ListenArgument?
+  var listen: String?
 
   @Option(
     help: ArgumentHelp("Listen at this Unix socket", valueName: "path"), completion: .file())
@@ -30,12 +30,12 @@ struct ServeCommand: PaasbusSubcommand {
   @Option(
     help: ArgumentHelp(
       "Serve below this path, which a proxy may pass on or take off", valueName: "path"))
-  var basePath: BasePathArgument?
+  var basePath: String?
 
   @Option(
     help: ArgumentHelp(
       "Answer requests for this host name only (can be repeated)", valueName: "name"))
-  var host: [HostArgument] = []
+  var host: [String] = []
 
   @Flag(help: "Ask for no password, because a proxy in front does")
   var noLogin = false
@@ -52,7 +52,15 @@ struct ServeCommand: PaasbusSubcommand {
     if listen != nil, socket != nil {
       throw ValidationError("--listen and --socket cannot be used together")
     }
-    if let socket, socket.isEmpty { throw ValidationError("--socket must not be empty") }
+    if let listen, HostAndPort(listen) == nil {
+      throw ValidationError("--listen must be HOST:PORT, for example 127.0.0.1:8080 or [::1]:8080")
+    }
+    if let basePath, BasePath(basePath) == nil {
+      throw ValidationError("--base-path must be a path without '..', for example /ops")
+    }
+    if host.contains(where: { Access.hostName($0) == nil }) {
+      throw ValidationError("--host must be the name of a host, for example ops.example.com")
+    }
   }
 
   var run: CommandRun { .serving { try await serve(until: $0) } }
@@ -83,15 +91,15 @@ struct ServeCommand: PaasbusSubcommand {
 }
 
 /// `HOST:PORT`, with an IPv6 address in brackets.
-struct ListenArgument: ExpressibleByArgument {
+struct HostAndPort {
   var host: String
   var port: Int
 
-  init?(argument: String) {
-    guard let colon = argument.lastIndex(of: ":"),
-      let port = Int(argument[argument.index(after: colon)...]), (0...65_535).contains(port)
+  init?(_ text: String) {
+    guard let colon = text.lastIndex(of: ":"),
+      let port = Int(text[text.index(after: colon)...]), (0...65_535).contains(port)
     else { return nil }
-    var host = argument[..<colon]
+    var host = text[..<colon]
     if host.first == "[", host.last == "]" {
       host = host.dropFirst().dropLast()
     } else if host.contains(":") {
@@ -102,13 +110,13 @@ struct ListenArgument: ExpressibleByArgument {
   }
 }
 
-/// A path that begins with a slash, without the one at its end.
-struct BasePathArgument: ExpressibleByArgument {
+/// A path that begins with a slash, without the one at its end; empty for the slash alone.
+struct BasePath {
   var path: String
 
-  init?(argument: String) {
-    let parts = argument.split(separator: "/", omittingEmptySubsequences: false)
-    guard parts.first?.isEmpty == true else { return nil }
+  init?(_ text: String) {
+    let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+    guard parts.count > 1, parts.first?.isEmpty == true else { return nil }
     var names = parts.dropFirst()
     if names.last?.isEmpty == true { names.removeLast() }
     for name in names {
@@ -119,15 +127,5 @@ struct BasePathArgument: ExpressibleByArgument {
       guard isPlain, !name.isEmpty, name != ".", name != ".." else { return nil }
     }
     path = names.map { "/\($0)" }.joined()
-  }
-}
-
-/// The name of a host, in lower case and without a port.
-struct HostArgument: ExpressibleByArgument {
-  var name: String
-
-  init?(argument: String) {
-    guard let name = Access.hostName(argument) else { return nil }
-    self.name = name
   }
 }
