@@ -119,7 +119,9 @@ extension Bench {
     return [
       Row(what: "serve, \(count) instances: resident", own: Samples("MB", [resident])),
       Row(what: "serve, \(count) instances: the page is loaded in a browser", own: load),
-      Row(what: "serve, \(count) instances: what an event costs the page at most", own: task),
+      Row(
+        what: "serve, \(count) instances: what an event costs the page in one go (0: less than 50)",
+        own: task),
     ]
   }
 
@@ -146,7 +148,9 @@ extension Bench {
             instance, elapsed: .zero, channel: nil, history: 1000, on: connection)
         }
         try await browser.waitFor("x.\(number)", in: "#rows")
-        task.values.append(Double(try await browser.evaluate("window.longest")) ?? 0)
+        try await Task.sleep(for: .milliseconds(500))
+        let longest = "((longest) => { window.longest = 0; return longest })(window.longest)"
+        task.values.append(Double(try await browser.evaluate(longest)) ?? 0)
       }
     }
     return (load, task)

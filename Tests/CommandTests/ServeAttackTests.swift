@@ -160,6 +160,20 @@ struct ServeAttackTests {
     }
   }
 
+  @Test("a request for another protocol is answered in this one, and the connection ends with it")
+  func upgrade() async throws {
+    try await with { panel in
+      let socket = try await RawSocket.connect(port: panel.port)
+      let request =
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        + "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n"
+      await socket.send(request + "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      let text = try await socket.untilClosed(within: .seconds(5))
+      #expect(statuses(text) == [200] && text.contains("Connection: close"), "\(text)")
+      #expect(text.contains(/Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT/))
+    }
+  }
+
   @Test("another name for this machine is refused, and so is what came through a proxy")
   func rebinding() async throws {
     try await with { panel in

@@ -99,7 +99,7 @@ struct CancellationTests {
       let announcer = announcer(to: server.connector)
       let run = Task { try await announcer.run() }
       try await pass(.milliseconds(300))
-      let ending = try await expectEnd(of: run, within: .seconds(1))
+      let ending = try await expectEnd(of: run)
       #expect(ending == .neverAnnounced)
       server.thaw()
       #expect(try await history(server).isEmpty)
@@ -206,7 +206,8 @@ struct CancellationTests {
       let asked = ContinuousClock.now
       for task in tasks { task.cancel() }
       for task in tasks { _ = await task.result }
-      #expect(ContinuousClock.now - asked < .seconds(1))
+      // Well below the five seconds for which an answer is waited for.
+      #expect(ContinuousClock.now - asked < .seconds(4))
       server.thaw()
     }
   }

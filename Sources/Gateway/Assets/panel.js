@@ -98,28 +98,39 @@
     });
   };
 
+  // Part by part, each in a frame of its own, so that a large page stays responsive.
   const apply = fresh => {
-    const focus = document.activeElement && document.activeElement.closest('[id]');
-    const link = document.activeElement && document.activeElement.tagName === 'A';
     const main = fresh.getElementById('panel');
     for (const node of document.querySelectorAll('.changed')) node.classList.remove('changed');
     ahead = Number(main.dataset.now) - Date.now();
     if (main.dataset.after) after = main.dataset.after;
     dress(fresh);
-    const before = byId('connection').className + byId('summary').querySelector('.counts').textContent;
-    for (const id of ['summary', 'releases', 'goal-text', 'heads', 'note', 'lives']) swap(byId(id), fresh.getElementById(id));
-    for (const id of ['rows', 'event-list']) {
-      const own = byId(id), other = fresh.getElementById(id);
-      if (own && other) patch(own, other);
-    }
-    const now = byId('connection').className + byId('summary').querySelector('.counts').textContent;
-    if (now !== before) say(byId('summary').querySelector('.counts').textContent);
+    const counts = () => byId('summary').querySelector('.counts').textContent;
+    const before = byId('connection').className + counts();
+    const parts = [
+      () => ['summary', 'releases', 'goal-text', 'heads', 'note'].forEach(id => swap(byId(id), fresh.getElementById(id))),
+      () => keepFocus(() => patch(byId('rows'), fresh.getElementById('rows'))),
+      () => patch(byId('event-list'), fresh.getElementById('event-list')),
+      () => swap(byId('lives'), fresh.getElementById('lives')),
+    ];
+    const next = () => {
+      const part = parts.shift();
+      if (!part) return;
+      part();
+      requestAnimationFrame(next);
+    };
+    next();
+    if (byId('connection').className + counts() !== before) say(counts());
     document.title = fresh.title;
-    if (focus && !document.contains(document.activeElement) || document.activeElement === document.body) {
-      const own = focus && byId(focus.id);
-      if (own) (link ? own.querySelector('a') || own : own).focus({ preventScroll: true });
-    }
     if (!source && !over) follow();
+  };
+  const keepFocus = change => {
+    const active = document.activeElement;
+    const row = active && active.closest('tr[id]');
+    change();
+    if (!row || document.activeElement === active) return;
+    const own = byId(row.id);
+    if (own) own.querySelector('a').focus({ preventScroll: true });
   };
 
   let spoken = 0, speech = 0;

@@ -175,6 +175,7 @@ final class HTTPConnection: ChannelInboundHandler {
     var head = HTTPResponseHead(
       version: .http1_1, status: response.status, headers: response.headers)
     head.headers.add(name: "Content-Length", value: String(body.readableBytes))
+    head.headers.add(name: "Date", value: server.connections.date)
     head.headers.add(name: "Connection", value: "close")
     output.write(NIOAny(HTTPServerResponsePart.head(head)), promise: nil)
     if !isHead {
@@ -216,9 +217,11 @@ final class HTTPConnection: ChannelInboundHandler {
     guard let context, case .answering(let request) = state else { return }
     var head = HTTPResponseHead(
       version: .http1_1, status: response.status, headers: response.headers)
+    // Behind a request that asks for another protocol, the parser reads no further.
     let closes =
       isDraining || response.closesConnection || request.version.minor == 0
-      || !request.isKeepAlive
+      || !request.isKeepAlive || request.headers.contains(name: "upgrade")
+    head.headers.add(name: "Date", value: server.connections.date)
     if closes { head.headers.add(name: "Connection", value: "close") }
     switch response.body {
     case .whole(let body):

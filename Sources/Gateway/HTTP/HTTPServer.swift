@@ -111,6 +111,7 @@ final class HTTPConnections: Sendable {
   private struct State {
     var connections: [ObjectIdentifier: HTTPConnection] = [:]
     var sweep: Scheduled<Void>?
+    var date = HTTPDate()
     var drained: EventLoopPromise<Void>?
   }
 
@@ -123,6 +124,9 @@ final class HTTPConnections: Sendable {
     self.loop = loop
     state = NIOLoopBoundBox.makeBoxSendingValue(State(), eventLoop: loop)
   }
+
+  /// The present time, as answers tell it.
+  var date: String { state.value.date.now() }
 
   func add(_ connection: HTTPConnection) {
     state.value.connections[ObjectIdentifier(connection)] = connection

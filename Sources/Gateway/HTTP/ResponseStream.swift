@@ -23,6 +23,9 @@ final class ResponseStream: Sendable {
     }
   }
 
+  /// How long a reader may leave a piece unread that is waited for.
+  private static let patience = TimeAmount.seconds(60)
+
   /// The reader has gone, or is not to get more.
   struct Ended: Error {}
 
@@ -31,6 +34,8 @@ final class ResponseStream: Sendable {
     var output: ChannelHandlerContext?
     let ended: () -> Void
     var isEnded = false
+    /// When the piece was written that the reader has not taken yet.
+    var waitingSince: NIODeadline?
     /// Whether the body goes on without the task that made it.
     var staysOpen = false
     /// Called once when the body ends here or the reader goes.
@@ -59,6 +64,8 @@ final class ResponseStream: Sendable {
   func write(_ bytes: [UInt8]) async throws {
     guard !bytes.isEmpty else { return }
     guard let output = state.value.output, !state.value.isEnded else { throw Ended() }
+    state.value.waitingSince = .now()
+    defer { state.value.waitingSince = nil }
     let done = channel.eventLoop.makePromise(of: Void.self)
     let piece = Piece(bytes)
     output.writeAndFlush(
@@ -120,5 +127,11 @@ final class ResponseStream: Sendable {
     end()
   }
 
-  func tick(_ now: NIODeadline) { state.value.onTick?(now) }
+  /// Called every two seconds.
+  func tick(_ now: NIODeadline) {
+    if let since = state.value.waitingSince, now - since > Self.patience {
+      return channel.close(promise: nil)
+    }
+    state.value.onTick?(now)
+  }
 }
