@@ -38,25 +38,36 @@ package struct InstanceTable {
     guard !instances.isEmpty else {
       return Array((isFiltered ? "no instances match\n" : "no instances\n").utf8)
     }
-    let rows = [Self.header] + instances.map(row)
-    var widths = Self.header.indices.map { column in
-      rows.map { $0[column].displayWidth }.max() ?? 0
+    let count = Self.header.count
+    // Row by row in one array, since an array for each row would take most of the time.
+    var cells = Self.header
+    cells.reserveCapacity(count * (instances.count + 1))
+    for index in instances.indices { addRow(index, to: &cells) }
+    var widths = Array(repeating: 0, count: count)
+    for (index, cell) in cells.enumerated() {
+      widths[index % count] = max(widths[index % count], cell.displayWidth)
     }
     let shown = shownColumns(&widths)
     var lines: [UInt8] = []
-    lines.reserveCapacity(rows.count * (shown.reduce(0) { $0 + widths[$1] + 2 } + 1))
-    for row in rows { add(shown.map { (row[$0], widths[$0]) }, to: &lines) }
+    lines.reserveCapacity(
+      (instances.count + 1) * (shown.reduce(0) { $0 + widths[$1] + 2 } + 1))
+    for start in stride(from: 0, to: cells.count, by: count) {
+      addLine(cells[start..<(start + count)], shown, widths, to: &lines)
+    }
     lines.add("\(totals)\n")
     return lines
   }
 
-  /// Adds a row's cells as a line, each with the width of its column.
-  private func add(_ cells: [(text: String, width: Int)], to lines: inout [UInt8]) {
+  /// Adds the cells that are shown of a row as a line, each with the width of its column.
+  private func addLine(
+    _ row: ArraySlice<String>, _ shown: [Int], _ widths: [Int], to lines: inout [UInt8]
+  ) {
     let start = lines.count
-    for (index, cell) in cells.enumerated() {
-      if index > 0 { lines.add("  ") }
-      lines.add(
-        cell.text.cut(to: cell.width, isUnicode: typography.isUnicode), paddedTo: cell.width)
+    for column in shown {
+      if column != shown.first { lines.add("  ") }
+      let text = row[row.startIndex + column].cut(
+        to: widths[column], isUnicode: typography.isUnicode)
+      lines.add(text, paddedTo: widths[column])
     }
     while lines.count > start, lines.last == UInt8(ascii: " ") { lines.removeLast() }
     if let columns = typography.columns {
@@ -82,15 +93,19 @@ package struct InstanceTable {
     return shown
   }
 
-  private func row(_ status: InstanceStatus) -> [String] {
-    let instance = status.instance
-    let columns: [String?] = [
-      instance.name, status.state.rawValue, status.isPresent ? age(instance.started) : nil,
-      instance.release,
-      instance.platform, instance.region, instance.host, instance.pid.map(String.init),
-      age(status.lastBeat), instance.id,
-    ]
-    return columns.map { $0.map(Visible.text) ?? "-" }
+  private func addRow(_ index: Int, to cells: inout [String]) {
+    func add(_ text: String?) { cells.append(text.map(Visible.text) ?? "-") }
+    let isPresent = instances[index].isPresent
+    add(instances[index].instance.name)
+    add(instances[index].state.rawValue)
+    add(isPresent ? age(instances[index].instance.started) : nil)
+    add(instances[index].instance.release)
+    add(instances[index].instance.platform)
+    add(instances[index].instance.region)
+    add(instances[index].instance.host)
+    add(instances[index].instance.pid.map(String.init))
+    add(age(instances[index].lastBeat))
+    add(instances[index].instance.id)
   }
 
   private func age(_ moment: Int64?) -> String? {
