@@ -26,15 +26,13 @@ extension Gateway: HTTPServer.Site {
     if let type = route.mediaType, !request.accepts(type) {
       return .now(dressed(problem(.notAcceptable, request), for: request))
     }
-    if let file = file(route) { if route != .script { return .now(dressed(file, for: request)) } }
+    let isOpen = route.isOpen || configuration.access.password == nil
+    if let file = file(route), isOpen { return .now(dressed(file, for: request)) }
     if route == .login || route == .logout {
       return .later { self.dressed(await self.loginAnswer(route, request), for: request) }
     }
     if route == .metrics, configuration.access.opensMetrics {
       return .later { self.dressed(await self.content(route, request), for: request) }
-    }
-    if route == .script, configuration.access.password == nil, let file = file(route) {
-      return .now(dressed(file, for: request))
     }
     return guarded(request) { await self.content(route, request) }
   }

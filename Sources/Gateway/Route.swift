@@ -55,13 +55,8 @@ enum Route: Hashable {
   /// address as the host.
   var isForProbes: Bool { self == .health || self == .readiness }
 
-  /// Whether it needs no log-in. The form needs its style.
-  var isOpen: Bool {
-    switch self {
-    case .login, .logout, .style, .icon, .health, .readiness: true
-    default: false
-    }
-  }
+  /// Whether it needs no log-in: the form needs its style.
+  var isOpen: Bool { self == .style || self == .icon }
 
   /// Whether it is there without the panel.
   var isOfServer: Bool { isForProbes || self == .metrics }

@@ -23,6 +23,16 @@ package enum InstanceOrder: String, Sendable, CaseIterable {
       ?? ((one.instance.name, one.instance.id) < (other.instance.name, other.instance.id))
   }
 
+  /// The indices of instances in this order, of which the first are wanted. Indices, since instances are large, and
+  /// sorting moves its elements often.
+  package func indices(
+    of statuses: [InstanceStatus], isReversed: Bool,
+    state: (InstanceStatus) -> InstanceStatus.State
+  ) -> [Int] {
+    let ascending = statuses.indices.sorted { precedes(statuses[$0], statuses[$1], state: state) }
+    return isReversed ? ascending.reversed() : ascending
+  }
+
   private func differing<Value: Comparable>(_ one: Value, _ other: Value) -> Bool? {
     one == other ? nil : one < other
   }

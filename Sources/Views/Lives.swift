@@ -13,6 +13,8 @@ package struct Lives {
     /// In the order of their time.
     package var changes: [Change] = []
 
+    fileprivate var lastChange: Int64 { changes.last?.at ?? instance.started ?? 0 }
+
     /// The state before the first change; nil where the instance had not begun, or where nothing is
     /// known. Before `back`, the instance was lost, or Redis had lost its data.
     package var stateBefore: InstanceStatus.State? {
@@ -44,8 +46,19 @@ package struct Lives {
   }
 
   /// The instance that began first comes first.
-  package var sorted: [Life] {
-    lives.values.sorted {
+  package var sorted: [Life] { Self.sorted(Array(lives.values)) }
+
+  package var count: Int { lives.count }
+
+  /// Those that changed last, at most `count` of them; the instance that began first comes first.
+  package func latest(_ count: Int) -> [Life] {
+    let ids = lives.map { (id: $0.key, change: $0.value.lastChange) }
+      .sorted { $0.change > $1.change }.prefix(count)
+    return Self.sorted(ids.compactMap { lives[$0.id] })
+  }
+
+  private static func sorted(_ lives: [Life]) -> [Life] {
+    lives.sorted {
       ($0.instance.started ?? 0, $0.instance.name, $0.instance.id)
         < ($1.instance.started ?? 0, $1.instance.name, $1.instance.id)
     }

@@ -82,8 +82,7 @@ package struct TopModel: Sendable {
     let wanted = hub.roster.statuses.values.filter {
       isRemembered($0) && search.finds($0, state: state($0))
     }
-    let ascending = wanted.sorted { order.precedes($0, $1, state: state) }
-    let rows = isReversed ? ascending.reversed() : ascending
+    let rows = order.indices(of: wanted, isReversed: isReversed, state: state).map { wanted[$0] }
     sorted = rows
     return rows
   }

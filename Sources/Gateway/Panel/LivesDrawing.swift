@@ -16,20 +16,16 @@ struct LivesDrawing {
 
   var html: HTML {
     let window = (now - range.length)..<max(now, now - range.length + 1)
-    let all = lives.sorted
-    let drawn = all.sorted { $0.lastChange > $1.lastChange }.prefix(Self.maxLanes)
-      .sorted {
-        ($0.instance.started ?? 0, $0.instance.name) < ($1.instance.started ?? 0, $1.instance.name)
-      }
+    let drawn = lives.latest(Self.maxLanes)
     let lanes = drawn.map { lane($0, window) }.joined()
     let links = PanelQuery.Range.allCases.map { other -> HTML in
       guard other != range else { return "<b aria-current=\"true\">\(other.rawValue)</b> " }
       return "<a href=\"\(query.with { $0.range = other }.link)\">\(other.rawValue)</a> "
     }.joined()
     let note: HTML =
-      all.count > drawn.count
-      ? "<p>The \(drawn.count) of \(all.count) that changed last.</p>"
-      : all.isEmpty ? "<p>No instances in this time.</p>" : ""
+      lives.count > drawn.count
+      ? "<p>The \(drawn.count) of \(lives.count) that changed last.</p>"
+      : drawn.isEmpty ? "<p>No instances in this time.</p>" : ""
     return """
       <section id="lives" aria-label="Lives">
       <h2>Lives <small>\(links)</small></h2>
@@ -76,8 +72,4 @@ struct LivesDrawing {
 
       """
   }
-}
-
-extension Lives.Life {
-  fileprivate var lastChange: Int64 { changes.last?.at ?? instance.started ?? 0 }
 }

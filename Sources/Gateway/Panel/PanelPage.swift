@@ -147,11 +147,11 @@ struct PanelPage {
 
   private var instances: HTML {
     let search = InstanceSearch(query.filter)
-    let found = statuses.filter { search.finds($0, state: hub.state($0)) }
-    let states = hub
-    let ascending = found.sorted { query.order.precedes($0, $1, state: states.state) }
-    let ordered = query.isReversed ? ascending.reversed() : ascending
-    let rows = ordered.prefix(Self.maxRows).map(row).joined()
+    let found =
+      query.filter.isEmpty
+      ? statuses : statuses.filter { search.finds($0, state: hub.state($0)) }
+    let order = query.order.indices(of: found, isReversed: query.isReversed, state: hub.state)
+    let rows = order.prefix(Self.maxRows).map { row(found[$0]) }.joined()
     let note: HTML =
       found.count > Self.maxRows
       ? "Showing \(Self.maxRows) of \(found.count) instances; filter to see others."
