@@ -61,7 +61,7 @@ enum LoginPage {
       <h1>Sign in</h1>
       \(problem)<form method="post" action="login">
       <input type="hidden" name="next" value="\(next)">
-      <input type="text" name="username" value="panel" autocomplete="username" hidden>
+      <input type="text" name="username" value="panel" autocomplete="username" aria-label="User" hidden>
       <label for="password">Password</label>
       <input id="password" name="password" type="password" autocomplete="current-password" \
       required autofocus>
