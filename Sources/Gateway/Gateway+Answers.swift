@@ -73,7 +73,7 @@ extension Gateway: HTTPServer.Site {
       return problem(
         .misdirectedRequest, request,
         "this panel is not known by that name",
-        "open it as localhost, or start it with --host NAME")
+        "open it as localhost, or by a name that it was started with (--host NAME)")
     case .proxied:
       return problem(
         .forbidden, request,

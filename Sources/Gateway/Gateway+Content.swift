@@ -184,22 +184,35 @@ extension Gateway {
       return .problem(.badRequest, error.text, error.remedy)
     }
     guard let app = hub.state.app else { return Response(type: Self.jsonType, "[]\n".utf8) }
+    let keys = Keys(app: app)
+    let begin: (end: Position?, now: Int64)
+    do {
+      // Before the first byte, as afterwards no status can say that Redis is away.
+      begin = try await client.withConnection { connection in
+        (
+          try await BusState.read(keys: keys, on: connection).position,
+          try await ServerClock.read(on: connection).now
+        )
+      }
+    } catch {
+      return problem(
+        .serviceUnavailable, request, "Redis cannot be asked for the history",
+        "try again in a moment")
+    }
     return Response(type: Self.jsonType) { [client] stream in
-      try await client.withConnection { connection in
-        let keys = Keys(app: app)
-        var array = JSONArray()
-        if let end = try await BusState.read(keys: keys, on: connection).position {
-          let now = try await ServerClock.read(on: connection).now
+      var array = JSONArray()
+      if let end = begin.end {
+        try await client.withConnection { connection in
           let reading = HistoryReading(
-            keys: keys, end: end, earliest: since.earliest(now: now), on: connection,
+            keys: keys, end: end, earliest: since.earliest(now: begin.now), on: connection,
             filter: filter.passes)
           try await reading.read { page in
             for output in page { array.add { output.addLine(to: &$0) } }
             try await stream.write(array.takeBytes())
           }
         }
-        try await stream.write(array.end())
       }
+      try await stream.write(array.end())
     }
   }
 

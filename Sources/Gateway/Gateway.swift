@@ -91,6 +91,8 @@ package final class Gateway: Sendable {
           break
         }
         try Task.checkCancellation()
+        // The watch has failed, and its error ends all.
+        if case .connecting = self.hub.state.connection { return }
         let server = HTTPServer(site: self, thread: self.thread)
         try await server.run(at: self.serverAddress, grace: Self.grace) { listening($0?.port) }
       }

@@ -152,10 +152,19 @@ extension Event {
     // Where a command ended by itself, its status alone says enough.
     let isToldByStatus = reason == "exit" && exit != nil || reason == "signal" && signal != nil
     let parts = [
-      isToldByStatus ? nil : Visible.text(reason), signal.map(Visible.text),
-      exit.map { "exit \($0)" },
+      isToldByStatus ? nil : Visible.text(reason),
+      signal == reason ? nil : signal.map(Visible.text), exit.map { "exit \($0)" },
     ]
     return parts.compactMap { $0 }.joined(separator: " ")
+  }
+
+  /// Whether an instance ended that nobody had asked to, and not well.
+  package var isFailure: Bool {
+    switch (type, reason) {
+    case (.lost, _), (.stop, "signal"), (.stop, "oom"): true
+    case (.stop, "exit"): exit != 0 && exit != nil
+    default: false
+    }
   }
 
   /// How long the instance had run, where the event is an end.

@@ -20,7 +20,7 @@ struct PanelTests {
           "--app", "shop", "--name", "web.2", "--release", "v42", "--lease", "5s", on: server)
         try await browser.waitFor("2 up", in: "#summary")
         try await browser.waitFor("web.2", in: "#rows")
-        try await browser.waitFor("1 of 1 up", in: "#releases")
+        try await browser.waitFor("1 of 2 up", in: "#releases")
         second.signal(SIGTERM)
         try await browser.waitFor("1 stopped", in: "#summary")
         try await browser.waitFor("SIGTERM", in: "#rows")

@@ -157,7 +157,7 @@
 
   const happened = event => {
     if (event.lastEventId) after = event.lastEventId;
-    if (paused) { waiting++; set(pause, 'Resume (' + waiting + ' waiting)'); return; }
+    if (paused) { waiting++; set(pause.firstElementChild, 'Resume (' + waiting + ' waiting)'); return; }
     if (fetching || cost > 100) { again = true; if (!fetching) { clearTimeout(timer); timer = setTimeout(refresh, 2 * cost); } }
     else refresh();
     if (opened) show(opened);
@@ -183,6 +183,13 @@
     else { refresh(); follow(); }
   });
 
+  const closeButton = () => {
+    const close = document.createElement('button');
+    close.textContent = 'Close';
+    close.addEventListener('click', () => dialog.close());
+    return close;
+  };
+
   // Details without leaving the page.
   const show = address => {
     opened = address;
@@ -191,11 +198,8 @@
       if (!main || opened !== address) return;
       dress(fresh);
       for (const link of main.querySelectorAll('a')) link.parentElement.remove();
-      const close = document.createElement('button');
-      close.textContent = 'Close';
-      close.addEventListener('click', () => dialog.close());
       main.removeAttribute('id');
-      dialog.replaceChildren(document.adoptNode(main), close);
+      dialog.replaceChildren(document.adoptNode(main), closeButton());
       if (!dialog.open) dialog.showModal();
     });
   };
@@ -221,7 +225,7 @@
       const text = data.toString();
       go('./' + (text ? '?' + text : ''));
     };
-    form.addEventListener('submit', event => { event.preventDefault(); submit(); });
+    form.addEventListener('submit', event => { event.preventDefault(); document.activeElement.blur(); submit(); });
     if (id === 'filter-form') byId('filter').addEventListener('input', submit);
   }
   document.addEventListener('click', event => {
@@ -235,7 +239,7 @@
     paused = !paused;
     waiting = 0;
     pause.setAttribute('aria-pressed', paused);
-    set(pause, paused ? 'Resume (0 waiting)' : 'Pause');
+    set(pause.firstElementChild, paused ? 'Resume (0 waiting)' : 'Pause');
     if (!paused) refresh();
   };
   if (pause) { pause.hidden = false; pause.addEventListener('click', toggle); }
@@ -260,7 +264,9 @@
       value.textContent = text;
       list.append(name, value);
     }
-    dialog.replaceChildren(list);
+    const heading = document.createElement('h2');
+    heading.textContent = 'Keys';
+    dialog.replaceChildren(heading, list, closeButton());
     dialog.showModal();
   };
 

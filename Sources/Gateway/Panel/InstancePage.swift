@@ -19,7 +19,8 @@ struct InstancePage {
     let items = facts.map { name, value -> HTML in "<dt>\(name)</dt><dd>\(value)</dd>" }.joined()
     let list = events.map { event -> HTML in
       """
-      <li id="e-\(event.position.entryID)" class="\(event.type.rawValue)">\
+      <li id="e-\(event.position.entryID)" \
+      class="\(event.type.rawValue)\(event.isFailure ? " failed" : "")">\
       \(PageTime(event.at).html) <b>\(String(event.type.symbol)) \(event.type.rawValue)</b> \
       \(event.cause ?? "")</li>
 
@@ -52,6 +53,10 @@ struct InstancePage {
     }
     if status?.isPresent == true, let beat = status?.lastBeat {
       facts.append(("Last heartbeat", "\(.age(beat, now: now)) ago"))
+    }
+    if status?.isPresent != true, let end = events.first, end.type == .stop || end.type == .lost {
+      let cause: HTML = end.cause.map { ": \($0)" } ?? ""
+      facts.append(("Ended", "\(PageTime(end.at).html), \(.age(end.at, now: now)) ago\(cause)"))
     }
     let texts: [(String, String?)] = [
       ("Release", instance.release), ("Commit", instance.commit), ("Process", instance.process),

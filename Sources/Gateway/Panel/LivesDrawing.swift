@@ -29,8 +29,17 @@ struct LivesDrawing {
     return """
       <section id="lives" aria-label="Lives">
       <h2>Lives <small>\(links)</small></h2>
-      \(note)<div class="lanes">\(lanes)</div>
+      \(note)<div class="lanes">\(lanes)\(axis(window))</div>
       </section>
+      """
+  }
+
+  private func axis(_ window: Range<Int64>) -> HTML {
+    let middle = window.lowerBound + (window.upperBound - window.lowerBound) / 2
+    let times = [window.lowerBound, middle, window.upperBound].map { PageTime($0).html }
+    return """
+      <div class="lane axis"><span></span><p>\(times[0])\(times[1])\(times[2])</p></div>
+
       """
   }
 
@@ -57,18 +66,21 @@ struct LivesDrawing {
         drawing += close(at: index)
         run = nil
         marks +=
-          "<text class=\"\(type.rawValue)\" x=\"\(index * Self.cellWidth)\" y=\"14\">\(String(type.symbol))</text>"
+          "<text class=\"\(type.rawValue)\" x=\"\(min(index, Self.cells - 2) * Self.cellWidth)\" y=\"14\">\(String(type.symbol))</text>"
       }
     }
     drawing += close(at: lane.cells.count)
     let name = [life.instance.name, life.instance.release].compactMap(\.self)
       .joined(separator: " ")
-    let told = life.changes.suffix(3).map(\.type.rawValue).joined(separator: ", ")
+    let told = life.changes.suffix(5)
+      .map { "\($0.type.rawValue) \(Span(milliseconds: max(0, now - $0.at))) ago" }
+      .joined(separator: ", ")
     return """
       <div class="lane"><a href="instances/\(life.instance.id)">\(name)</a>\
       <svg viewBox="0 0 \(Self.cells * Self.cellWidth) \(Self.laneHeight)" \
       preserveAspectRatio="none" role="img" \
-      aria-label="\(told.isEmpty ? "up" : told)">\(drawing)\(marks)</svg></div>
+      aria-label="\(told.isEmpty ? "up" : told)"><title>\(told.isEmpty ? "up" : told)</title>\
+      \(drawing)\(marks)</svg></div>
 
       """
   }

@@ -73,6 +73,10 @@ struct PanelPage {
     case .waiting: return "○ no instance has announced itself yet; waiting for the first"
     case .connected:
       guard let last = hub.lastEvent else {
+        guard hub.position != nil else {
+          return
+            "<span class=\"live\">● live</span>, no instance has announced itself on this bus yet"
+        }
         return "<span class=\"live\">● live</span>, no events yet"
       }
       return "<span class=\"live\">● live</span>, last event \(.age(last, now: now)) ago"
@@ -91,23 +95,28 @@ struct PanelPage {
 
   private var releases: HTML {
     var releases: [String: Release] = [:]
-    for status in hub.roster.statuses.values where status.isPresent {
+    var present = 0
+    for status in hub.roster.statuses.values {
       let name = status.instance.release ?? ""
       var release = releases[name] ?? Release(name: name)
-      release.present += 1
-      if hub.state(status) == .up { release.up += 1 }
+      // Also of those that have ended, so that the beginning of a release stays where it was.
       release.first = min(release.first, status.instance.started ?? .max)
+      if status.isPresent {
+        present += 1
+        release.present += 1
+        if hub.state(status) == .up { release.up += 1 }
+      }
       releases[name] = release
     }
-    let known = releases.values.filter { !$0.name.isEmpty }
+    let known = releases.values.filter { !$0.name.isEmpty && $0.present > 0 }
       .sorted { ($0.first, $0.name) < ($1.first, $1.name) }
     guard !known.isEmpty else { return "<section id=\"releases\" hidden></section>" }
     let items = known.suffix(MetricsText.maxReleases).map { release -> HTML in
-      let started: HTML = release.first < .max ? " started \(PageTime(release.first).html)" : ""
+      let started: HTML = release.first < .max ? ", since \(PageTime(release.first).html)" : ""
       return """
-        <li><b>\(release.name)</b> <meter min="0" max="\(release.present)" \
+        <li><b>\(release.name)</b> <meter min="0" max="\(present)" \
         value="\(release.up)" aria-label="\(release.name)"></meter> \
-        \(release.up) of \(release.present) up\(started)</li>
+        \(release.up) of \(present) up\(started)</li>
         """
     }
     return "<section id=\"releases\" aria-label=\"Releases\"><ul>\(items.joined())</ul></section>"
@@ -119,12 +128,12 @@ struct PanelPage {
       let goal = WaitGoal(
         condition: .atLeast(count), release: query.release.isEmpty ? nil : query.release)
       let progress = goal.progress(hub.roster)
-      let since: HTML = query.goalSince.map { ", \(.age($0, now: now))" } ?? ""
+      let isMet = goal.isMet(by: progress)
+      let since: HTML = isMet ? "" : query.goalSince.map { ", \(.age($0, now: now))" } ?? ""
       let end = query.with { ($0.goal, $0.release, $0.goalSince) = (nil, "", nil) }.link
       text = """
-        <p class="\(goal.isMet(by: progress) ? "met" : "unmet")">\
-        \(goal.isMet(by: progress) ? "✓ reached" : "… waiting"): \(goal.text(progress))\(since) \
-        <a href="\(end)">end</a></p>
+        <p class="\(isMet ? "met" : "unmet")">\(isMet ? "✓ reached" : "… waiting"): \
+        \(goal.text(progress))\(since) <a href="\(end)">clear</a></p>
         """
     }
     let count = query.goal.map(String.init) ?? ""
@@ -150,7 +159,10 @@ struct PanelPage {
     let found =
       query.filter.isEmpty
       ? statuses : statuses.filter { search.finds($0, state: hub.state($0)) }
-    let order = query.order.indices(of: found, isReversed: query.isReversed, state: hub.state)
+    // What failed needs attention as much as what is lost.
+    let order = query.order.indices(of: found, isReversed: query.isReversed) {
+      hasFailed($0) ? .lost : hub.state($0)
+    }
     let rows = order.prefix(Self.maxRows).map { row(found[$0]) }.joined()
     let note: HTML =
       found.count > Self.maxRows
@@ -164,7 +176,7 @@ struct PanelPage {
       <label>Filter <kbd>/</kbd> <input id="filter" name="q" type="search" maxlength="100" \
       value="\(query.filter)"></label>
       <button>Filter</button>
-      <button id="pause" type="button" aria-pressed="false" hidden>Pause <kbd>p</kbd></button>
+      <button id="pause" type="button" aria-pressed="false" hidden><span>Pause</span> <kbd>p</kbd></button>
       </form>
       <div class="wide"><table>
       <thead id="heads"><tr>\(heads)<th scope="col">Reason</th></tr></thead>
@@ -192,13 +204,17 @@ struct PanelPage {
     let up: HTML = status.isPresent ? .age(instance.started, now: now) : "–"
     let beat: HTML = status.isPresent ? .age(status.lastBeat, now: now) : "–"
     return """
-      <tr id="i-\(instance.id)" class="\(state.rawValue)">\
+      <tr id="i-\(instance.id)" class="\(state.rawValue)\(hasFailed(status) ? " failed" : "")">\
       <th scope="row"><a href="instances/\(instance.id)">\(instance.name)</a></th>\
       <td class="state">\(String(state.symbol)) \(state.rawValue)</td>\
       <td>\(up)</td><td>\(beat)</td><td>\(instance.release ?? "–")</td>\
       <td>\(instance.place ?? "–")</td><td>\(ending(status))</td></tr>
 
       """
+  }
+
+  private func hasFailed(_ status: InstanceStatus) -> Bool {
+    !status.isPresent && lastEvents[status.instance.id]?.isFailure == true
   }
 
   /// Why an instance ended, and how long ago.
@@ -241,7 +257,8 @@ extension Event {
   /// As an item of a list.
   var pageLine: HTML {
     """
-    <li id="e-\(position.entryID)" class="\(type.rawValue)">\(PageTime(at).html) \
+    <li id="e-\(position.entryID)" class="\(type.rawValue)\(isFailure ? " failed" : "")">\
+    \(PageTime(at).html) \
     <b>\(String(type.symbol)) \(type.rawValue)</b> \
     <a href="instances/\(instance.id)">\(instance.name)</a> \
     \(instance.release ?? "") \(cause ?? "")</li>

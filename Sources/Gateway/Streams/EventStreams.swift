@@ -75,12 +75,12 @@ final class EventStreams: Sendable {
   /// has caught up.
   ///
   /// - Parameter mayStay: whether its log-in still holds; nil where it has none that could end.
-  /// - Throws: `RedisError` where the history cannot be read; the listener then comes back.
+  /// - Throws: ``ResponseStream/Ended``.
   func serve(
     _ stream: ResponseStream, from start: Start, mayStay: (@Sendable () async -> Bool)?
   ) async throws {
     try await stream.write(Array("retry: 1000\n\n".utf8))
-    let position = try await catchUp(stream, from: start)
+    let position = try await patientlyCatchUp(stream, from: start)
     let listener = Listener(stream, position: position, mayStay: mayStay)
     let id = ObjectIdentifier(listener)
     state.value.listeners[id] = listener
@@ -104,10 +104,29 @@ final class EventStreams: Sendable {
     Task(executorPreference: thread.executor) { if await !mayStay() { stream.end() } }
   }
 
+  /// Waits for Redis where it is away: a browser whose stream ends in an error gives up.
+  private func patientlyCatchUp(
+    _ stream: ResponseStream, from start: Start
+  ) async throws -> Position? {
+    var start = start
+    while true {
+      do {
+        return try await catchUp(stream, from: &start)
+      } catch is RedisError {
+        // Whether the reader is still there, this shows too.
+        try await stream.write(Array(":\n\n".utf8))
+        try await thread.sleep(for: .seconds(1))
+      }
+    }
+  }
+
   /// Hands over what the history holds, until it is no longer behind the watch.
   ///
+  /// - Parameter start: where to begin; then, what is left to do.
   /// - Returns: the position of the last event that was handed over.
-  private func catchUp(_ stream: ResponseStream, from start: Start) async throws -> Position? {
+  private func catchUp(
+    _ stream: ResponseStream, from start: inout Start
+  ) async throws -> Position? {
     guard start != .now, let app = hub.state.app else { return hub.state.position }
     return try await client.withConnection { connection in
       var follower: HistoryFollower
@@ -119,7 +138,9 @@ final class EventStreams: Sendable {
       }
       repeat {
         try await follower.catchUp(on: connection) { page in
-          try await stream.write(EventPieces(page).bytes)
+          let pieces = EventPieces(page)
+          try await stream.write(pieces.bytes)
+          if let last = pieces.parts.compactMap(\.position).last { start = .after(last) }
         }
       } while isBehind(follower.position)
       return follower.position
