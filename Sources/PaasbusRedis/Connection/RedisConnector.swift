@@ -157,6 +157,8 @@ public struct RedisConnector: Sendable {
       await connection.close()
       return nil
     } catch {
+      // A cancelled task leaves it open otherwise.
+      await connection.close()
       guard let error = error as? RedisError, error.kind != .unreachable else { return nil }
       return error
     }
