@@ -47,7 +47,9 @@ enum HistoryQuery {
 
   static func read(_ query: Query) throws(Problem) -> (WatchFilter, Watcher.Since) {
     var types: Set<EventType>?
-    if let text = query["only"] {
+    let texts = query.all("only")
+    if !texts.isEmpty {
+      let text = texts.joined(separator: ",")
       let words = text.split(separator: ",", omittingEmptySubsequences: false)
       let known = words.compactMap { EventType(rawValue: String($0)) }
       guard known.count == words.count else {
@@ -75,8 +77,9 @@ enum HistoryQuery {
   /// Where a stream begins: behind the event that the client saw last.
   static func start(_ request: Request) throws(Problem) -> EventStreams.Start {
     // A browser that comes back sends this, and in the address what the page was made at.
-    if let last = request.only("last-event-id"), let position = position(last) {
-      return .after(position)
+    // Behind what is none the client cannot be, so it gets all there is behind a reset.
+    if let last = request.only("last-event-id"), !last.isEmpty {
+      return .after(position(last) ?? Position(epoch: 1, seq: 0))
     }
     if let after = request.query["after"] {
       guard let position = position(after) else {

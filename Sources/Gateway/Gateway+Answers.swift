@@ -8,7 +8,7 @@ extension Gateway: HTTPServer.Site {
   func answer(_ original: Request) -> Answer {
     guard let path = strippedPath(original.path) else {
       let last = configuration.access.basePath.split(separator: "/").last.map(String.init) ?? ""
-      return .now(.redirect(.permanentRedirect, to: "\(last)/"))
+      return .now(.redirect(.permanentRedirect, to: "\(last)/\(original.query.encoded)"))
     }
     let request = original.at(path)
     let route = Route(path)
@@ -84,9 +84,7 @@ extension Gateway: HTTPServer.Site {
       let path = (configuration.access.basePath + request.path)
         .split(separator: "/", omittingEmptySubsequences: false)
         .map(\.percentEncoded).joined(separator: "/")
-      let pairs = request.query.pairs.map { "\($0.name.percentEncoded)=\($0.value.percentEncoded)" }
-      let query = pairs.isEmpty ? "" : "?" + pairs.joined(separator: "&")
-      return .redirect(.permanentRedirect, to: "https://\(host)\(path)\(query)")
+      return .redirect(.permanentRedirect, to: "https://\(host)\(path)\(request.query.encoded)")
     case .insecureCredentials:
       return problem(
         .forbidden, request, "this came over an unencrypted connection", "use https"
@@ -135,11 +133,11 @@ extension Gateway: HTTPServer.Site {
   }
 
   /// The answer to what is no request.
-  func refusal(_ status: HTTPResponseStatus) -> Response {
-    let words = Self.words(status)
-    return Response(
-      status, type: "text/plain; charset=utf-8", "\(words.problem): \(words.remedy)\n".utf8
-    ).with("X-Content-Type-Options", "nosniff").with("Cache-Control", "no-store")
+  func refusal(_ status: HTTPResponseStatus, target: String?) -> Response {
+    let path = strippedPath(target.map { String($0.prefix { $0 != "?" }) } ?? "/") ?? "/"
+    let request = Request(
+      method: .GET, path: path, query: Query(), headers: [:], host: nil, peer: "")
+    return dressed(problem(status, request), for: request)
   }
 
   private static func words(_ status: HTTPResponseStatus) -> (problem: String, remedy: String) {
@@ -193,10 +191,6 @@ extension Response {
     json.always("error", text)
     json.always("remedy", remedy)
     return Response(status, type: "application/json", json.line)
-  }
-
-  static var badRequestLine: Response {
-    Response(.badRequest, type: "text/plain; charset=utf-8", "the address is not valid\n".utf8)
   }
 }
 

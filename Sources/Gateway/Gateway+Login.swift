@@ -6,8 +6,7 @@ import Presence
 extension Gateway {
   /// To the form, which leads back to where the request wanted to go.
   func loginRedirect(_ request: Request) -> Response {
-    let pairs = request.query.pairs.map { "\($0.name.percentEncoded)=\($0.value.percentEncoded)" }
-    let next = request.path + (pairs.isEmpty ? "" : "?" + pairs.joined(separator: "&"))
+    let next = request.path + request.query.encoded
     let depth = request.path.split(separator: "/", omittingEmptySubsequences: false).count - 2
     let root = depth > 0 ? String(repeating: "../", count: min(depth, 8)) : "./"
     return .redirect(to: "\(root)login?next=\(next.percentEncoded)")

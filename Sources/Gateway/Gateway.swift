@@ -35,6 +35,8 @@ package final class Gateway: Sendable {
 
   /// How long what is under way may go on once the end was asked for.
   private static let grace = Duration.seconds(4)
+  /// An answer of Redis that takes longer is none.
+  private static let maxAnswer = Duration.seconds(2)
   /// Leases that were read within this time need not be read again for a page.
   private static let leaseAge = Duration.seconds(1)
 
@@ -63,7 +65,10 @@ package final class Gateway: Sendable {
     options.channel = channel
     options.keepsEnded = true
     let keys = PanelKeys(app: app ?? Keys.defaultApp)
-    client = RedisClient(connector.routed(to: Keys(app: keys.app).bus))
+    var asking = connector.routed(to: Keys(app: keys.app).bus)
+    // Each request may ask several times, and a person waits for its answer.
+    asking.timeout = min(connector.timeout, Self.maxAnswer)
+    client = RedisClient(asking)
     let told = StreamNotices()
     hub = Hub(
       Watcher(app: app, connector: connector, options: options) { notice in

@@ -32,13 +32,9 @@ enum Route: Hashable {
 
   private static func id(in path: String, behind prefix: String) -> String? {
     guard path.hasPrefix(prefix) else { return nil }
+    // Ours have 26 characters, but others may write records too.
     let id = path.dropFirst(prefix.count)
-    let isID =
-      id.utf8.count == 26
-      && id.utf8.allSatisfy {
-        (0x30...0x39).contains($0) || (0x41...0x5A).contains($0)
-      }
-    return isID ? String(id) : nil
+    return (1...200).contains(id.utf8.count) ? String(id) : nil
   }
 
   static func isOfAPI(_ path: String) -> Bool { path == "/api" || path.hasPrefix("/api/") }

@@ -60,7 +60,7 @@ struct ServingAddress {
 
   private static func isLoopback(_ address: Gateway.Configuration.Address) -> Bool {
     guard case .tcp(let host, _) = address else { return false }
-    return host == "localhost" || host == "::1" || host.hasPrefix("127.")
+    return ["localhost", "127.0.0.1", "::1"].contains(host)
   }
 
   /// A password that nobody guesses.

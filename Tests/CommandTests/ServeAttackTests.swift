@@ -160,6 +160,38 @@ struct ServeAttackTests {
     }
   }
 
+  @Test("HEAD of a stream has no body, and the connection goes on")
+  func headOfStreams() async throws {
+    try await with { panel in
+      let socket = try await RawSocket.connect(port: panel.port)
+      for path in ["/api/v1/history", "/api/v1/events", "/healthz"] {
+        await socket.send("HEAD \(path) HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      }
+      try await eventually("all are answered") { statuses(socket.text) == [200, 200, 200] }
+      #expect(!socket.text.contains("\r\n0\r\n") && !socket.isClosed)
+    }
+  }
+
+  @Test("with no descriptor left it rests until there is one")
+  func descriptors() async throws {
+    try await RedisServer.with { server in
+      let panel = try await PanelProcess.start(
+        "--app", "default", on: server, limits: ["--nofile=48"])
+      var sockets: [RawSocket] = []
+      for _ in 0..<60 {
+        guard let socket = try? await RawSocket.connect(port: panel.port) else { continue }
+        await socket.send("GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        sockets.append(socket)
+      }
+      try await pass(.seconds(1))
+      let before = try panel.processorTicks
+      try await pass(.seconds(2))
+      #expect(try panel.processorTicks - before < 60)
+      for socket in sockets { await socket.close() }
+      try await eventually("it answers again") { try await panel.ask("/healthz").status == 200 }
+    }
+  }
+
   @Test("a request for another protocol is answered in this one, and the connection ends with it")
   func upgrade() async throws {
     try await with { panel in
@@ -186,7 +218,9 @@ struct ServeAttackTests {
       // An address in the request line counts before the header.
       #expect(try await panel.ask("http://evil.example/").status == 421)
       #expect(try await panel.ask("http://localhost/").status == 200)
-      for name in ["Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "Via"] {
+      for name in [
+        "Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "x-forwarded-Prefix", "Via",
+      ] {
         let answer = try await panel.ask("/", [name: "x"])
         #expect(answer.status == 403 && answer.text.contains("--no-login"))
       }

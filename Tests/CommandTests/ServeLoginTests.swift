@@ -121,6 +121,29 @@ struct ServeLoginTests {
     }
   }
 
+  @Test(
+    "a user who may not write to Redis sees the panel, and wrong passwords are limited all the same"
+  )
+  func readOnly() async throws {
+    try await RedisServer.with { server in
+      try await server.cli(
+        "ACL", "SETUSER", "ro", "on", ">pw", "~*", "&*", "+@read", "+@connection",
+        "+@transaction", "+@pubsub", "+time", "+info", "-@write", "-publish")
+      let panel = try await PanelProcess.start(
+        "--app", "default", "--url", "unix://ro:pw@\(server.socketPath)", on: server,
+        environment: ["PAASBUS_PANEL_PASSWORD": Self.password])
+      let right = ["Authorization": "Bearer \(Self.password)"]
+      #expect(try await panel.ask("/", right).status == 200)
+      #expect(try await signIn(panel).status == 503)
+      var statuses: [Int] = []
+      for _ in 0..<7 {
+        statuses.append(try await panel.ask("/metrics", ["Authorization": "Bearer no"]).status)
+      }
+      #expect(statuses == [401, 401, 401, 401, 401, 429, 429])
+      #expect(try await panel.ask("/", right).status == 200)
+    }
+  }
+
   @Test("a form from elsewhere is refused")
   func foreign() async throws {
     try await with { _, panel in
@@ -195,8 +218,8 @@ struct ServeLoginTests {
       for path in ["/ops/", "/", "/ops/metrics", "/metrics", "/ops/panel.css"] {
         #expect(try await panel.ask(path, bearer).status == 200, "\(path)")
       }
-      let short = try await panel.ask("/ops", bearer)
-      #expect(short.status == 308 && short["location"] == "ops/")
+      let short = try await panel.ask("/ops?q=a%20b", bearer)
+      #expect(short.status == 308 && short["location"] == "ops/?q=a%20b")
       let set = try #require(try await signIn(panel)["set-cookie"])
       #expect(set.hasPrefix("paasbus=") && set.contains("; Path=/ops/;"))
     }

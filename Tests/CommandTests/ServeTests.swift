@@ -195,15 +195,22 @@ struct ServeTests {
       #expect(bad.status == 503)
       let page = try await panel.ask("/")
       #expect(page.status == 200 && page.text.contains("no connection to Redis"))
+      #expect(try await panel.ask("/api/v1/history").status == 503)
+      let patient = try await panel.follow("", ["Last-Event-ID": stream.eventIDs[0]])
       try await server.start()
       try await eventually("it is back") { stream.text.contains("{\"connection\":\"back\"}") }
       try await bus.publish(2)
       try await eventually("five are told") { stream.eventIDs.count == 5 }
       #expect(stream.count(of: "reset") == 0)
+      // What came back during the outage waited for its end.
+      try await eventually("the rest is told") {
+        patient.eventIDs == Array(stream.eventIDs.dropFirst())
+      }
       try await server.command("FLUSHALL")
       try await bus.publish(2)
       try await eventually("a reset is told") { stream.count(of: "reset") == 1 }
-      try await eventually("what follows is told") { stream.eventIDs.count == 7 }
+      // The reset has an id as well.
+      try await eventually("what follows is told") { stream.eventIDs.count == 8 }
       #expect(try await panel.ask("/readyz").status == 200)
     }
   }

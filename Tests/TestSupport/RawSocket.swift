@@ -149,18 +149,24 @@ package final class PanelProcess: Sendable {
 
   /// Starts it at a free port of the loopback, and waits until it listens.
   package static func start(
-    _ words: String..., on server: RedisServer, environment: [String: String] = [:]
+    _ words: String..., on server: RedisServer, environment: [String: String] = [:],
+    limits: [String] = []
   ) async throws -> PanelProcess {
-    try await start(words, on: server, environment: environment)
+    try await start(words, on: server, environment: environment, limits: limits)
   }
 
   package static func start(
-    _ words: [String], on server: RedisServer, environment: [String: String] = [:]
+    _ words: [String], on server: RedisServer, environment: [String: String] = [:],
+    limits: [String] = []
   ) async throws -> PanelProcess {
     let hasAddress = words.contains("--listen") || environment["PORT"] != nil
-    let process = try Paasbus.start(
-      ["serve"] + (hasAddress ? [] : ["--listen", "127.0.0.1:0"]) + words, on: server,
-      environment: environment)
+    let command = ["serve"] + (hasAddress ? [] : ["--listen", "127.0.0.1:0"]) + words
+    let process =
+      limits.isEmpty
+      ? try Paasbus.start(command, on: server, environment: environment)
+      : try ManagedProcess(
+        "prlimit", limits + [Paasbus.path] + command,
+        environment: ManagedProcess.bareEnvironment.merging(["PAASBUS_URL": server.url]) { $1 })
     try await eventually("it serves: \(process.errorOutput)") {
       process.errorOutput.contains("serving the panel at ") || !process.isRunning
     }
@@ -173,6 +179,15 @@ package final class PanelProcess: Sendable {
   }
 
   package var url: String { "http://localhost:\(port)/" }
+
+  /// How much of a processor it has used, in hundredths of a second.
+  package var processorTicks: Int {
+    get throws {
+      let text = try String(contentsOfFile: "/proc/\(process.processID)/stat", encoding: .utf8)
+      let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
+      return [11, 12].reduce(0) { $0 + (fields.at($1).flatMap { Int($0) } ?? 0) }
+    }
+  }
 
   /// Asks for a path on a connection of its own.
   package func ask(

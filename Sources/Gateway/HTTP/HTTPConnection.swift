@@ -137,7 +137,9 @@ final class HTTPConnection: ChannelInboundHandler {
     guard case .readingBody(let head, let body) = state, let context else { return }
     state = .answering(head)
     deadline = .now() + Self.answerLimit
-    guard let target = RequestRules.target(of: head.uri) else { return send(.badRequestLine) }
+    guard let target = RequestRules.target(of: head.uri) else {
+      return send(server.refusal(.badRequest, target: head.uri))
+    }
     let host = target.host ?? head.headers.first(name: "host").flatMap(RequestRules.hostName)
     let request = Request(
       method: head.method, path: target.path, query: target.query, headers: head.headers,
@@ -166,11 +168,11 @@ final class HTTPConnection: ChannelInboundHandler {
   /// the answer; so we only stop writing, and the sweep closes what the client does not.
   private func refuse(_ status: HTTPResponseStatus) {
     guard let context, let output = beforePipeline else { return }
-    var isHead = false
-    if case .readingBody(let head, _) = state { isHead = head.method == .HEAD }
+    var request: HTTPRequestHead?
+    if case .readingBody(let head, _) = state { request = head }
     state = .closing
     deadline = .now() + Self.lingerLimit
-    let response = server.refusal(status)
+    let response = server.refusal(status, target: request?.uri)
     guard case .whole(let body) = response.body else { return }
     var head = HTTPResponseHead(
       version: .http1_1, status: response.status, headers: response.headers)
@@ -178,7 +180,7 @@ final class HTTPConnection: ChannelInboundHandler {
     head.headers.add(name: "Date", value: server.connections.date)
     head.headers.add(name: "Connection", value: "close")
     output.write(NIOAny(HTTPServerResponsePart.head(head)), promise: nil)
-    if !isHead {
+    if request?.method != .HEAD {
       output.write(NIOAny(HTTPServerResponsePart.body(.byteBuffer(body))), promise: nil)
     }
     let written = context.eventLoop.makePromise(of: Void.self)
@@ -235,11 +237,11 @@ final class HTTPConnection: ChannelInboundHandler {
       end(closes: closes)
     case .stream(let streaming):
       // An HTTP/1.0 client knows no chunks: the end of the connection is the end of the body.
-      let isChunked = request.version.minor > 0
+      let isChunked = request.version.minor > 0 && request.method != .HEAD
       if isChunked { head.headers.add(name: "Transfer-Encoding", value: "chunked") }
-      if !isChunked { head.version = .http1_0 }
+      if request.version.minor == 0 { head.version = .http1_0 }
       context.write(wrapOutboundOut(.head(head)), promise: nil)
-      guard request.method != .HEAD else { return end(closes: true) }
+      guard request.method != .HEAD else { return end(closes: closes) }
       context.flush()
       stream(streaming, isChunked: isChunked, closes: closes)
     }

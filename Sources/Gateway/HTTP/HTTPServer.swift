@@ -10,7 +10,9 @@ final class HTTPServer: Sendable {
     /// Called on the event loop; what takes long is answered ``Answer/later(_:)``.
     func answer(_ request: Request) -> Answer
     /// The answer to what is no request.
-    func refusal(_ status: HTTPResponseStatus) -> Response
+    ///
+    /// - Parameter target: the address that was asked for, as far as it is known.
+    func refusal(_ status: HTTPResponseStatus, target: String?) -> Response
   }
 
   enum Address: Sendable, Hashable {
@@ -35,7 +37,9 @@ final class HTTPServer: Sendable {
   var executor: any TaskExecutor { thread.executor }
 
   func answer(_ request: Request) -> Answer { site.answer(request) }
-  func refusal(_ status: HTTPResponseStatus) -> Response { site.refusal(status) }
+  func refusal(_ status: HTTPResponseStatus, target: String?) -> Response {
+    site.refusal(status, target: target)
+  }
 
   /// Listens until the task is cancelled; then ends all connections, those with an answer under way once it is
   /// whole, and all after `grace`.
@@ -65,12 +69,6 @@ final class HTTPServer: Sendable {
     let bootstrap = ServerBootstrap(group: thread.loop)
       .serverChannelOption(.backlog, value: Self.backlog)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-      .serverChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          try channel.pipeline.syncOperations.addHandler(
-            AcceptBackoffHandler(shouldForwardIOErrorCaught: false))
-        }
-      }
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelOption(
         .writeBufferWaterMark, value: .init(low: Self.maxUnread / 4, high: Self.maxUnread)
@@ -96,11 +94,15 @@ final class HTTPServer: Sendable {
     limits.maxHeaderListSize = 2 * RequestRules.maxHead
     limits.maxHeaderFieldSize = 2 * RequestRules.maxHead
     limits.maxHeaderFieldCount = RequestRules.maxHeaders
+    // A HEAD of a stream has neither a length nor chunks.
+    var framing = HTTPResponseEncoder.Configuration()
+    framing.automaticallySetFramingHeaders = false
     let connection = HTTPConnection(server: self)
     let decoder = ByteToMessageHandler(
       HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits))
     try channel.pipeline.syncOperations.addHandlers([
-      BackPressureHandler(), FirstBytes(connection), HTTPResponseEncoder(), decoder,
+      BackPressureHandler(), FirstBytes(connection), HTTPResponseEncoder(configuration: framing),
+      decoder,
       HTTPServerPipelineHandler(), connection,
     ])
   }

@@ -73,9 +73,18 @@ struct Query: Sendable {
 
   init() {}
 
-  /// The first value of a name; an empty one counts as none.
-  subscript(name: String) -> String? {
-    pairs.first { $0.name == name && !$0.value.isEmpty }?.value
+  /// The last value of a name; an empty one counts as none.
+  subscript(name: String) -> String? { all(name).last }
+
+  /// All values of a name but empty ones.
+  func all(_ name: String) -> [String] {
+    pairs.filter { $0.name == name && !$0.value.isEmpty }.map(\.value)
+  }
+
+  /// As the end of an address: empty, or with the question mark.
+  var encoded: String {
+    let texts = pairs.map { "\($0.name.percentEncoded)=\($0.value.percentEncoded)" }
+    return texts.isEmpty ? "" : "?" + texts.joined(separator: "&")
   }
 }
 

@@ -8,7 +8,7 @@ enum RequestRules {
   /// In bytes: of the head, and of the address in it.
   static let maxHead = 16 * 1024
   static let maxTarget = 8 * 1024
-  static let maxHeaders = 100
+  static let maxHeaders = 2000
   /// In bytes.
   static let maxBody = 64 * 1024
 

@@ -45,9 +45,10 @@ package struct Access: Sendable {
   }
 
   private static let loopbackNames: Set<String> = ["localhost", "127.0.0.1", "[::1]"]
-  private static let proxyHeaders = [
-    "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "via",
-  ]
+  private static func isOfProxy(_ header: String) -> Bool {
+    let name = header.lowercased()
+    return name == "forwarded" || name == "via" || name.hasPrefix("x-forwarded-")
+  }
 
   /// What is wrong with how a request came, before its log-in is looked at.
   func refusal(of request: Request) -> Refusal? {
@@ -55,10 +56,11 @@ package struct Access: Sendable {
     // have its visitors' browsers ask us under a name of its own (DNS rebinding).
     if isLoopback && password == nil || !hosts.isEmpty {
       let names = isLoopback ? hosts.union(Self.loopbackNames) : hosts
-      guard let host = request.host, names.contains(host) else { return .wrongHost }
+      // Only HTTP/1.0 may name none, which no browser speaks.
+      if let host = request.host, !names.contains(host) { return .wrongHost }
     }
     guard password != nil else {
-      let isProxied = Self.proxyHeaders.contains { request.headers.contains(name: $0) }
+      let isProxied = request.headers.contains { Self.isOfProxy($0.name) }
       return isLoopback && !trustsProxy && isProxied ? .proxied : nil
     }
     guard forwardedScheme(request) == "http" else { return nil }

@@ -4,17 +4,23 @@ import Synchronization
 
 /// Slows down those who guess passwords.
 ///
-/// A client has five attempts a minute, which are counted in Redis for all processes. Over all clients wrong
-/// answers only come later and later, so that nobody can lock others out.
+/// A client has five attempts a minute. They are counted in Redis for all processes, and here as well, for when Redis
+/// cannot be asked or does not let us write. Over all clients wrong answers only come later and later, so that nobody
+/// can lock others out.
 final class FailureLimit: Sendable {
   static let maxFailures: Int64 = 5
   static let window: Int64 = 60
 
-  private struct Recent {
-    var count = 0
+  private struct Count {
+    var failures: Int64 = 0
     var begun = ContinuousClock.now
-    /// What clients did while Redis could not be asked.
-    var clients: [String: Int64] = [:]
+
+    var isOver: Bool { ContinuousClock.now - begun > .seconds(FailureLimit.window) }
+  }
+
+  private struct Recent {
+    var all = Count()
+    var clients: [String: Count] = [:]
   }
 
   private static let maxClients = 10_000
@@ -30,25 +36,27 @@ final class FailureLimit: Sendable {
 
   /// Whether a client has no attempt left.
   func isExhausted(_ address: String) async -> Bool {
-    let count: Int64
-    do {
-      let reply = try await client.pipeline([RedisCommand("GET", keys.failures(address))]).first
-      count = try reply?.get().integer ?? 0
-    } catch {
-      count = recent.withLock { $0.clients[address] ?? 0 }
+    let own = recent.withLock { recent in
+      recent.clients[address].map { $0.isOver ? 0 : $0.failures } ?? 0
     }
-    return count >= Self.maxFailures
+    guard own < Self.maxFailures else { return true }
+    let reply = try? await client.pipeline([RedisCommand("GET", keys.failures(address))]).first
+    return reply?.integer ?? 0 >= Self.maxFailures
   }
 
   /// Counts a failure, and waits as long as wrong answers take at present.
   func note(_ address: String) async {
     let delay = recent.withLock { recent in
-      if ContinuousClock.now - recent.begun > .seconds(Self.window) { recent = Recent() }
-      recent.count += 1
-      if recent.clients.count < Self.maxClients || recent.clients[address] != nil {
-        recent.clients[address, default: 0] += 1
+      if recent.all.isOver { recent.all = Count() }
+      recent.all.failures += 1
+      if recent.clients.count >= Self.maxClients {
+        recent.clients = recent.clients.filter { !$0.value.isOver }
       }
-      return Duration.milliseconds(min(2000, max(0, recent.count - 5) * 50))
+      if recent.clients[address]?.isOver ?? (recent.clients.count < Self.maxClients) {
+        recent.clients[address] = Count()
+      }
+      recent.clients[address]?.failures += 1
+      return Duration.milliseconds(min(2000, max(0, recent.all.failures - 5) * 50))
     }
     let key = keys.failures(address)
     _ = try? await client.pipeline([

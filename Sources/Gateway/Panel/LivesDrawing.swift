@@ -76,7 +76,7 @@ struct LivesDrawing {
       .map { "\($0.type.rawValue) \(Span(milliseconds: max(0, now - $0.at))) ago" }
       .joined(separator: ", ")
     return """
-      <div class="lane"><a href="instances/\(life.instance.id)">\(name)</a>\
+      <div class="lane"><a href="instances/\(life.instance.id.percentEncoded)">\(name)</a>\
       <svg viewBox="0 0 \(Self.cells * Self.cellWidth) \(Self.laneHeight)" \
       preserveAspectRatio="none" role="img" \
       aria-label="\(told.isEmpty ? "up" : told)"><title>\(told.isEmpty ? "up" : told)</title>\

@@ -205,7 +205,7 @@ struct PanelPage {
     let beat: HTML = status.isPresent ? .age(status.lastBeat, now: now) : "–"
     return """
       <tr id="i-\(instance.id)" class="\(state.rawValue)\(hasFailed(status) ? " failed" : "")">\
-      <th scope="row"><a href="instances/\(instance.id)">\(instance.name)</a></th>\
+      <th scope="row"><a href="instances/\(instance.id.percentEncoded)">\(instance.name)</a></th>\
       <td class="state">\(String(state.symbol)) \(state.rawValue)</td>\
       <td>\(up)</td><td>\(beat)</td><td>\(instance.release ?? "–")</td>\
       <td>\(instance.place ?? "–")</td><td>\(ending(status))</td></tr>
@@ -260,7 +260,7 @@ extension Event {
     <li id="e-\(position.entryID)" class="\(type.rawValue)\(isFailure ? " failed" : "")">\
     \(PageTime(at).html) \
     <b>\(String(type.symbol)) \(type.rawValue)</b> \
-    <a href="instances/\(instance.id)">\(instance.name)</a> \
+    <a href="instances/\(instance.id.percentEncoded)">\(instance.name)</a> \
     \(instance.release ?? "") \(cause ?? "")</li>
 
     """

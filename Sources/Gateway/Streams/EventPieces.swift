@@ -32,6 +32,8 @@ struct EventPieces: Sendable {
     case .gap: bytes += "event: gap\ndata: ".utf8
     case .reset(let epoch):
       resetEpoch = epoch
+      // So that a reader that comes back does not bring the position that no longer counts.
+      if let epoch { bytes += "id: \(epoch)-0\n".utf8 }
       bytes += "event: reset\ndata: ".utf8
     case .retracted: bytes += "event: retracted\ndata: ".utf8
     // Neither is an event: the one is the page's, and of the other anybody could send any number.

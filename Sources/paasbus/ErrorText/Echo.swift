@@ -50,6 +50,11 @@ enum Echo {
     for argument in arguments.map(split) where kind(of: argument.value) == nil {
       message = message.replacing("'\(argument.value)'", with: "")
     }
+    // The names of options are no part of a value, whatever letters they share with one.
+    for option in arguments.map({ split($0).option ?? $0 })
+    where isOption(option) && kind(of: option) == nil {
+      message = message.replacing(option, with: "")
+    }
     var before: String?
     for argument in arguments {
       defer { before = argument }
