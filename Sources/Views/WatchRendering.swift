@@ -158,7 +158,7 @@ extension Event {
     return parts.compactMap { $0 }.joined(separator: " ")
   }
 
-  /// Whether an instance ended that nobody had asked to, and not well.
+  /// Whether an instance ended without being told to, and not with success.
   package var isFailure: Bool {
     switch (type, reason) {
     case (.lost, _), (.stop, "signal"), (.stop, "oom"): true

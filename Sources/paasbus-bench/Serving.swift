@@ -19,7 +19,7 @@ extension Bench {
     return rows + (try await unreadRows(count: 20)) + (try await crowdRows(count: 10_000))
   }
 
-  /// What a panel costs that nobody looks at.
+  /// What a panel without readers costs.
   private func idleRows(_ panel: PanelUnderLoad) async throws -> [Row] {
     let watch = try Child([program, "watch", "--json"], environment: environment)
     defer {

@@ -26,7 +26,7 @@ struct ServeConfigurationTests {
       (["--listen", "127.0.0.1:70000"], [:], 64, "--listen"),
       (["--host", "a b"], [:], 64, "--host"),
       (["--listen", "127.0.0.1:0", "--socket", "/tmp/x"], [:], 64, "together"),
-      (["--listen", "127.0.0.1:0", "--socket", "/tmp/panel2/work/p.sock"], [:], 64, "together"),
+      (["--listen", "127.0.0.1:0", "--socket", "/tmp/panel2/sockets/p.sock"], [:], 64, "together"),
       (["--listen", "127.0.0.2:0"], [:], 78, "PAASBUS_PANEL_PASSWORD"),
       (["--listen", "192.0.2.1:0", "--no-login"], [:], 78, "not an address of this machine"),
       (["--listen", "no.such.host.invalid:0", "--no-login"], [:], 78, "--listen"),

@@ -1,6 +1,6 @@
 import NIOHTTP1
 
-/// Who may look: what was chosen when the panel was started. A value without I/O.
+/// Which requests may see the panel, as was chosen when it was started. A value without I/O.
 package struct Access: Sendable {
   /// nil where there is no log-in.
   package var password: String?
@@ -79,7 +79,7 @@ package struct Access: Sendable {
     forwardedScheme(request) == "https" || !isLoopback
   }
 
-  /// Whom failed log-ins are counted for.
+  /// The client for which failed log-ins are counted.
   func client(_ request: Request) -> String {
     guard isBehindRouter,
       let last = request.headers["x-forwarded-for"].last?.split(separator: ",").last

@@ -2,11 +2,11 @@ import NIOCore
 import PaasbusRedis
 import Synchronization
 
-/// Slows down those who guess passwords.
+/// Slows down clients that guess passwords.
 ///
 /// A client has five attempts a minute. They are counted in Redis for all processes, and here as well, for when Redis
-/// cannot be asked or does not let us write. Over all clients wrong answers only come later and later, so that nobody
-/// can lock others out.
+/// cannot be asked or does not let us write. Over all clients wrong answers only come later and later, so that no
+/// client can lock the others out.
 final class FailureLimit: Sendable {
   static let maxFailures: Int64 = 5
   static let window: Int64 = 60

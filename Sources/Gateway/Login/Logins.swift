@@ -5,8 +5,8 @@ import Synchronization
 /// The log-ins, which are kept in Redis: they survive a restart and hold at every process of the panel.
 ///
 /// A browser holds 256 random bits; Redis holds their SHA-256 as a key, and as its value when the log-in began
-/// and a signature under the password, so that another password ends it. Who reads Redis can log in nowhere
-/// with what stands there.
+/// and a signature under the password, so that another password ends it. What can be read there lets
+/// no reader log in.
 final class Logins: Sendable {
   enum Standing: Sendable, Equatable {
     case valid

@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// While the server is away, every question between two attempts to reach it fails at once with the last
 /// error, so that many tasks neither wait for it nor press it with connections. An idle connection is not kept
-/// alive but replaced, which costs nothing while nobody asks.
+/// alive but replaced, which costs nothing while it is not used.
 package final class RedisClient: Sendable {
   private struct Held {
     var connection: Task<RedisConnection, any Error>

@@ -1,7 +1,7 @@
 import Synchronization
 
-/// One of many who listen on the connection of a ``RedisSubscriptions``. It has a queue of its own, whose memory is
-/// bounded: a slow listener loses messages and is told so, and delays nobody else.
+/// One of many listeners on the connection of a ``RedisSubscriptions``. It has a queue of its own, whose memory is
+/// bounded: a slow listener loses messages and is told so, and delays no other listener.
 package final class ChannelListener: Sendable {
   package enum Arrival: Sendable, Equatable {
     /// At least one, in the order of the connection.

@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// A plan of thirty connections cannot give each browser one. A channel is subscribed to when its first listener
 /// comes and given up when the last one leaves. The connection is made again for ever once there was a first
-/// contact, with all channels that are then listened to; who listened is told that messages were lost.
+/// contact, with all channels that then have listeners; the listeners are told that messages were lost.
 package final class RedisSubscriptions: Sendable {
   package enum Notice: Sendable {
     case connectionLost(RedisError)
@@ -13,7 +13,7 @@ package final class RedisSubscriptions: Sendable {
   }
 
   private struct State {
-    /// Who listens, by channel and by pattern.
+    /// The listeners, by channel and by pattern.
     var channels: [String: [ObjectIdentifier: ChannelListener]] = [:]
     var patterns: [String: [ObjectIdentifier: ChannelListener]] = [:]
     /// nil while there is none.
@@ -75,7 +75,7 @@ package final class RedisSubscriptions: Sendable {
     return listener
   }
 
-  /// Removes a listener; a channel that nobody else listens to is given up.
+  /// Removes a listener; a channel without another listener is given up.
   package func leave(_ listener: ChannelListener) {
     listener.end()
     let id = ObjectIdentifier(listener)
