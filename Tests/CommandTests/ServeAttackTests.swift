@@ -131,17 +131,20 @@ struct ServeAttackTests {
     }
   }
 
-  @Test("a hundred thousand pipelined requests are answered one after the other, in flat memory")
+  @Test("tens of thousands of pipelined requests are answered one after the other, in flat memory")
   func pipelined() async throws {
     try await with { panel in
+      let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+      let one = try await RawSocket.connect(port: panel.port)
+      await one.send(request)
+      try await eventually("one is answered") { one.text.hasSuffix("\r\n\r\n") }
       let before = try panel.process.peakMemory
       let socket = try await RawSocket.connect(port: panel.port)
-      let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
       let many = Array(String(repeating: request, count: 1000).utf8)
-      for _ in 0..<100 { await socket.send(many) }
-      let mark = Array("HTTP/1.1 200".utf8)
-      try await eventually("all are answered", within: .seconds(60)) {
-        socket.bytes.ranges(of: mark).count == 100_000
+      for _ in 0..<30 { await socket.send(many) }
+      // All answers are as long as the first.
+      try await eventually("all are answered", within: .seconds(120)) {
+        socket.count == 30_000 * one.count
       }
       #expect(try panel.process.peakMemory < before + 40_000)
     }

@@ -70,6 +70,8 @@ package final class RawSocket: Sendable {
   package func stopReading() async { try? await channel.setOption(.autoRead, value: false).get() }
 
   package var bytes: [UInt8] { state.get().bytes }
+  /// How many bytes have come.
+  package var count: Int { state.get().bytes.count }
   package var text: String { String(decoding: bytes, as: UTF8.self) }
   package var isClosed: Bool { state.get().isClosed }
 

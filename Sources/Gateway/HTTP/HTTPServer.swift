@@ -3,6 +3,14 @@ import NIOHTTP1
 import NIOPosix
 import PaasbusRedis
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// Listens, and has requests answered. All of it on one event loop.
 final class HTTPServer: Sendable {
   /// What makes answers.
@@ -56,6 +64,7 @@ final class HTTPServer: Sendable {
       throw ListenError(error) ?? error
     }
     defer { if case .unixSocket(let path) = address { UnixSocketFile.remove(path) } }
+    connections.limit(by: channel)
     listening(channel.localAddress)
     try? await withTaskCancellationHandler {
       try await channel.closeFuture.get()
@@ -112,19 +121,44 @@ final class HTTPServer: Sendable {
 final class HTTPConnections: Sendable {
   private struct State {
     var connections: [ObjectIdentifier: HTTPConnection] = [:]
+    /// Where new connections come from, and whether none are taken at present.
+    var listener: (any Channel)?
+    var isFull = false
     var sweep: Scheduled<Void>?
     var date = HTTPDate()
     var drained: EventLoopPromise<Void>?
   }
 
   private static let sweepInterval = TimeAmount.seconds(2)
+  /// Descriptors that are not for clients: those of Redis, of files, and of clients that come at the same moment.
+  private static let reserve = 32
 
   private let loop: any EventLoop
   private let state: NIOLoopBoundBox<State>
+  /// How many there may be. Without a bound of ours the system would refuse to accept, again and again, as long as
+  /// clients wait.
+  private let capacity = max(4, HTTPConnections.descriptorLimit - HTTPConnections.reserve)
 
   init(loop: any EventLoop) {
     self.loop = loop
     state = NIOLoopBoundBox.makeBoxSendingValue(State(), eventLoop: loop)
+  }
+
+  private static var descriptorLimit: Int {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
+    return Int(clamping: limit.rlim_cur)
+  }
+
+  /// Takes no new connections from a listening channel while there are as many as there may be.
+  fileprivate func limit(by listener: any Channel) {
+    loop.execute { self.state.value.listener = listener }
+  }
+
+  private func setFull(_ isFull: Bool) {
+    guard isFull != state.value.isFull else { return }
+    state.value.isFull = isFull
+    state.value.listener?.setOption(.autoRead, value: !isFull).whenFailure { _ in }
   }
 
   /// The present time, as answers tell it.
@@ -132,12 +166,14 @@ final class HTTPConnections: Sendable {
 
   func add(_ connection: HTTPConnection) {
     state.value.connections[ObjectIdentifier(connection)] = connection
+    if state.value.connections.count >= capacity { setFull(true) }
     // Without connections there is nothing to sweep, and no wake-up.
     if state.value.sweep == nil { scheduleSweep() }
   }
 
   func remove(_ connection: HTTPConnection) {
     state.value.connections[ObjectIdentifier(connection)] = nil
+    if state.value.connections.count < capacity { setFull(false) }
     if state.value.connections.isEmpty { state.value.drained.take()?.succeed() }
   }
 
