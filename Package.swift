@@ -6,6 +6,7 @@ let package = Package(
   platforms: [.macOS(.v15)],
   products: [
     .executable(name: "paasbus", targets: ["paasbus"]),
+    .library(name: "ExpressSessions", targets: ["ExpressSessions"]),
     .library(name: "Presence", targets: ["Presence", "Platforms"]),
     .library(name: "PresenceService", targets: ["PresenceService"]),
   ],
@@ -53,11 +54,16 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio"),
       ]),
     .target(name: "Terminal", dependencies: ["CTerminal"]),
-    .target(name: "Views", dependencies: ["PaasbusRedis", "Presence", "Terminal"]),
+    .target(
+      name: "ExpressSessions",
+      dependencies: ["PaasbusRedis", .product(name: "Crypto", package: "swift-crypto")],
+      resources: [.embedInCode("Scripts")]),
+    .target(
+      name: "Views", dependencies: ["ExpressSessions", "PaasbusRedis", "Presence", "Terminal"]),
     .target(
       name: "Gateway",
       dependencies: [
-        "PaasbusRedis", "Presence", "Views",
+        "ExpressSessions", "PaasbusRedis", "Presence", "Views",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -67,8 +73,8 @@ let package = Package(
     .executableTarget(
       name: "paasbus",
       dependencies: [
-        "CSupervisor", "Gateway", "Platforms", "Presence", "PaasbusRedis", "Supervisor", "Terminal",
-        "Views",
+        "CSupervisor", "ExpressSessions", "Gateway", "Platforms", "Presence", "PaasbusRedis",
+        "Supervisor", "Terminal", "Views",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]
     ),
@@ -107,9 +113,13 @@ let package = Package(
     .testTarget(name: "SupervisorTests", dependencies: ["Supervisor", "TestSupport"]),
     .testTarget(name: "PlatformsTests", dependencies: ["Platforms", "PaasbusRedis"]),
     .testTarget(
+      name: "ExpressSessionsTests",
+      dependencies: ["ExpressSessions", "PaasbusRedis", "TestSupport"]),
+    .testTarget(
       name: "CommandTests",
       dependencies: [
-        "paasbus", "Platforms", "Presence", "PaasbusRedis", "Supervisor", "Terminal", "TestSupport",
+        "paasbus", "ExpressSessions", "Platforms", "Presence", "PaasbusRedis", "Supervisor",
+        "Terminal", "TestSupport",
       ],
       exclude: ["Screens", "Words"]),
   ]

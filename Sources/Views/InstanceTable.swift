@@ -7,7 +7,9 @@ package struct InstanceTable {
     "NAME", "STATE", "UP", "RELEASE", "PLATFORM", "REGION", "HOST", "PID", "BEAT", "ID",
   ]
 
-  private static let minName = 8
+  private static let expendable = [
+    "HOST", "PID", "REGION", "PLATFORM", "BEAT", "RELEASE", "UP",
+  ]
 
   package var instances: [InstanceStatus]
   /// The server's time, in ms.
@@ -38,59 +40,15 @@ package struct InstanceTable {
     guard !instances.isEmpty else {
       return Array((isFiltered ? "no instances match\n" : "no instances\n").utf8)
     }
-    let count = Self.header.count
+    var table = TextTable(
+      header: Self.header, elastic: 0, expendable: Self.expendable, typography: typography)
     // Row by row in one array, since an array for each row would take most of the time.
-    var cells = Self.header
-    cells.reserveCapacity(count * (instances.count + 1))
+    var cells: [String] = []
+    cells.reserveCapacity(Self.header.count * instances.count)
     for index in instances.indices { addRow(index, to: &cells) }
-    var widths = Array(repeating: 0, count: count)
-    for (index, cell) in cells.enumerated() {
-      widths[index % count] = max(widths[index % count], cell.displayWidth)
-    }
-    let shown = shownColumns(&widths)
-    var lines: [UInt8] = []
-    lines.reserveCapacity(
-      (instances.count + 1) * (shown.reduce(0) { $0 + widths[$1] + 2 } + 1))
-    for start in stride(from: 0, to: cells.count, by: count) {
-      addLine(cells[start..<(start + count)], shown, widths, to: &lines)
-    }
+    var lines = table.lines(cells)
     lines.add("\(totals)\n")
     return lines
-  }
-
-  /// Adds the cells that are shown of a row as a line, each with the width of its column.
-  private func addLine(
-    _ row: ArraySlice<String>, _ shown: [Int], _ widths: [Int], to lines: inout [UInt8]
-  ) {
-    let start = lines.count
-    for column in shown {
-      if column != shown.first { lines.add("  ") }
-      let text = row[row.startIndex + column].cut(
-        to: widths[column], isUnicode: typography.isUnicode)
-      lines.add(text, paddedTo: widths[column])
-    }
-    while lines.count > start, lines.last == UInt8(ascii: " ") { lines.removeLast() }
-    if let columns = typography.columns {
-      let line = String(decoding: lines[start...], as: UTF8.self)
-      lines.removeSubrange(start...)
-      lines.add(line.cut(to: columns, isUnicode: typography.isUnicode))
-    }
-    lines.append(UInt8(ascii: "\n"))
-  }
-
-  /// All columns; on a terminal where they do not fit, only the most important ones. Names are cut
-  /// last; the states and the IDs always stay.
-  private func shownColumns(_ widths: inout [Int]) -> [Int] {
-    var shown = Array(widths.indices)
-    guard let columns = typography.columns else { return shown }
-    func surplus() -> Int { shown.reduce(0) { $0 + widths[$1] + 2 } - 2 - columns }
-    widths[0] = min(widths[0], max(Self.minName, columns / 3))
-    for title in ["HOST", "PID", "REGION", "PLATFORM", "BEAT", "RELEASE", "UP"] where surplus() > 0
-    {
-      shown.removeAll { Self.header[$0] == title }
-    }
-    if surplus() > 0 { widths[0] = max(Self.minName, widths[0] - surplus()) }
-    return shown
   }
 
   private func addRow(_ index: Int, to cells: inout [String]) {

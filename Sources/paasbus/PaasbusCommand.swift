@@ -23,7 +23,7 @@ struct PaasbusCommand: ParsableCommand {
       REDISTOGO_URL, REDISCLOUD_URL or REDIS_URL. Without any, it uses a private local bus.
       """,
     version: Version.text,
-    subcommands: ours + [LocalCommand.self]
+    subcommands: ours + [SessionsCommand.self, LocalCommand.self]
   )
 
   /// Those that have no commands below them.
@@ -213,7 +213,10 @@ enum Program {
     let unexpected = "Unexpected argument '"
     guard message.hasPrefix(unexpected) else { return "" }
     let word = String(message.dropFirst(unexpected.count).prefix { $0 != "'" })
-    let suggestion = Suggestion.nearest(to: word, among: names(of: LocalCommand.self))
+    let command = PaasbusCommand.configuration.subcommands.first {
+      $0.configuration.commandName == ProcessTitle.arguments.first
+    }
+    let suggestion = command.flatMap { Suggestion.nearest(to: word, among: names(of: $0)) }
     return suggestion.map { ". Did you mean '\($0)'?" } ?? ""
   }
 

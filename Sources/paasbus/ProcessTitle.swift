@@ -1,4 +1,5 @@
 import CSupervisor
+import ExpressSessions
 import PaasbusRedis
 
 #if canImport(Glibc)
@@ -57,10 +58,12 @@ enum ProcessTitle {
 
   private static func hidePasswords() {
     var option: String?
+    let isAboutSessions = memory.dropFirst().first?.elementsEqual("sessions".utf8CString.dropLast())
     for bytes in memory.dropFirst() {
       let word = bytes.map { UInt8(bitPattern: $0) }
       let ranges = [
         passwordRange(word), queryRange(word), keyRange(word), misplacedRange(word, behind: option),
+        isAboutSessions == true ? sessionRange(word, behind: option) : nil,
       ]
       option = String(decoding: word, as: UTF8.self)
       for range in ranges.compactMap(\.self) {
@@ -98,7 +101,7 @@ enum ProcessTitle {
   /// - Parameter option: the word before this one.
   static func misplacedRange(_ bytes: [UInt8], behind option: String?) -> Range<Int>? {
     let text = String(decoding: bytes, as: UTF8.self)
-    for name in ["--url", "--tls-ca", "--tls-cert", "--tls-key"] {
+    for name in ["--url", "--tls-ca", "--tls-cert", "--tls-key", "--secret-file"] {
       let isJoined = text.hasPrefix("\(name)=")
       guard isJoined || option == name else { continue }
       let start = isJoined ? name.utf8.count + 1 : 0
@@ -109,6 +112,20 @@ enum ProcessTitle {
     }
     return nil
   }
+
+  /// The place of what logs in a user: a session's id or cookie, without the short form's part of it.
+  ///
+  /// - Parameter option: the word before this one.
+  static func sessionRange(_ bytes: [UInt8], behind option: String?) -> Range<Int>? {
+    let text = String(decoding: bytes, as: UTF8.self)
+    guard option?.hasPrefix("--") != true, !text.hasPrefix("-"), !SessionID.isShort(text),
+      bytes.count > maxWord
+    else { return nil }
+    return 6..<bytes.count
+  }
+
+  /// As long as the longest name of a command, and shorter than any id that cannot be guessed.
+  private static let maxWord = 11
 
   /// The place of the text of a private key (PEM, RFC 7468).
   private static func keyRange(_ bytes: [UInt8]) -> Range<Int>? {

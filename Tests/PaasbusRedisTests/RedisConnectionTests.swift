@@ -174,7 +174,7 @@ struct RedisConnectionTests {
           let isFlushed = round == 1
           if isFlushed { _ = try await connection.send(RedisCommand(command, "FLUSH")) }
           let (reply, wasKnown) = try await script.run(
-            on: connection, keys: ["k"], arguments: [Array("\(round)".utf8)])
+            on: connection, keys: ["k"].map { Array($0.utf8) }, arguments: [Array("\(round)".utf8)])
           #expect(reply.elements.map(\.string) == ["k", "\(round)"])
           #expect(wasKnown == !isFlushed)
         }

@@ -7,13 +7,18 @@ package final class RedisServer: Sendable {
   static let program =
     ProcessInfo.processInfo.environment["PAASBUS_TEST_SERVER"] ?? "redis-server"
 
-  /// Whether it knows the options by which loading takes long (Redis 7).
-  package static let canLoadSlowly: Bool = {
+  /// Its version, such as 7.0; 0 where it is not known.
+  private static let version: Double = {
     guard let process = try? ManagedProcess(program, ["--version"]), process.hasSucceeded,
-      let start = process.output.firstRange(of: " v=")?.upperBound
-    else { return false }
-    return Int(process.output[start...].prefix { $0.isNumber }) ?? 0 >= 7
+      let number = process.output.firstMatch(of: /\ v=(\d+\.\d+)/)?.1
+    else { return 0 }
+    return Double(number) ?? 0
   }()
+
+  /// Whether it knows the options by which loading takes long.
+  package static let canLoadSlowly = version >= 7
+  /// Whether it has users, who may hear only some channels.
+  package static let hasChannelPermissions = version >= 6.2
 
   package let folder: URL
   package let port: Int?

@@ -38,7 +38,7 @@ final class Logins: Sendable {
   /// - Throws: `RedisError`.
   func begin() async throws -> String {
     let token = Secrets.token()
-    let now = try await client.pipeline([RedisCommand("TIME")]).first?.serverTime ?? 0
+    let now = try await (client.pipeline([RedisCommand("TIME")]).first ?? .null).serverTime
     let reply = try await client.pipeline([
       RedisCommand(
         "SET", keys.login(token), "\(now) \(signature(token, begun: now))", "PX",
@@ -64,7 +64,8 @@ final class Logins: Sendable {
       let key = keys.login(token)
       let replies = try await client.pipeline([RedisCommand("TIME"), RedisCommand("GET", key)])
       let value = try replies.at(1)?.get().string
-      guard let now = try replies.first?.get().serverTime, let value,
+      let now = try (replies.first ?? .null).serverTime
+      guard let value,
         let begun = value.split(separator: " ").first.flatMap({ Int64($0) }),
         Secrets.isEqual(value, "\(begun) \(signature(token, begun: begun))"),
         (0...now).contains(begun), now - begun < Self.maxAge
@@ -104,9 +105,4 @@ struct PanelKeys: Sendable {
 
   /// Counter: failed log-ins of a client within the last minute.
   func failures(_ client: String) -> String { prefix + "failures:" + Secrets.digest(client) }
-}
-
-extension RedisValue {
-  /// The reply to `TIME`, in ms.
-  var serverTime: Int64? { ServerClock.milliseconds(self) }
 }

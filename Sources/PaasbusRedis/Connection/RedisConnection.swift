@@ -54,6 +54,8 @@ package final class RedisConnection: Sendable {
   package func pipeline(
     _ commands: [RedisCommand], timeout: Duration? = nil
   ) async throws -> [RedisValue] {
+    // For nothing no reply would come.
+    guard !commands.isEmpty else { return [] }
     guard isAsking else { return try await start(commands, timeout: timeout).cancellableValue() }
     let asked = commands.flatMap { [RedisCommand("ASKING"), $0] }
     let replies = try await start(asked, timeout: timeout).cancellableValue()

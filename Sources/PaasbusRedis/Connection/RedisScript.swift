@@ -29,9 +29,9 @@ package struct RedisScript: Sendable {
   /// - Returns: its reply, and whether the server knew it.
   /// - Throws: ``RedisError``, also for an error reply.
   package func run(
-    on connection: RedisConnection, keys: [String], arguments: [[UInt8]]
+    on connection: RedisConnection, keys: [[UInt8]], arguments: [[UInt8]]
   ) async throws -> (reply: RedisValue, wasKnown: Bool) {
-    let tail = [Array("\(keys.count)".utf8)] + keys.map { Array($0.utf8) } + arguments
+    let tail = [Array("\(keys.count)".utf8)] + keys + arguments
     let byDigest = RedisCommand(arguments: [Array("EVALSHA".utf8), Array(digest.utf8)] + tail)
     let first = try await connection.pipeline([byDigest])
     if let reply = try Self.known(first.last) { return (reply, true) }

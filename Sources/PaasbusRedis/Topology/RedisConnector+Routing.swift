@@ -88,6 +88,16 @@ extension RedisConnector {
     return RedisEndpoint.Host(name: name.isEmpty ? endpoint.hostName ?? "" : name, port: port)
   }
 
+  /// A connector for each master of a cluster.
+  ///
+  /// - Parameter connection: to any of its nodes.
+  /// - Returns: none where the server is not a cluster.
+  /// - Throws: ``RedisError``.
+  package func masters(knownBy connection: RedisConnection) async throws -> [RedisConnector] {
+    let slots = try await connection.pipeline([RedisCommand("CLUSTER", "SLOTS")]).first ?? .null
+    return RedisNodes.masters(slots, from: endpoint).map(directed)
+  }
+
   // MARK: Sentinel
 
   private func connect(

@@ -23,7 +23,18 @@ final class RedisNodes: Sendable {
   /// - Parameter asked: the node that answered. It leaves out its own name where it does not know
   ///   it.
   func receive(_ reply: RedisValue, from asked: RedisEndpoint) {
-    let nodes = reply.elements.flatMap { $0.elements.dropFirst(2) }
+    let hosts = Self.hosts(reply.elements.flatMap { $0.elements.dropFirst(2) }, from: asked)
+    state.withLock { $0 = hosts.isEmpty ? .noCluster : .known(hosts) }
+  }
+
+  /// The masters in the reply to `CLUSTER SLOTS`: the first node of each range.
+  static func masters(_ reply: RedisValue, from asked: RedisEndpoint) -> [RedisEndpoint.Host] {
+    hosts(reply.elements.compactMap { $0.elements.at(2) }, from: asked)
+  }
+
+  private static func hosts(
+    _ nodes: [RedisValue], from asked: RedisEndpoint
+  ) -> [RedisEndpoint.Host] {
     var hosts: [RedisEndpoint.Host] = []
     for node in nodes {
       guard let port = node.elements.at(1)?.integer, (1...65_535).contains(port) else { continue }
@@ -31,6 +42,6 @@ final class RedisNodes: Sendable {
       let host = RedisEndpoint.Host(name: name ?? asked.hostName ?? "", port: Int(port))
       if !hosts.contains(host) { hosts.append(host) }
     }
-    state.withLock { $0 = hosts.isEmpty ? .noCluster : .known(hosts) }
+    return hosts
   }
 }

@@ -63,7 +63,7 @@ struct Heartbeat: Sendable {
       return .stale
     }
     for reply in replies { try reply.get() }
-    guard let time = replies.first.flatMap(ServerClock.milliseconds) else { return .stale }
+    guard let time = try? replies.first?.serverTime else { return .stale }
     let before = clock
     let now = ServerClock(time: time, asked: asked, answered: answered)
     clock = now

@@ -28,7 +28,10 @@ package struct ServerClock: Sendable {
     _ reply: RedisValue?, asked: ContinuousClock.Instant,
     answered: ContinuousClock.Instant = .now
   ) throws {
-    guard let time = try (reply?.get()).flatMap(Self.milliseconds) else { return nil }
+    guard let time = try? reply?.get().serverTime else {
+      try reply?.get()
+      return nil
+    }
     self.init(time: time, asked: asked, answered: answered)
   }
 
@@ -59,14 +62,5 @@ package struct ServerClock: Sendable {
     let earliest = time + (later.asked - answered).milliseconds
     let latest = time + (later.answered - asked).milliseconds
     return later.time < earliest - tolerance || later.time > latest + tolerance
-  }
-
-  /// The reply to `TIME` in ms.
-  package static func milliseconds(_ reply: RedisValue) -> Int64? {
-    guard let seconds = reply.elements.first?.integer,
-      let microseconds = reply.elements.at(1)?.integer,
-      (0...32_503_680_000).contains(seconds), (0..<1_000_000).contains(microseconds)
-    else { return nil }
-    return seconds * 1000 + microseconds / 1000
   }
 }

@@ -145,7 +145,8 @@ package struct Transitions: Sendable {
     _ script: RedisScript, _ arguments: [Argument], on connection: RedisConnection
   ) async throws -> Outcome {
     let (reply, wasKnown) = try await script.run(
-      on: connection, keys: keys.transition, arguments: arguments.map(\.bytes))
+      on: connection, keys: keys.transition.map { Array($0.utf8) },
+      arguments: arguments.map(\.bytes))
     return try Outcome(reply, wasKnown: wasKnown)
   }
 }

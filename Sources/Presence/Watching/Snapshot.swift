@@ -76,9 +76,7 @@ public struct Snapshot: Sendable, Hashable {
       commands.append(RedisCommand("ZRANGE", keys.ended, "0", "-1", "WITHSCORES"))
     }
     let replies = try await connection.transaction(commands)
-    guard let now = ServerClock.milliseconds(replies.first ?? .null) else {
-      throw RedisError(.unexpectedReply(to: "TIME"))
-    }
+    let now = try (replies.first ?? .null).serverTime
     let bus = try BusState(replies.at(1))
     let ends = scores(try (replies.at(3) ?? .null).elements(to: "ZRANGE"))
     var instances: [InstanceStatus] = []

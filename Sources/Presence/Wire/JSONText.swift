@@ -30,6 +30,12 @@ package struct JSONText: Sendable {
     bytes += (value ? "true" : "false").utf8
   }
 
+  /// A member whose value is JSON already.
+  package mutating func member(_ name: StaticString, json: [UInt8]) {
+    key(name)
+    bytes += json
+  }
+
   /// An object of strings, sorted by key.
   package mutating func member(_ name: StaticString, _ values: [String: String]) {
     guard !values.isEmpty else { return }
@@ -113,17 +119,10 @@ package struct JSONText: Sendable {
         bytes.append(0x5C)
         bytes.append(UInt8(ascii: scalar))
       case "\n": bytes += "\\n".utf8
-      case _ where scalar.isUnsafeInText: bytes += Self.escape(scalar).utf8
+      case _ where scalar.isUnsafeInText: bytes += scalar.jsonEscape.utf8
       default: bytes += String(scalar).utf8
       }
     }
-  }
-
-  private static func escape(_ scalar: Unicode.Scalar) -> String {
-    String(scalar).utf16.map { unit in
-      let hex = String(unit, radix: 16)
-      return "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-    }.joined()
   }
 }
 
@@ -141,5 +140,13 @@ extension Unicode.Scalar {
     case .format: value != 0x200C && value != 0x200D
     default: false
     }
+  }
+
+  /// The character as escapes of JSON (RFC 8259, 7).
+  package var jsonEscape: String {
+    String(self).utf16.map { unit in
+      let hex = String(unit, radix: 16)
+      return "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+    }.joined()
   }
 }

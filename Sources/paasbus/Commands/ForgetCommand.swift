@@ -104,18 +104,7 @@ struct ForgetCommand: PaasbusSubcommand {
     return text.line
   }
 
-  /// - Throws: ``Failure`` where the answer is not yes, or there is no terminal to ask on.
   private func confirm(_ question: String) throws {
-    guard !yes else { return }
-    guard StandardStreams.isTerminal(0), StandardStreams.isTerminal(2) else {
-      throw Failure(
-        .usage, "forget asks for confirmation, and there is no terminal", remedy: "give --yes")
-    }
-    StandardStreams.writeError("\(question) [y/N] ")
-    let answer = readLine()?.lowercased()
-    if answer == nil { StandardStreams.writeError("\n") }
-    guard ["y", "yes"].contains(answer) else {
-      throw Failure(.failed, "nothing was removed", remedy: "answer y to remove it")
-    }
+    if !yes { try Confirmation.ask(question, for: "forget", otherwise: "nothing was removed") }
   }
 }

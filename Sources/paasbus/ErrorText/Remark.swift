@@ -53,6 +53,12 @@ enum Remark {
   case serving(url: String)
   case servingSocket(path: String)
 
+  // MARK: Sessions
+
+  case openSecretFile
+  case extensionMayBeUndone
+  case openedSession(short: String, user: String, path: String)
+
   // MARK: Announcing
 
   case announced(Instance, channel: String, url: String)
@@ -87,6 +93,11 @@ enum Remark {
       "\(Failure(error).problem); trying again; messages published meanwhile are lost"
     case .messagesBack: "connected to Redis again; messages published in between are lost"
     case .listening(let url): "listening at \(url)"
+    case .openSecretFile:
+      "every user of this machine can read the file of --secret-file: take the right away (chmod o-r)"
+    case .extensionMayBeUndone: "a request of the app that is running now may undo it"
+    case .openedSession(let short, let user, let path):
+      "opened the session \(short) for the user \(user) (\(path))"
     default: announcingText ?? watchingText ?? ""
     }
   }

@@ -1,0 +1,73 @@
+import ArgumentParser
+import ExpressSessions
+import Presence
+import Terminal
+import Views
+
+struct SessionsExtendCommand: PaasbusSubcommand {
+  static let configuration = CommandConfiguration(
+    commandName: "extend",
+    abstract: "Let a session last for some time from now on, and after each of its requests",
+    discussion: """
+      The time to live, and in the session its cookie's originalMaxAge and expires are set, so that the app \
+      keeps them. A store with an option ttl of its own undoes it at the next request.
+
+      Examples:
+        paasbus sessions extend VbH9u_~f3e9a1b2 8h
+      """)
+
+  @Argument(help: "Session: its ID, its short form, or its cookie")
+  var session: String
+
+  @Argument(help: "Time that it lasts: 30m, 8h, 7d")
+  var duration: DurationArgument
+
+  @Flag(help: "Print the result as a JSON object")
+  var json = false
+
+  @OptionGroup var sessions: SessionOptions
+
+  @OptionGroup var secrets: SessionSecretOptions
+
+  @OptionGroup(title: "Connection") var connection: ConnectionOptions
+
+  func validate() throws {
+    guard duration.duration >= .seconds(1) else {
+      throw ValidationError("the duration must be at least 1s; to end a session, use 'end'")
+    }
+  }
+
+  var run: CommandRun { .onConnectionThread { try await extend() } }
+
+  private func extend() async throws {
+    let setup = Setup(connection)
+    let finder = SessionFinder(try await sessions.store(setup), setup, secrets)
+    let id = try await finder.find(session).id
+    let result: SessionStore.Extension
+    do {
+      result = try await finder.store.extend(id, to: duration.duration)
+    } catch let error as SessionError {
+      throw Failure(error, id)
+    }
+    try StandardStreams.write(json ? line(result, finder.store.userPaths) : sentence(result))
+    setup.diagnostics.note(.extensionMayBeUndone)
+  }
+
+  private func sentence(_ result: SessionStore.Extension) -> [UInt8] {
+    func text(_ left: Int64?) -> String {
+      left.map { "lasts \(Span(milliseconds: $0))" } ?? "does not end"
+    }
+    let before = result.before.left.map { " (before: \(Span(milliseconds: $0)))" } ?? ""
+    return Array("\(Visible.text(result.before.id.short)) \(text(result.left))\(before)\n".utf8)
+  }
+
+  private func line(_ result: SessionStore.Extension, _ paths: UserPaths) -> [UInt8] {
+    var text = JSONText()
+    text.member("session", result.before.id.short)
+    text.member("user", result.before.user(at: paths)?.text)
+    text.member("left", result.left)
+    text.member("before", result.before.left)
+    text.member("maxAge", duration.duration.milliseconds)
+    return text.line
+  }
+}
