@@ -64,7 +64,9 @@ extension SessionStore {
       let end = ContinuousClock.now + watch
       var pause = Self.interval
       while !endings.isEmpty {
-        try await Task.sleep(until: min(end, .now + pause))
+        // The last look comes a whole pause after the one before, so that it finds what goes on coming back.
+        let next = ContinuousClock.now + pause
+        try await Task.sleep(until: next + pause < end ? next : end)
         let begun = ContinuousClock.now
         for connection in nodes.connections {
           let keys = ended[ObjectIdentifier(connection)] ?? []

@@ -28,10 +28,9 @@ struct SessionFinder {
     for id in named.map({ SessionID($0) }) where try await store.read(id) != nil {
       return Found(id: id)
     }
-    // A short form as it was shown.
-    guard let matches = try await store.ids(where: { Visible.text($0.short) == word }) else {
-      throw Failure(noSessionsUnder: store.prefix)
-    }
+    // A short form as it was shown, in a table or in JSON.
+    let matches = try await store.ids { $0.short == word || Visible.text($0.short) == word }
+    guard let matches else { throw Failure(noSessionsUnder: store.prefix) }
     guard let id = matches.first else { throw Failure(noSession: word) }
     return Found(id: id)
   }

@@ -31,7 +31,8 @@ extension SessionSecrets {
         .configuration, "the file of --secret-file is not UTF-8",
         remedy: "write the secrets as UTF-8")
     }
-    var lines = text.split(separator: /\r?\n/, omittingEmptySubsequences: false).map(String.init)
+    var lines = text.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }
+      .map(String.init)
     if lines.last?.isEmpty == true { lines.removeLast() }
     if let empty = lines.firstIndex(of: "") {
       throw Failure(

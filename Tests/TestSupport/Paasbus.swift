@@ -15,12 +15,13 @@ package enum Paasbus {
   }
 
   package static func start(
-    _ words: [String], on server: RedisServer? = nil, environment: [String: String] = [:]
+    _ words: [String], on server: RedisServer? = nil, environment: [String: String] = [:],
+    input: String? = nil
   ) throws -> ManagedProcess {
     var all = ManagedProcess.bareEnvironment
     if let server { all["PAASBUS_URL"] = server.url }
     all.merge(environment) { $1 }
-    return try ManagedProcess(path, words, environment: all)
+    return try ManagedProcess(path, words, environment: all, input: input.map { Array($0.utf8) })
   }
 
   /// Starts an announcer and waits until it has been announced.
@@ -71,6 +72,10 @@ package enum JSONValue: Decodable, Hashable, Sendable {
 
   package var text: String? {
     if case .string(let text) = self { text } else { nil }
+  }
+
+  package var integer: Int64? {
+    if case .number(let number) = self { number } else { nil }
   }
 
   package init(from decoder: any Decoder) throws {

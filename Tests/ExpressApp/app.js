@@ -1,0 +1,61 @@
+// An app in the manner of the tutorial: it knows its users by sessions in Redis. SOCKET is Redis' Unix socket,
+// SECRETS the secrets of the cookies, one a line. It prints where it listens.
+'use strict'
+const express = require('express')
+const { createClient } = require('redis')
+const session = require('./session')
+
+const main = async () => {
+  const client = createClient({ socket: { path: process.env.SOCKET } })
+  client.on('error', error => console.error(String(error)))
+  await client.connect()
+
+  const app = express()
+  app.use(session({ client, secrets: (process.env.SECRETS || 'keyboard cat').split('\n') }))
+  const name = process.env.PAASBUS_INSTANCE_NAME || 'app'
+  const user = request => (request.session.user ? request.session.user.id : 'nobody')
+  const waiting = []
+
+  app.get('/login', async (request, response) => {
+    await request.regenerate()
+    request.session.user = { id: request.query.user, name: 'Zoë', token: 'let nobody see it' }
+    response.send(`${name}: welcome, ${user(request)}`)
+  })
+  app.get('/', (request, response) => {
+    request.session.views = (request.session.views || 0) + 1
+    response.send(`${name}: ${user(request)}, visit ${request.session.views}`)
+  })
+  app.get('/me', (request, response) => response.send(`${name}: ${user(request)}`))
+  app.get('/logout', async (request, response) => {
+    await request.logOut()
+    response.send(`${name}: good bye`)
+  })
+  // Ends when /finish is asked for, and then saves what it has read at its beginning.
+  app.get('/slow', (request, response) => {
+    waiting.push(() => {
+      request.session.slow = (request.session.slow || 0) + 1
+      response.send(`${name}: ${user(request)}, done`)
+    })
+  })
+  app.get('/waiting', (request, response) => response.send(String(waiting.length)))
+  app.get('/finish', (request, response) => {
+    for (const finish of waiting.splice(0)) finish()
+    response.send('finished')
+  })
+
+  const server = app.listen(Number(process.env.PORT || 0), '127.0.0.1', () => {
+    console.log(`listening at ${server.address().port}`)
+  })
+  process.on('SIGTERM', () => {
+    server.close(async () => {
+      await client.quit()
+      process.exit(0)
+    })
+    server.closeIdleConnections()
+  })
+}
+
+main().catch(error => {
+  console.error(error)
+  process.exit(1)
+})

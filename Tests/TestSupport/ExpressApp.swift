@@ -1,0 +1,59 @@
+import Foundation
+
+/// A real Express app with its sessions in Redis, started by `paasbus announce`.
+package final class ExpressApp: Sendable {
+  /// Whether this machine has what the app is made of.
+  package static let isPossible =
+    FileManager.default.fileExists(atPath: "/usr/share/nodejs/express")
+    && FileManager.default.fileExists(atPath: "/usr/share/nodejs/redis")
+
+  private static let script = URL(filePath: #filePath).deletingLastPathComponent()
+    .deletingLastPathComponent().appending(path: "ExpressApp/app.js").path
+
+  package let process: ManagedProcess
+  package let port: Int
+
+  private init(_ process: ManagedProcess, port: Int) {
+    (self.process, self.port) = (process, port)
+  }
+
+  /// Starts it and waits until it listens.
+  package static func start(
+    _ name: String, on server: RedisServer, secrets: String = "keyboard cat"
+  ) async throws -> ExpressApp {
+    let process = try Paasbus.start(
+      ["announce", "--name", name, "--", "node", script], on: server,
+      environment: [
+        "SOCKET": server.socketPath, "SECRETS": secrets, "NODE_PATH": "/usr/share/nodejs",
+        "NODE_ENV": "production",
+      ])
+    try await eventually("the app listens") {
+      process.output.contains("listening at ") || !process.isRunning
+    }
+    guard let number = process.output.firstMatch(of: /listening at (\d+)/)?.1,
+      let port = Int(number)
+    else { throw Impatience(description: "the app does not start: \(process.errorOutput)") }
+    return ExpressApp(process, port: port)
+  }
+
+  /// Asks for a path as a browser with this cookie does.
+  package func ask(_ path: String, cookie: String? = nil) async throws -> HTTPAnswer {
+    try await HTTPAnswer.to(
+      path, cookie.map { ["Cookie": "connect.sid=\($0)"] } ?? [:], port: port)
+  }
+
+  /// What it answers to a browser with this cookie, without its own name.
+  package func says(_ path: String, cookie: String? = nil) async throws -> String {
+    let answer = try await ask(path, cookie: cookie)
+    return answer.status == 200
+      ? answer.text.split(separator: ": ", maxSplits: 1).last.map(String.init) ?? ""
+      : "status \(answer.status)"
+  }
+
+  /// Logs a user in, and returns the cookie.
+  package func logIn(_ user: String) async throws -> String {
+    let header = try await ask("/login?user=\(user)")["set-cookie"] ?? ""
+    return header.split(separator: ";").first?.split(separator: "=", maxSplits: 1).last.map(
+      String.init) ?? ""
+  }
+}
