@@ -9,9 +9,16 @@ public struct Session: Sendable {
   public let left: Int64?
   /// What the app keeps in it, or why that cannot be read.
   public let content: Result<SessionContent, SessionContent.Fault>
-
   /// The user who is logged in with it; nil for nobody, and where it cannot be read.
-  public func user(at paths: UserPaths) -> SessionUser? { try? content.get().user(at: paths) }
+  public let user: SessionUser?
+
+  init(
+    id: SessionID, size: Int?, left: Int64?,
+    content: Result<SessionContent, SessionContent.Fault>, paths: UserPaths
+  ) {
+    (self.id, self.size, self.left, self.content) = (id, size, left, content)
+    user = try? content.get().user(at: paths)
+  }
 
   /// How long the app keeps it after its last request, in ms.
   public var maxAge: Int64? { (try? content.get())?.maxAge }
@@ -27,9 +34,9 @@ public struct Session: Sendable {
   }
 
   /// What kind of session it is.
-  public func kind(at paths: UserPaths) -> Kind {
-    guard (try? content.get()) != nil else { return .unreadable }
-    return user(at: paths) == nil ? .anonymous : .loggedIn
+  public var kind: Kind {
+    if case .failure = content { return .unreadable }
+    return user == nil ? .anonymous : .loggedIn
   }
 }
 

@@ -1,3 +1,5 @@
+import PaasbusRedis
+
 #if canImport(FoundationEssentials)
   import FoundationEssentials
 #else
@@ -51,9 +53,10 @@ public struct SessionContent: Sendable {
   /// How long the app keeps the session after its last request (`originalMaxAge`), in ms; nil for a cookie that
   /// ends with the browser.
   public var maxAge: Int64? {
-    guard let value = document.member("originalMaxAge", of: cookie), value.kind == .number,
-      let number = Double(String(decoding: document[value], as: UTF8.self))
+    guard let value = document.member("originalMaxAge", of: cookie), value.kind == .number
     else { return nil }
+    if let whole = document[value].wholeNumber { return whole }
+    let number = Double(String(decoding: document[value], as: UTF8.self)) ?? .nan
     return Int64(exactly: number.rounded(.down))
   }
 

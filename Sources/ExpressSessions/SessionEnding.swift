@@ -10,10 +10,10 @@ public enum SessionSelection: Sendable {
   case all
 
   /// Whether a session is meant, now that it has been read.
-  func holds(_ session: Session, paths: UserPaths) -> Bool {
+  func holds(_ session: Session) -> Bool {
     switch self {
     case .ids: true
-    case .user(let id): session.user(at: paths)?.id == id
+    case .user(let id): session.user?.id == id
     case .all: (try? session.content.get()) != nil
     }
   }
@@ -55,7 +55,7 @@ extension SessionStore {
       let isEmpty = try await forEachPage(of: selection, at: nodes) { connection, sessions in
         for session in try await remove(sessions, selection, on: connection) {
           let key = key(session.id)
-          endings[key] = SessionEnding(id: session.id, user: session.user(at: userPaths))
+          endings[key] = SessionEnding(id: session.id, user: session.user)
           ended[ObjectIdentifier(connection), default: []].append(key)
         }
       }
@@ -92,16 +92,14 @@ extension SessionStore {
   ) async throws -> Bool {
     if case .ids(let ids) = selection {
       for (connection, keys) in try await nodes.assigned(ids.map(key)) {
-        try await page(connection, nodes.read(keys, prefix: prefixBytes, on: connection))
+        try await page(connection, nodes.read(keys, on: connection).map(session))
       }
       return false
     }
     var isEmpty = true
-    try await nodes.scan(prefix: prefixBytes) { connection, scanned in
-      guard !scanned.keys.isEmpty else { return }
-      isEmpty = false
-      let sessions = try await nodes.read(scanned.keys, prefix: prefixBytes, on: connection)
-      try await page(connection, sessions.filter { selection.holds($0, paths: userPaths) })
+    try await scan(nodes) { connection, scanned in
+      if !scanned.isEmpty { isEmpty = false }
+      try await page(connection, scanned.content.filter { selection.holds($0) })
     }
     return isEmpty
   }
@@ -114,8 +112,8 @@ extension SessionStore {
     var returned: [[UInt8]] = []
     for start in stride(from: 0, to: keys.count, by: Self.pageSize) {
       let page = keys[start..<min(start + Self.pageSize, keys.count)]
-      let sessions = try await nodes.read(Array(page), prefix: prefixBytes, on: connection)
-        .filter { selection.holds($0, paths: userPaths) }
+      let sessions = try await nodes.read(Array(page), on: connection)
+        .map(session).filter { selection.holds($0) }
       returned += try await remove(sessions, selection, on: connection).map { key($0.id) }
     }
     return returned

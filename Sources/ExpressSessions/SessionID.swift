@@ -34,7 +34,7 @@ public struct SessionID: Sendable, Hashable {
   public var short: String { "\(shownStart)~\(fingerprint)" }
 
   /// The characters of which ``short`` shows the first.
-  package var shownStart: Substring { text.prefix(min(6, text.count / 2)) }
+  private var shownStart: Substring { text.prefix(min(6, text.count / 2)) }
 
   /// Whether a text has the form of ``short``.
   package static func isShort(_ text: String) -> Bool {
@@ -44,8 +44,8 @@ public struct SessionID: Sendable, Hashable {
   }
 
   private var fingerprint: String {
-    SHA256.hash(data: bytes).prefix(4).map { byte in
-      (byte < 16 ? "0" : "") + String(byte, radix: 16)
-    }.joined()
+    let number = SHA256.hash(data: bytes).prefix(4).reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+    let digits = String(number, radix: 16)
+    return String(repeating: "0", count: 8 - digits.count) + digits
   }
 }

@@ -1,4 +1,5 @@
 import PaasbusRedis
+import Synchronization
 
 /// Connections to the servers that hold the sessions: one, or each master of a cluster.
 struct SessionNodes: Sendable {
@@ -50,57 +51,55 @@ struct SessionNodes: Sendable {
   /// The most bytes of values that one command asks for.
   private static let maxValues = 1024 * 1024
 
+  /// What is stored under a key, before its content is read.
+  struct Stored: Sendable {
+    var key: [UInt8]
+    /// nil where it is not a string.
+    var size: Int?
+    /// nil where it does not end.
+    var left: Int64?
+    /// nil where it is larger than what is read.
+    var value: ArraySlice<UInt8>?
+  }
+
   /// What is stored under the keys, in their order; without those that are not there.
   ///
   /// - Throws: `RedisError`.
-  func read(
-    _ keys: [[UInt8]], prefix: [UInt8], on connection: RedisConnection
-  ) async throws -> [Session] {
+  func read(_ keys: [[UInt8]], on connection: RedisConnection) async throws -> [Stored] {
     // The sizes first, so that no large value is transferred.
     let figures = try await connection.pipeline(
       keys.map { RedisCommand("STRLEN", key: $0) } + keys.map { RedisCommand("PTTL", key: $0) })
-    var found: [(key: [UInt8], size: Int?, left: Int64?)] = []
+    var found: [Stored] = []
     for (index, key) in keys.enumerated() {
       let (size, left) = (figures.at(index) ?? .null, figures.at(keys.count + index) ?? .null)
       guard let left = try left.get().integer, left != -2 else { continue }
       if case .error(let text) = size, ErrorReply(text).meaning != .wrongType { try size.get() }
-      found.append((key, size.integer.map(Int.init), left < 0 ? nil : left))
+      found.append(
+        Stored(key: key, size: size.integer.map(Int.init), left: left < 0 ? nil : left))
     }
-    let readable = found.filter { $0.size.map { $0 <= JSONDocument.maxSize } ?? false }
-    let values = try await values(readable.map { ($0.key, $0.size ?? 0) }, on: connection)
-    return found.compactMap { key, size, left in
-      let id = SessionID(key.dropFirst(prefix.count))
-      guard let size else {
-        return Session(id: id, size: nil, left: left, content: .failure(.otherType))
-      }
-      guard size <= JSONDocument.maxSize else {
-        return Session(id: id, size: size, left: left, content: .failure(.tooLarge))
-      }
-      guard let value = values[key] else { return nil }
-      return Session(
-        id: id, size: value.count, left: left,
-        content: Result { () throws(SessionContent.Fault) in try SessionContent(value) })
-    }
+    return try await readValues(of: found, on: connection)
   }
 
-  private func values(
-    _ keys: [(key: [UInt8], size: Int)], on connection: RedisConnection
-  ) async throws -> [[UInt8]: [UInt8]] {
-    var values: [[UInt8]: [UInt8]] = [:]
-    var rest = keys[...]
+  private func readValues(
+    of stored: [Stored], on connection: RedisConnection
+  ) async throws -> [Stored] {
+    var all = stored
+    var rest = stored.indices.filter { (stored[$0].size ?? .max) <= JSONDocument.maxSize }[...]
     while !rest.isEmpty {
       var size = 0
       let page = rest.prefix {
-        size += $0.size
+        size += stored[$0].size ?? 0
         return size <= Self.maxValues
-      }.map(\.key)
+      }
       rest = rest.dropFirst(page.count)
+      let keys = page.map { stored[$0].key }
       let replies = try await connection.pipeline(
-        isCluster ? page.map { RedisCommand("GET", key: $0) } : [RedisCommand("MGET", keys: page)])
-      let all = isCluster ? replies : try (replies.first ?? .null).elements(to: "MGET")
-      for (key, reply) in zip(page, all) { values[key] = try reply.get().bytes.map(Array.init) }
+        isCluster ? keys.map { RedisCommand("GET", key: $0) } : [RedisCommand("MGET", keys: keys)])
+      let values = isCluster ? replies : try (replies.first ?? .null).elements(to: "MGET")
+      for (index, value) in zip(page, values) { all[index].value = try value.get().bytes }
     }
-    return values
+    // What had a size that can be read, and is not there now, has ended meanwhile.
+    return all.filter { $0.value != nil || ($0.size ?? .max) > JSONDocument.maxSize }
   }
 
   // MARK: Scanning
@@ -108,35 +107,56 @@ struct SessionNodes: Sendable {
   /// So many keys are looked at by one SCAN, which takes less than a millisecond.
   private static let scanCount = 1000
 
-  /// The keys that begin with the prefix, page by page. Each comes once, if it is there all the time.
+  /// What `read` makes of the keys that begin with the prefix, page by page. Each key comes once, if it is there
+  /// all the time.
   ///
-  /// - Throws: `RedisError`, or what `body` throws.
-  func scan(
-    prefix: [UInt8], _ body: (RedisConnection, ScannedKeys) async throws -> Void
+  /// The next page is read while `receive` is busy with one.
+  ///
+  /// - Throws: `RedisError`, or what the two closures throw.
+  func scan<Content: Sendable>(
+    prefix: [UInt8],
+    read: @escaping @Sendable (RedisConnection, [[UInt8]]) async throws -> Content,
+    receive: (RedisConnection, ScannedPage<Content>) async throws -> Void
   ) async throws {
     // SCAN may return a key several times. Hashes of all keys take little memory, and two that are equal by
     // chance do not happen.
-    var seen: Set<Int> = []
+    let seen = Mutex<Set<Int>>([])
     var scanned = 0
     let total = try await countKeys()
     for connection in connections {
-      var cursor = Array("0".utf8)
-      repeat {
-        let reply = try await connection.send(
-          RedisCommand(arguments: [
-            Array("SCAN".utf8), cursor, Array("MATCH".utf8), Self.pattern(prefix),
-            Array("COUNT".utf8), Array("\(Self.scanCount)".utf8),
-          ]))
-        let parts = try reply.elements(to: "SCAN", count: 2)
-        guard let next = parts.first?.bytes else { throw RedisError(.unexpectedReply(to: "SCAN")) }
-        cursor = Array(next)
-        scanned += Self.scanCount
-        let keys = try (parts.at(1) ?? .null).elements(to: "SCAN").compactMap { $0.bytes }
-          .filter { $0.starts(with: prefix) && seen.insert($0.hashValue).inserted }.map(Array.init)
-        let progress = total.map { min(1, Double(scanned) / Double(max(1, $0))) }
-        try await body(connection, ScannedKeys(keys: keys, progress: progress))
-      } while cursor != Array("0".utf8)
+      let readPage = { @Sendable (cursor: [UInt8]) in
+        let (next, keys) = try await Self.keys(prefix, from: cursor, on: connection)
+        let new = seen.withLock { seen in keys.filter { seen.insert($0.hashValue).inserted } }
+        return (cursor: next, count: new.count, content: try await read(connection, new))
+      }
+      try await withThrowingTaskGroup { group in
+        group.addTask { try await readPage(Self.firstCursor) }
+        while let (cursor, count, content) = try await group.next() {
+          if cursor != Self.firstCursor { group.addTask { try await readPage(cursor) } }
+          scanned += Self.scanCount
+          let progress = total.map { min(1, Double(scanned) / Double(max(1, $0))) }
+          try await receive(
+            connection, ScannedPage(isEmpty: count == 0, content: content, progress: progress))
+        }
+      }
     }
+  }
+
+  /// Where a scan begins, and what it answers at its end.
+  private static let firstCursor = Array("0".utf8)
+
+  private static func keys(
+    _ prefix: [UInt8], from cursor: [UInt8], on connection: RedisConnection
+  ) async throws -> (cursor: [UInt8], keys: [[UInt8]]) {
+    let reply = try await connection.send(
+      RedisCommand(arguments: [
+        Array("SCAN".utf8), cursor, Array("MATCH".utf8), pattern(prefix), Array("COUNT".utf8),
+        Array("\(scanCount)".utf8),
+      ]))
+    let parts = try reply.elements(to: "SCAN", count: 2)
+    guard let next = parts.first?.bytes else { throw RedisError(.unexpectedReply(to: "SCAN")) }
+    let keys = try (parts.at(1) ?? .null).elements(to: "SCAN").compactMap { $0.bytes }
+    return (Array(next), keys.filter { $0.starts(with: prefix) }.map(Array.init))
   }
 
   /// How many keys there are, those of other programs among them; nil where that may not be asked.
@@ -159,11 +179,16 @@ struct SessionNodes: Sendable {
 }
 
 /// What a step of a scan found.
-struct ScannedKeys: Sendable {
-  /// The keys that were not found before; often none.
-  var keys: [[UInt8]]
+struct ScannedPage<Content: Sendable>: Sendable {
+  /// Whether there was no key that was not found before.
+  var isEmpty: Bool
+  var content: Content
   /// How much of the keyspace has been looked at, up to 1; nil where that is not known.
   var progress: Double?
+
+  func map<Other: Sendable>(_ change: (Content) -> Other) -> ScannedPage<Other> {
+    ScannedPage<Other>(isEmpty: isEmpty, content: change(content), progress: progress)
+  }
 }
 
 extension RedisCommand {

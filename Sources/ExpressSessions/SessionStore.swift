@@ -21,15 +21,15 @@ public struct SessionStore: Sendable {
   public let prefix: String
   /// Where a session names its user.
   public let userPaths: UserPaths
+  let prefixBytes: [UInt8]
 
   /// Makes no connection yet.
   public init(
     connector: RedisConnector, prefix: String = usualPrefix, userPaths: UserPaths = .usual
   ) {
     (self.connector, self.prefix, self.userPaths) = (connector, prefix, userPaths)
+    prefixBytes = Array(prefix.utf8)
   }
-
-  var prefixBytes: [UInt8] { Array(prefix.utf8) }
 
   func key(_ id: SessionID) -> [UInt8] { prefixBytes + id.bytes }
 
@@ -44,7 +44,7 @@ public struct SessionStore: Sendable {
 
   private func read(_ id: SessionID, at nodes: SessionNodes) async throws -> Session? {
     for (connection, keys) in try await nodes.assigned([key(id)]) where !keys.isEmpty {
-      return try await nodes.read(keys, prefix: prefixBytes, on: connection).first
+      return try await nodes.read(keys, on: connection).first.map(session)
     }
     return nil
   }
@@ -63,11 +63,34 @@ public struct SessionStore: Sendable {
   /// - Throws: `RedisError`, or what `receive` throws.
   public func forEachPage(_ receive: (Page) async throws -> Void) async throws {
     try await SessionNodes.with(connector) { nodes in
-      try await nodes.scan(prefix: prefixBytes) { connection, scanned in
-        let sessions = try await nodes.read(scanned.keys, prefix: prefixBytes, on: connection)
-        try await receive(Page(sessions: sessions, progress: scanned.progress))
+      try await scan(nodes) { _, page in
+        try await receive(Page(sessions: page.content, progress: page.progress))
       }
     }
+  }
+
+  /// Reads all sessions, page by page.
+  func scan(
+    _ nodes: SessionNodes, receive: (RedisConnection, ScannedPage<[Session]>) async throws -> Void
+  ) async throws {
+    try await nodes.scan(
+      prefix: prefixBytes, read: { try await nodes.read($1, on: $0) },
+      receive: { try await receive($0, $1.map { $0.map(session) }) })
+  }
+
+  /// Reads what is stored.
+  func session(_ stored: SessionNodes.Stored) -> Session {
+    let content: Result<SessionContent, SessionContent.Fault>
+    if stored.size == nil {
+      content = .failure(.otherType)
+    } else if let value = stored.value {
+      content = Result { () throws(SessionContent.Fault) in try SessionContent(Array(value)) }
+    } else {
+      content = .failure(.tooLarge)
+    }
+    return Session(
+      id: SessionID(stored.key.dropFirst(prefixBytes.count)), size: stored.size, left: stored.left,
+      content: content, paths: userPaths)
   }
 
   /// The names of those sessions that are meant.
@@ -78,9 +101,9 @@ public struct SessionStore: Sendable {
     var ids: [SessionID] = []
     var isEmpty = true
     try await SessionNodes.with(connector) { nodes in
-      try await nodes.scan(prefix: prefixBytes) { _, scanned in
-        if !scanned.keys.isEmpty { isEmpty = false }
-        ids += scanned.keys.map { SessionID($0.dropFirst(prefixBytes.count)) }.filter(isMeant)
+      try await nodes.scan(prefix: prefixBytes, read: { $1 }) { _, page in
+        if !page.isEmpty { isEmpty = false }
+        ids += page.content.map { SessionID($0.dropFirst(prefixBytes.count)) }.filter(isMeant)
       }
     }
     return isEmpty ? nil : ids

@@ -93,11 +93,15 @@ public struct SessionUser: Sendable, Hashable {
     case .number where Self.isInteger(document[value]): id = Array(document[value])
     case .string:
       guard let text = document.text(of: value), (1...Self.maxSize).contains(text.utf8.count),
-        !text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
+        !text.unicodeScalars.contains(where: Self.isControl)
       else { return nil }
       id = Array(text.utf8)
     case .object, .array, .number, .bool, .null: return nil
     }
+  }
+
+  private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+    scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
   }
 
   private static func isInteger(_ text: ArraySlice<UInt8>) -> Bool {

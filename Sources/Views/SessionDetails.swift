@@ -4,7 +4,6 @@ import Presence
 /// One session, with what it holds.
 package struct SessionDetails {
   private let session: Session
-  private let paths: UserPaths
   private let secret: Int?
   private let secretCount: Int
   private let isRevealed: Bool
@@ -14,9 +13,9 @@ package struct SessionDetails {
   ///   - secretCount: of how many.
   ///   - isRevealed: whether its id and the members that hold secrets are shown.
   package init(
-    session: Session, paths: UserPaths, secret: Int?, secretCount: Int, isRevealed: Bool
+    session: Session, secret: Int?, secretCount: Int, isRevealed: Bool
   ) {
-    (self.session, self.paths, self.secret) = (session, paths, secret)
+    (self.session, self.secret) = (session, secret)
     (self.secretCount, self.isRevealed) = (secretCount, isRevealed)
   }
 
@@ -43,7 +42,7 @@ package struct SessionDetails {
 
   private var user: String {
     if case .failure(let fault) = session.content { return "unreadable: \(fault.text)" }
-    return session.user(at: paths).map { "\(Visible.text($0.text)) (\(Visible.text($0.path)))" }
+    return session.user.map { "\(Visible.text($0.text)) (\(Visible.text($0.path)))" }
       ?? "nobody"
   }
 
@@ -54,7 +53,7 @@ package struct SessionDetails {
   /// For programs: a line.
   package var json: [UInt8] {
     var text = JSONText()
-    SessionTable.addMembers(session, paths, name: name, to: &text)
+    SessionTable.addMembers(session, name: name, to: &text)
     text.member("secret", secret.map { Int64($0 + 1) })
     if let content = content(isIndented: false) { text.member("content", json: content) }
     return text.line

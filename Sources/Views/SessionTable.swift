@@ -18,8 +18,8 @@ package struct SessionTable {
     /// How many there are.
     package var count: Int { kinds.values.reduce(0, +) }
 
-    mutating func add(_ session: Session, _ paths: UserPaths) {
-      kinds[session.kind(at: paths), default: 0] += 1
+    mutating func add(_ session: Session) {
+      kinds[session.kind, default: 0] += 1
       if session.left == nil { endless += 1 }
     }
 
@@ -32,14 +32,12 @@ package struct SessionTable {
   }
 
   package private(set) var totals = Totals()
-  private let paths: UserPaths
   private let isJSON: Bool
   private var table: TextTable
   /// Those that are not shown yet; nil once there are too many to sort.
   private var waiting: [Session]? = []
 
-  package init(paths: UserPaths, isJSON: Bool, typography: Typography) {
-    self.paths = paths
+  package init(isJSON: Bool, typography: Typography) {
     self.isJSON = isJSON
     table = TextTable(
       header: ["SESSION", "USER", "LEFT", "MAX AGE", "SIZE"], elastic: 1,
@@ -48,7 +46,7 @@ package struct SessionTable {
 
   /// Takes some sessions, and returns the lines that can be shown by now.
   package mutating func add(_ sessions: [Session]) -> [UInt8] {
-    for session in sessions { totals.add(session, paths) }
+    for session in sessions { totals.add(session) }
     guard let waiting, waiting.count + sessions.count <= Self.maxSorted else {
       defer { waiting = nil }
       return lines((waiting ?? []) + sessions)
@@ -59,7 +57,7 @@ package struct SessionTable {
 
   /// The lines that are left to show.
   package mutating func end() -> [UInt8] {
-    let rows = (waiting ?? []).map { (user: $0.user(at: paths)?.text, session: $0) }
+    let rows = (waiting ?? []).map { (user: $0.user?.text, session: $0) }
     let sorted = rows.sorted {
       ($0.user ?? "\u{10FFFF}", $0.session.id.short) < (
         $1.user ?? "\u{10FFFF}", $1.session.id.short
@@ -74,7 +72,7 @@ package struct SessionTable {
     var lines: [UInt8] = []
     for session in sessions {
       var text = JSONText()
-      Self.addMembers(session, paths, to: &text)
+      Self.addMembers(session, to: &text)
       text.addLine(to: &lines)
     }
     return lines
@@ -89,7 +87,7 @@ package struct SessionTable {
 
   private func user(_ session: Session) -> String {
     if case .failure(let fault) = session.content { return "(unreadable: \(fault.text))" }
-    return session.user(at: paths).map { Visible.text($0.text) } ?? "-"
+    return session.user.map { Visible.text($0.text) } ?? "-"
   }
 
   private static func span(_ milliseconds: Int64) -> String {
@@ -107,14 +105,14 @@ package struct SessionTable {
   ///
   /// - Parameter name: what the session is called; nil for the short form of its id.
   package static func addMembers(
-    _ session: Session, _ paths: UserPaths, name: String? = nil, to text: inout JSONText
+    _ session: Session, name: String? = nil, to text: inout JSONText
   ) {
     text.member("session", name ?? session.id.short)
-    text.member("user", session.user(at: paths)?.text)
+    text.member("user", session.user?.text)
     text.member("left", session.left)
     text.member("maxAge", session.maxAge)
     text.member("size", session.size.map(Int64.init))
-    text.member("kind", session.kind(at: paths).rawValue)
+    text.member("kind", session.kind.rawValue)
   }
 }
 

@@ -56,13 +56,13 @@ struct BenchCommand: AsyncParsableCommand {
 }
 
 enum Benchmark: String, CaseIterable, ExpressibleByArgument {
-  case startup, announce, stop, kill, wrap, idle, tail, replay, list, fleet, fanout, serve
+  case startup, announce, stop, kill, wrap, idle, tail, replay, list, fleet, fanout, serve, sessions
 
   /// Whether it matters how the server is reached.
   var usesServer: Bool {
     switch self {
     case .startup, .wrap, .idle, .serve: false
-    case .announce, .stop, .kill, .tail, .replay, .list, .fleet, .fanout: true
+    case .announce, .stop, .kill, .tail, .replay, .list, .fleet, .fanout, .sessions: true
     }
   }
 }
@@ -88,6 +88,7 @@ struct Bench: Sendable {
     case .wrap: [wrap]
     case .idle: [idle]
     case .serve: [serving]
+    case .sessions: [{ try await sessions(100_000) }]
     case .tail: [tail, cannedTail]
     case .replay: [replay]
     case .list: [100, 10_000, 100_000].map { count in { try await list(count) } }

@@ -34,20 +34,26 @@ package struct JSONDocument: Sendable {
 
   package let bytes: [UInt8]
   package let root: JSONValue
+  /// Those of the root, which are looked at several times.
+  private let rootMembers: [Member]
 
   /// - Throws: ``Fault``.
   package init(_ bytes: [UInt8]) throws(Fault) {
     guard bytes.count <= Self.maxSize else { throw .tooLarge }
-    guard String(validating: bytes, as: UTF8.self) != nil else { throw .malformed }
+    guard bytes.allSatisfy({ $0 < 0x80 }) || String(validating: bytes, as: UTF8.self) != nil else {
+      throw .malformed
+    }
     self.bytes = bytes
+    var members: [Member] = []
     var syntax = JSONSyntax(bytes)
     do {
       syntax.skipBlanks()
-      root = try syntax.value(depth: Self.maxDepth)
+      root = try syntax.value(depth: Self.maxDepth) { members.append(Member(name: $0, value: $1)) }
     } catch {
       throw error.isTooDeep ? .tooDeep : .malformed
     }
     guard syntax.isAtEnd else { throw .malformed }
+    rootMembers = members
   }
 
   package subscript(range: Range<Int>) -> ArraySlice<UInt8> {
@@ -60,6 +66,7 @@ package struct JSONDocument: Sendable {
 
   /// The members of an object in their order, those with the same name among them; none for another value.
   package func members(of value: JSONValue) -> [Member] {
+    guard value != root else { return rootMembers }
     var members: [Member] = []
     var syntax = JSONSyntax(bytes, from: value.range.lowerBound)
     try? syntax.members(depth: Self.maxDepth) { members.append(Member(name: $0, value: $1)) }
@@ -77,8 +84,13 @@ package struct JSONDocument: Sendable {
   /// The member of an object that JavaScript sees under a name: of several, the last. nil where there is none,
   /// or the value is no object.
   package func member(_ name: String, of value: JSONValue) -> JSONValue? {
-    let name = Array(name.utf16)
-    return members(of: value).last { codeUnits($0.name) == name }?.value
+    members(of: value).last { isName($0.name, name) }?.value
+  }
+
+  private func isName(_ written: Range<Int>, _ name: String) -> Bool {
+    let inner = self[written].dropFirst().dropLast()
+    return inner.contains(UInt8(ascii: "\\"))
+      ? codeUnits(written).elementsEqual(name.utf16) : inner.elementsEqual(name.utf8)
   }
 
   // MARK: Texts
@@ -102,6 +114,8 @@ package struct JSONDocument: Sendable {
   /// The text of a string; nil where it has a surrogate without its partner, or the value is no string.
   package func text(of value: JSONValue) -> String? {
     guard value.kind == .string else { return nil }
+    let inner = self[value].dropFirst().dropLast()
+    guard inner.contains(UInt8(ascii: "\\")) else { return String(decoding: inner, as: UTF8.self) }
     return String(validating: codeUnits(value.range), as: UTF16.self)
   }
 

@@ -15,7 +15,7 @@ struct JSONSyntax {
     (self.bytes, self.position) = (bytes, position)
   }
 
-  private var next: UInt8? { bytes.at(position) }
+  private var next: UInt8? { position < bytes.count ? bytes[position] : nil }
 
   var isAtEnd: Bool { position >= bytes.count }
 
@@ -34,15 +34,19 @@ struct JSONSyntax {
 
   /// Passes over a value and the blanks behind it.
   ///
-  /// - Parameter depth: how many arrays and objects may be nested in it, itself included.
+  /// - Parameters:
+  ///   - depth: how many arrays and objects may be nested in it, itself included.
+  ///   - found: gets the name of each member of an object, in quotes, and its value.
   /// - Throws: ``Failure``.
-  mutating func value(depth: Int) throws(Failure) -> JSONValue {
+  mutating func value(
+    depth: Int, _ found: (Range<Int>, JSONValue) -> Void = { _, _ in }
+  ) throws(Failure) -> JSONValue {
     let start = position
     let kind: JSONValue.Kind
     switch next {
     case UInt8(ascii: "{"):
       kind = .object
-      try members(depth: depth) { _, _ in }
+      try members(depth: depth, found)
     case UInt8(ascii: "["):
       kind = .array
       try elements(depth: depth) { _ in }

@@ -23,11 +23,28 @@ package struct RedisCommand: Sendable {
 
   /// Appends the command as an array of bulk strings (RESP2).
   func encode(into buffer: inout ByteBuffer) {
-    buffer.writeString("*\(arguments.count)\r\n")
+    buffer.writeHeader("*", arguments.count)
     for argument in arguments {
-      buffer.writeString("$\(argument.count)\r\n")
+      buffer.writeHeader("$", argument.count)
       buffer.writeBytes(argument)
-      buffer.writeString("\r\n")
+      buffer.writeStaticString("\r\n")
     }
+  }
+}
+
+extension ByteBuffer {
+  /// Writes a sign, a number that is not negative, and a line end.
+  fileprivate mutating func writeHeader(_ sign: StaticString, _ number: Int) {
+    writeStaticString(sign)
+    // Most numbers are small, and a string of each would cost more than all else here.
+    if number < 10 {
+      writeInteger(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number))
+    } else if number < 100 {
+      writeInteger(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number / 10))
+      writeInteger(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number % 10))
+    } else {
+      writeString(String(number))
+    }
+    writeStaticString("\r\n")
   }
 }

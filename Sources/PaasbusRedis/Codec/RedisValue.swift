@@ -89,7 +89,7 @@ extension Collection<UInt8> {
 extension Collection {
   /// The element at `index`, or nil where there is none. A reply comes from outside, so its length
   /// cannot be trusted.
-  package func at(_ index: Index) -> Element? {
+  @inlinable package func at(_ index: Index) -> Element? {
     indices.contains(index) ? self[index] : nil
   }
 }

@@ -151,18 +151,18 @@ final class RedisChannelHandler: ChannelInboundHandler {
   // MARK: Replies
 
   private func receive(_ reply: RedisValue) {
-    guard var request = requests.first else {
+    guard !requests.isEmpty else {
       // Some servers send the reason before they close the connection, without a request.
       if case .error(let text) = reply { fail(.server(text)) }
       return
     }
-    request.replies.append(reply)
-    request.missing -= 1
-    guard request.missing == 0 else {
-      requests[requests.startIndex] = request
-      return
+    // In place, since a copy of all replies with each one takes long where there are thousands.
+    let isWhole = requests.modify(requests.startIndex) { request in
+      request.replies.append(reply)
+      request.missing -= 1
+      return request.missing == 0
     }
-    requests.removeFirst()
+    guard isWhole, let request = requests.popFirst() else { return }
     isLoggedIn = true
     request.timer.cancel()
     answers.note(.now() - request.sent)

@@ -26,7 +26,7 @@ final class SessionListing: Sendable {
     isJSON = json
     typography = Typography.of(
       descriptor: 1, color: setup.options.color, environment: setup.environment)
-    table = Mutex(SessionTable(paths: store.userPaths, isJSON: json, typography: typography))
+    table = Mutex(SessionTable(isJSON: json, typography: typography))
     // Lines go through the bar where both are on one terminal.
     isOutputDrawn = StandardStreams.isTerminal(1)
     statusLine =

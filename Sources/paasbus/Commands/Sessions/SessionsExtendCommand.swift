@@ -49,7 +49,7 @@ struct SessionsExtendCommand: PaasbusSubcommand {
     } catch let error as SessionError {
       throw Failure(error, id)
     }
-    try StandardStreams.write(json ? line(result, finder.store.userPaths) : sentence(result))
+    try StandardStreams.write(json ? line(result) : sentence(result))
     setup.diagnostics.note(.extensionMayBeUndone)
   }
 
@@ -61,10 +61,10 @@ struct SessionsExtendCommand: PaasbusSubcommand {
     return Array("\(Visible.text(result.before.id.short)) \(text(result.left))\(before)\n".utf8)
   }
 
-  private func line(_ result: SessionStore.Extension, _ paths: UserPaths) -> [UInt8] {
+  private func line(_ result: SessionStore.Extension) -> [UInt8] {
     var text = JSONText()
     text.member("session", result.before.id.short)
-    text.member("user", result.before.user(at: paths)?.text)
+    text.member("user", result.before.user?.text)
     text.member("left", result.left)
     text.member("before", result.before.left)
     text.member("maxAge", duration.duration.milliseconds)

@@ -45,7 +45,7 @@ struct SessionsListCommand: PaasbusSubcommand {
   private func run(until signals: AsyncStream<String>) async throws {
     let setup = Setup(connection)
     let store = try await sessions.store(setup)
-    let listing = SessionListing(json: json, setup, store) { passes($0, store.userPaths) }
+    let listing = SessionListing(json: json, setup, store, passes: passes)
     try await CurrentDrawing.with(listing.statusLine) {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await listing.run() }
@@ -59,9 +59,9 @@ struct SessionsListCommand: PaasbusSubcommand {
     }
   }
 
-  private func passes(_ session: Session, _ paths: UserPaths) -> Bool {
-    if let user, session.user(at: paths)?.id != Array(user.utf8) { return false }
-    if anonymous, session.kind(at: paths) != .anonymous { return false }
+  private func passes(_ session: Session) -> Bool {
+    if let user, session.user?.id != Array(user.utf8) { return false }
+    if anonymous, session.kind != .anonymous { return false }
     if let expiring {
       guard let left = session.left, left <= expiring.duration.milliseconds else { return false }
     }

@@ -41,7 +41,7 @@ struct SessionsShowCommand: PaasbusSubcommand {
       throw Failure(noSession: session)
     }
     let details = SessionDetails(
-      session: session, paths: finder.store.userPaths, secret: found.secret,
+      session: session, secret: found.secret,
       secretCount: found.secretCount, isRevealed: reveal)
     try StandardStreams.write(json ? details.json : details.lines)
   }
