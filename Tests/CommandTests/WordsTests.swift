@@ -5,6 +5,7 @@ import Terminal
 import TestSupport
 import Testing
 
+@testable import ExpressSessions
 @testable import PaasbusRedis
 @testable import Platforms
 @testable import Presence
@@ -96,6 +97,13 @@ struct WordsTests {
       .cannotWrite(ENOSPC), .cannotRead(EIO), .tooMuchInput(limit: 536_870_912),
     ]
     errors += streams
+    let session = SessionID("VbH9u_-0Kc3xTqQ1s8mZ7yPpLw2dNe4R")
+    let contents: [SessionContent.Fault] = [.tooLarge, .tooDeep, .notJSON, .noCookie, .otherType]
+    errors += [
+      Failure(noSessionsUnder: "sess:"), Failure(noSession: session.text),
+      Failure(.notFound, session), Failure(.keepsChanging, session),
+    ]
+    for fault in contents { errors.append(Failure(.unreadable(fault), session)) }
     let lines = errors.map(line)
     try expect("errors", lines)
   }
@@ -127,6 +135,8 @@ struct WordsTests {
       .undelivered(nil), .undelivered(.redis(lost)), .noProcess(errno: EAGAIN),
       .announcerEnded(.signalled(SIGKILL)), .undeliveredInTime,
       .serving(url: "http://127.0.0.1:8080/"), .servingSocket(path: "/run/panel.sock"),
+      .openSecretFile, .extensionMayBeUndone,
+      .openedSession(short: "VbH9u_~843cb473", user: "42", path: "user.id"),
     ]
     #expect(remarks.allSatisfy { !$0.text.isEmpty && !$0.text.hasSuffix(".") })
     try expect("remarks", remarks.map(\.text))
@@ -148,6 +158,9 @@ struct WordsTests {
       "serve --listen 8080",
       "serve --base-path ops", "serve --host /", "serve --socket=", "serve --listen ::1 --socket s",
       "serve --listen [::1]:1 --socket s",
+      "sessions lst", "sessions list --user a --anonymous", "sessions list --user-path a..b",
+      "sessions show", "sessions end", "sessions end --all --yes --prefix=", "sessions extend a",
+      "sessions extend a 0s", "sessions extend a soon", "sessions open --max-age 25h",
     ]
     var lines: [String] = []
     for command in commands {
