@@ -115,6 +115,7 @@ let package = Package(
     .testTarget(
       name: "ExpressSessionsTests",
       dependencies: ["ExpressSessions", "PaasbusRedis", "TestSupport"]),
+    .testTarget(name: "GatewayTests", dependencies: ["Gateway", "TestSupport"]),
     .testTarget(
       name: "CommandTests",
       dependencies: [

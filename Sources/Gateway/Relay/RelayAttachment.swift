@@ -1,0 +1,161 @@
+/// What a socket gets that attaches: what it missed, told as missing where it cannot be had.
+struct RelayAttachment: Sendable, Equatable {
+  /// Where a browser goes on.
+  enum Since: Sendable, Equatable {
+    /// Behind a message that it has.
+    case position(RelayPosition)
+    /// At a moment of the server's clock, in ms. What came within the second before may come again.
+    case moment(Int64)
+  }
+
+  /// Why messages are missing.
+  enum Gap: String, Sendable {
+    /// They were older, or more, than is remembered.
+    case trimmed
+    /// No gateway heard them.
+    case unheard
+    /// Redis was started anew, or lost its data.
+    case reset
+    /// A message was larger than what is passed on.
+    case large
+  }
+
+  enum Item: Sendable, Equatable {
+    case message(RelayPosition, RelayMessage)
+    /// Messages may be missing up to a position.
+    case gap(to: RelayPosition, Gap)
+  }
+
+  /// In their order.
+  private(set) var items: [Item] = []
+
+  /// Whether nothing is missing.
+  var isRecovered: Bool {
+    items.allSatisfy { if case .gap = $0 { false } else { true } }
+  }
+
+  /// Collects what a user gets between two positions.
+  ///
+  /// - Parameters:
+  ///   - end: the gateway's own position; what comes behind it is pushed.
+  init(of user: [UInt8], since: Since, to end: RelayPosition, in ring: RelayRing) {
+    var walk = Walk(user: user, end: end, ring: ring)
+    switch since {
+    case .position(let position): walk.begin(behind: position)
+    case .moment(let moment): walk.begin(at: moment)
+    }
+    items = walk.items
+  }
+
+  /// Whether all that lies between two positions is remembered, as far as it was heard at all.
+  static func isWhole(since: Since, to end: RelayPosition, in ring: RelayRing) -> Bool {
+    var walk = Walk(user: [], end: end, ring: ring)
+    switch since {
+    case .position(let position): return walk.follow(from: position)
+    case .moment(let moment):
+      return walk.start(at: moment).map { walk.follow(from: $0) } ?? false
+    }
+  }
+}
+
+/// A way through the ring, from segment to segment.
+private struct Walk {
+  let user: [UInt8]
+  let end: RelayPosition
+  let ring: RelayRing
+  private(set) var items: [RelayAttachment.Item] = []
+  /// How far the chain was followed.
+  private var last: RelayMark?
+
+  init(user: [UInt8], end: RelayPosition, ring: RelayRing) {
+    (self.user, self.end, self.ring) = (user, end, ring)
+  }
+
+  // MARK: Beginning
+
+  mutating func begin(behind position: RelayPosition) {
+    if ring.holds(position) {
+      if follow(from: position) { return }
+      return goOn(behind: position.mark)
+    }
+    goOn(behind: position.mark)
+  }
+
+  mutating func begin(at moment: Int64) {
+    if let position = start(at: moment) {
+      if follow(from: position) { return }
+      return goOn(behind: position.mark)
+    }
+    guard let first = ring.marks(of: end.mark.line).first else { return }
+    gap(to: first, .trimmed)
+    if !follow(from: RelayPosition(first, 0)) { goOn(behind: first) }
+  }
+
+  /// The last mark before a moment; nil where that is not remembered.
+  func start(at moment: Int64) -> RelayPosition? {
+    ring.marks(of: end.mark.line).last { $0.number <= moment }.map { RelayPosition($0, 0) }
+  }
+
+  // MARK: Following
+
+  /// Collects what lies behind a position along the chain.
+  ///
+  /// - Returns: whether the chain reaches the end.
+  mutating func follow(from position: RelayPosition) -> Bool {
+    guard ring.holds(position) else { return false }
+    var (mark, offset) = (position.mark, position.offset)
+    while let segment = ring.segments[mark] {
+      last = mark
+      let isLast = mark == end.mark
+      collect(segment, mark, behind: offset, upTo: isLast ? end.offset : segment.heard)
+      if isLast { return true }
+      guard let next = segment.next, next.line != mark.line || next.number > mark.number else {
+        return false
+      }
+      (mark, offset) = (next, 0)
+    }
+    return false
+  }
+
+  private mutating func collect(
+    _ segment: RelayRing.Segment, _ mark: RelayMark, behind offset: Int, upTo last: Int
+  ) {
+    var offset = offset
+    if let dropped = segment.dropped[user], dropped > offset {
+      items.append(.gap(to: RelayPosition(mark, dropped), .trimmed))
+      offset = dropped
+    }
+    for (number, message) in segment.messages.sorted(by: { $0.key < $1.key })
+    where message.user == user && number > offset && number <= last {
+      items.append(.message(RelayPosition(mark, number), message))
+    }
+  }
+
+  // MARK: Breaks
+
+  /// What is remembered although the chain is broken: later marks of the same line, then the line of the end, each
+  /// behind a gap. Lines have no order among each other, so those between are left out.
+  private mutating func goOn(behind begin: RelayMark) {
+    let broken = last ?? begin
+    for next in ring.marks(of: broken.line)
+    where next.number > (last?.line == broken.line ? last?.number ?? 0 : broken.number) {
+      gap(to: next, isForgotten(broken) ? .trimmed : .unheard)
+      if follow(from: RelayPosition(next, 0)) { return }
+    }
+    guard last?.line != end.mark.line else { return }
+    for next in ring.marks(of: end.mark.line)
+    where last.map({ $0.line != end.mark.line || next.number > $0.number }) ?? true {
+      gap(to: next, .reset)
+      if follow(from: RelayPosition(next, 0)) { return }
+    }
+  }
+
+  /// Whether a mark is one that was heard, probably, and is too old to be remembered.
+  private func isForgotten(_ mark: RelayMark) -> Bool {
+    ring.segments[mark] == nil && ring.marks(of: mark.line).allSatisfy { $0.number > mark.number }
+  }
+
+  private mutating func gap(to mark: RelayMark, _ why: RelayAttachment.Gap) {
+    items.append(.gap(to: RelayPosition(mark, 0), why))
+  }
+}
