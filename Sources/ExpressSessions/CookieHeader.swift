@@ -7,26 +7,33 @@ public enum CookieHeader {
   public static func value(of name: String, in header: String) -> String? {
     for pair in header.split(separator: ";") {
       guard let equals = pair.firstIndex(of: "="),
-        trimmed(pair[..<equals]).utf8.elementsEqual(name.utf8)
+        pair[..<equals].trimmingBlanks.utf8.elementsEqual(name.utf8)
       else { continue }
-      var value = trimmed(pair[pair.index(after: equals)...])
+      var value = pair[pair.index(after: equals)...].trimmingBlanks
       if value.utf8.count >= 2, value.first == "\"", value.last == "\"" {
-        value = value.dropFirst().dropLast()
+        value = String(value.dropFirst().dropLast())
       }
-      return value.utf8.allSatisfy { $0 < 0x80 } ? String(value) : nil
+      return value.utf8.allSatisfy { $0 < 0x80 } ? value : nil
     }
     return nil
   }
+}
 
-  private static func trimmed(_ text: Substring) -> Substring {
-    let front = text.drop { $0 == " " || $0 == "\t" }
-    guard let last = front.lastIndex(where: { $0 != " " && $0 != "\t" }) else { return "" }
-    return front[...last]
+extension StringProtocol {
+  /// The text without the blanks and line ends around it.
+  package var trimmingBlanks: String {
+    func isBlank(_ character: Character) -> Bool {
+      character == " " || character == "\t" || character.isNewline
+    }
+    var text = Substring(self)
+    while text.first.map(isBlank) == true { text.removeFirst() }
+    while text.last.map(isBlank) == true { text.removeLast() }
+    return String(text)
   }
 }
 
 /// `encodeURIComponent` and `decodeURIComponent` (ECMA-262, 19.2.6).
-enum PercentEncoding {
+package enum PercentEncoding {
   private static let plain = Set(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()".utf8)
 
@@ -38,7 +45,7 @@ enum PercentEncoding {
   }
 
   /// nil where a percent sign has no two digits behind it, or the result is not UTF-8.
-  static func decode(_ text: String) -> String? {
+  package static func decode(_ text: String) -> String? {
     var bytes: [UInt8] = []
     var rest = Array(text.utf8)[...]
     while let byte = rest.popFirst() {

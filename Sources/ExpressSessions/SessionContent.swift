@@ -31,6 +31,9 @@ public struct SessionContent: Sendable {
     }
   }
 
+  /// The member that sessions of ours have.
+  static let markName = "paasbus"
+
   package let document: JSONDocument
   package let cookie: JSONValue
 
@@ -87,7 +90,7 @@ public struct SessionContent: Sendable {
       #"{"cookie":{"originalMaxAge":\#(maxAge),"expires":"#.utf8 + expires(now + maxAge)
       + #","httpOnly":true,"path":"/"}"#.utf8
     // An operator who finds it can tell it from a user's own.
-    let mark = #","paasbus":{"opened":\#(now)}}"#.utf8
+    let mark = #","\#(markName)":{"opened":\#(now)}}"#.utf8
     return try SessionContent(
       Array(cookie) + (members.isEmpty ? [] : Array(",".utf8)) + Array(members) + Array(mark))
   }

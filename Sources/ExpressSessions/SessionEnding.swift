@@ -40,46 +40,61 @@ extension SessionStore {
   /// Ends sessions, then watches whether a request of the app that is under way brings one back, and ends it again.
   ///
   /// - Parameters:
-  ///   - watch: how long to watch.
+  ///   - watch: how long to watch. A connection that is lost meanwhile is made again.
   ///   - report: gets the sessions that were ended, before they are watched.
   /// - Returns: what became of them; nil where nothing at all is under the prefix. Names without a session are
   ///   left out.
-  /// - Throws: `RedisError`, or what `report` throws.
+  /// - Throws: `RedisError`, also where there is no connection at the end of the watch.
   public func end(
     _ selection: SessionSelection, watch: Duration,
-    report: ([SessionEnding]) throws -> Void = { _ in }
+    report: ([SessionEnding]) -> Void = { _ in }
   ) async throws -> [SessionEnding]? {
-    try await SessionNodes.with(connector) { nodes -> [SessionEnding]? in
-      var endings: [[UInt8]: SessionEnding] = [:]
-      var ended: [ObjectIdentifier: [[UInt8]]] = [:]
-      let isEmpty = try await forEachPage(of: selection, at: nodes) { connection, sessions in
+    var endings: [[UInt8]: SessionEnding] = [:]
+    let isEmpty = try await SessionNodes.with(connector) { nodes in
+      try await forEachPage(of: selection, at: nodes) { connection, sessions in
         for session in try await remove(sessions, selection, on: connection) {
-          let key = key(session.id)
-          endings[key] = SessionEnding(id: session.id, user: session.user)
-          ended[ObjectIdentifier(connection), default: []].append(key)
+          endings[key(session.id)] = SessionEnding(id: session.id, user: session.user)
         }
       }
-      guard !isEmpty else { return nil }
-      try report(Array(endings.values))
-      let end = ContinuousClock.now + watch
-      var pause = Self.interval
-      while !endings.isEmpty {
-        // The last look comes a whole pause after the one before, so that it finds what goes on coming back.
-        let next = ContinuousClock.now + pause
-        try await Task.sleep(until: next + pause < end ? next : end)
-        let begun = ContinuousClock.now
-        for connection in nodes.connections {
-          let keys = ended[ObjectIdentifier(connection)] ?? []
-          for key in try await endReturned(keys, selection, at: nodes, on: connection) {
-            endings[key]?.returns += 1
-            if begun >= end { endings[key]?.isGone = false }
-          }
+    }
+    guard !isEmpty else { return nil }
+    report(Array(endings.values))
+    let end = ContinuousClock.now + watch
+    var hasEnded = endings.isEmpty
+    while !hasEnded {
+      do {
+        try await SessionNodes.with(connector) { nodes in
+          try await keepAway(selection, &endings, until: end, at: nodes)
         }
-        if begun >= end { break }
-        // At most a twentieth of the time.
-        pause = max(Self.interval, begun.duration(to: .now) * 20)
+        hasEnded = true
+      } catch let error as RedisError where error.isTransient && ContinuousClock.now < end {
+        try await Task.sleep(for: Self.interval)
       }
-      return Array(endings.values)
+    }
+    return Array(endings.values)
+  }
+
+  /// Ends the sessions again whenever they are there again.
+  private func keepAway(
+    _ selection: SessionSelection, _ endings: inout [[UInt8]: SessionEnding],
+    until end: ContinuousClock.Instant, at nodes: SessionNodes
+  ) async throws {
+    let assigned = try await nodes.assigned(Array(endings.keys))
+    var pause = Self.interval
+    while true {
+      // The last look comes a whole pause after the one before, so that it finds what goes on coming back.
+      let next = ContinuousClock.now + pause
+      try await Task.sleep(until: next + pause < end ? next : end)
+      let begun = ContinuousClock.now
+      for (connection, keys) in assigned {
+        for key in try await endReturned(keys, selection, at: nodes, on: connection) {
+          endings[key]?.returns += 1
+          if begun >= end { endings[key]?.isGone = false }
+        }
+      }
+      if begun >= end { return }
+      // At most a twentieth of the time.
+      pause = max(Self.interval, begun.duration(to: .now) * 20)
     }
   }
 

@@ -21,9 +21,12 @@ public struct SessionID: Sendable, Hashable {
 
   /// A new id of 192 random bits in 32 characters, as express-session makes them.
   public static func random() -> SessionID {
-    let random = SymmetricKey(size: .bits192).withUnsafeBytes { Data($0) }
-    let text = random.base64EncodedString().replacing("+", with: "-").replacing("/", with: "_")
-    return SessionID(text)
+    while true {
+      let random = SymmetricKey(size: .bits192).withUnsafeBytes { Data($0) }
+      let text = random.base64EncodedString().replacing("+", with: "-").replacing("/", with: "_")
+      // On a command line it would look like an option.
+      if !text.hasPrefix("-") { return SessionID(text) }
+    }
   }
 
   /// The id as text; bytes that are not UTF-8 are replaced.

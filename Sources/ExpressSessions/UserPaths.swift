@@ -1,9 +1,9 @@
 /// Where in a session its user's id stands, in the order in which one looks for it.
 public struct UserPaths: Sendable, Hashable {
   /// Those of apps that store the user themselves, and of Passport: `user.id`, `passport.user.id`, `passport.user`,
-  /// `user`, `userId`.
+  /// `userId`.
   public static let usual = UserPaths(paths: [
-    ["user", "id"], ["passport", "user", "id"], ["passport", "user"], ["user"], ["userId"],
+    ["user", "id"], ["passport", "user", "id"], ["passport", "user"], ["userId"],
   ])
 
   /// The names of each path.
@@ -11,12 +11,12 @@ public struct UserPaths: Sendable, Hashable {
 
   private init(paths: [[String]]) { self.paths = paths }
 
-  /// Reads paths as they are written on a command line: `user.id,userId`.
+  /// Reads paths as they are written on a command line: `user.id, userId`.
   ///
   /// - Returns: nil where one is empty or has an empty name, or `__proto__` is one, which an app does not find.
   public init?(_ text: String) {
-    let paths = text.split(separator: ",", omittingEmptySubsequences: false).map {
-      $0.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+    let paths = text.split(separator: ",", omittingEmptySubsequences: false).map { path in
+      path.split(separator: ".", omittingEmptySubsequences: false).map(\.trimmingBlanks)
     }
     guard !paths.joined().contains(where: { $0.isEmpty || $0 == "__proto__" }) else { return nil }
     self.init(paths: paths)
@@ -26,8 +26,8 @@ public struct UserPaths: Sendable, Hashable {
 extension UserPaths {
   /// Why a text does not make a session.
   public enum Fault: Error, Sendable, Hashable {
-    /// It has a member `cookie`, which only the maker of a session writes.
-    case cookie
+    /// It has a member that only the maker of a session writes: `cookie`, or `paasbus`.
+    case reserved(String)
     case content(SessionContent.Fault)
   }
 
@@ -46,23 +46,30 @@ extension UserPaths {
     } catch {
       throw .content(SessionContent.Fault(error))
     }
-    guard given.member("cookie", of: given.root) == nil else { throw .cookie }
+    try Self.checkReserved(given)
     let value = Array(given[given.root])
     for (path, level) in places(for: given.root.kind) {
       let json = path.prefix(level).reversed().reduce(value) { inner, name in
         Array("{\(JSONDocument.quoted(name)):".utf8) + inner + Array("}".utf8)
       }
-      if let document = try? JSONDocument(json), let found = document.user(at: self),
+      guard let document = try? JSONDocument(json), let found = document.user(at: self),
         found.path == path.joined(separator: ".")
-      {
-        return (json, found)
-      }
+      else { continue }
+      try Self.checkReserved(document)
+      return (json, found)
     }
     return nil
   }
 }
 
 extension UserPaths {
+  private static func checkReserved(_ document: JSONDocument) throws(Fault) {
+    for name in ["cookie", SessionContent.markName]
+    where document.member(name, of: document.root) != nil {
+      throw .reserved(name)
+    }
+  }
+
   /// Where a value may be meant to stand: a path, and how many of its names lead to the value.
   private func places(for kind: JSONValue.Kind) -> [(path: [String], level: Int)] {
     guard kind == .object else { return paths.map { ($0, $0.count) } }

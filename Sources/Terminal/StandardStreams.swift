@@ -152,20 +152,24 @@ package enum StandardStreams {
   ///
   /// - Throws: ``StreamError``.
   package static func readAll() throws -> [UInt8] {
+    let bytes = try readInput(atMost: maxInput + 1)
+    guard bytes.count <= maxInput else { throw StreamError.tooMuchInput(limit: maxInput) }
+    return bytes
+  }
+
+  /// Reads standard input up to its end or so many bytes.
+  ///
+  /// - Throws: ``StreamError``.
+  package static func readInput(atMost limit: Int) throws -> [UInt8] {
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 65_536)
-    while true {
+    while bytes.count < limit {
       let count = readInput(&buffer)
-      if count == 0 { return bytes }
-      if count > 0 {
-        bytes += buffer[..<count]
-        guard bytes.count <= maxInput else {
-          throw StreamError.tooMuchInput(limit: maxInput)
-        }
-      } else {
-        throw StreamError.cannotRead(errno)
-      }
+      if count == 0 { break }
+      guard count > 0 else { throw StreamError.cannotRead(errno) }
+      bytes += buffer[..<min(count, limit - bytes.count)]
     }
+    return bytes
   }
 
   /// Reads from standard input, and waits until there is something to read. The wait is explicit,

@@ -10,7 +10,12 @@ package struct MaskedJSON {
     "privatekey", "credential", "authorization", "bearer", "jwt", "csrf", "xsrf", "signature",
     "sessionid", "connectsid",
   ]
-  private static let mask = Array(#""***""#.utf8)
+  /// The same, of names that are not only a part of another word.
+  private static let wholeSecretNames: Set<String> = [
+    "pass", "pin", "otp", "totp", "sid", "salt", "hash", "key", "auth", "oauth",
+  ]
+  static let mask = "***"
+  private static let maskedText = Array("\"\(mask)\"".utf8)
 
   private let document: JSONDocument
   private let id: SessionID
@@ -33,10 +38,14 @@ package struct MaskedJSON {
     switch value.kind {
     case .object:
       addSequence(document.members(of: value), "{", "}", level, to: &bytes) { member, bytes in
-        addText(member.name, to: &bytes)
+        if !isRevealed, holdsID(member.name) {
+          bytes += Self.maskedText
+        } else {
+          addText(member.name, to: &bytes)
+        }
         bytes += (isIndented ? ": " : ":").utf8
         guard isRevealed || !isSecret(member.name) else {
-          bytes += Self.mask
+          bytes += Self.maskedText
           return
         }
         add(member.value, level: level + 1, to: &bytes)
@@ -45,7 +54,7 @@ package struct MaskedJSON {
       addSequence(document.elements(of: value), "[", "]", level, to: &bytes) { element, bytes in
         add(element, level: level + 1, to: &bytes)
       }
-    case .string where !isRevealed && holdsID(value.range): bytes += Self.mask
+    case .string where !isRevealed && holdsID(value.range): bytes += Self.maskedText
     case .string: addText(value.range, to: &bytes)
     case .number, .bool, .null: bytes += document[value]
     }
@@ -85,11 +94,11 @@ package struct MaskedJSON {
   private func isSecret(_ name: Range<Int>) -> Bool {
     let plain = String(decoding: document.codeUnits(name), as: UTF16.self).lowercased()
       .filter(\.isLetter)
-    return Self.secretNames.contains { plain.contains($0) }
+    return Self.wholeSecretNames.contains(plain) || Self.secretNames.contains { plain.contains($0) }
   }
 
   private func holdsID(_ range: Range<Int>) -> Bool {
     let text = String(decoding: document.codeUnits(range), as: UTF16.self)
-    return Array(text.utf8).firstRange(of: id.bytes) != nil
+    return Array(text.utf8).holds(id)
   }
 }

@@ -31,7 +31,7 @@ package struct SessionDetails {
   package var lines: [UInt8] {
     var rows = [("session", Visible.text(name)), ("user", user)]
     rows.append(("left", session.left.map(Self.span) ?? "no expiry"))
-    rows.append(("max age", session.maxAge.map(Self.span) ?? "until the browser is closed"))
+    rows.append(("max age", maxAge))
     rows.append(("size", session.size.map(SessionTable.size) ?? "-"))
     if let secret { rows.append(("signed by", "secret \(secret + 1) of \(secretCount)")) }
     var lines: [UInt8] = []
@@ -40,10 +40,16 @@ package struct SessionDetails {
     return lines
   }
 
+  private var maxAge: String {
+    if case .failure = session.content { return "-" }
+    return session.maxAge.map(Self.span) ?? "until the browser is closed"
+  }
+
   private var user: String {
     if case .failure(let fault) = session.content { return "unreadable: \(fault.text)" }
-    return session.user.map { "\(Visible.text($0.text)) (\(Visible.text($0.path)))" }
-      ?? "nobody"
+    return session.shownUser(isRevealed: isRevealed).map {
+      "\(Visible.text($0)) (\(Visible.text(session.user?.path ?? "")))"
+    } ?? "nobody"
   }
 
   private static func span(_ milliseconds: Int64) -> String {

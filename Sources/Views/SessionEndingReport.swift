@@ -20,7 +20,7 @@ package struct SessionEndingReport {
       return Array("ended \(count(endings.count, "session"))\n".utf8)
     }
     return Self.sorted(endings).flatMap { ending in
-      let user = ending.user.map { " of the user \(Visible.text($0.text))" } ?? ""
+      let user = Self.user(ending).map { " of the user \(Visible.text($0))" } ?? ""
       return Array("ended \(Visible.text(ending.id.short))\(user)\n".utf8)
     }
   }
@@ -35,15 +35,21 @@ package struct SessionEndingReport {
   }
 
   /// An object per session, each a line.
-  package func json(_ endings: [SessionEnding]) -> [UInt8] {
+  ///
+  /// - Parameter isWatched: whether it is known what became of them.
+  package func json(_ endings: [SessionEnding], isWatched: Bool = true) -> [UInt8] {
     Self.sorted(endings).flatMap { ending in
       var text = JSONText()
       text.member("session", ending.id.short)
-      text.member("user", ending.user?.text)
+      text.member("user", Self.user(ending))
       text.member("returns", Int64(ending.returns))
-      text.member("gone", ending.isGone)
+      if isWatched { text.member("gone", ending.isGone) }
       return text.line
     }
+  }
+
+  private static func user(_ ending: SessionEnding) -> String? {
+    ending.user.map { $0.id.holds(ending.id) ? MaskedJSON.mask : $0.text }
   }
 
   private static func sorted(_ endings: [SessionEnding]) -> [SessionEnding] {

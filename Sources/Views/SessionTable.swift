@@ -87,7 +87,7 @@ package struct SessionTable {
 
   private func user(_ session: Session) -> String {
     if case .failure(let fault) = session.content { return "(unreadable: \(fault.text))" }
-    return session.user.map { Visible.text($0.text) } ?? "-"
+    return session.shownUser().map(Visible.text) ?? "-"
   }
 
   private static func span(_ milliseconds: Int64) -> String {
@@ -108,12 +108,26 @@ package struct SessionTable {
     _ session: Session, name: String? = nil, to text: inout JSONText
   ) {
     text.member("session", name ?? session.id.short)
-    text.member("user", session.user?.text)
+    text.member("user", session.shownUser(isRevealed: name == session.id.text))
     text.member("left", session.left)
     text.member("maxAge", session.maxAge)
     text.member("size", session.size.map(Int64.init))
     text.member("kind", session.kind.rawValue)
   }
+}
+
+extension Session {
+  /// The user's id, unless it is the session's own, with which one could log in.
+  package func shownUser(isRevealed: Bool = false) -> String? {
+    user.map { user in
+      isRevealed || !user.id.holds(id) ? user.text : MaskedJSON.mask
+    }
+  }
+}
+
+extension [UInt8] {
+  /// Whether a text has a session's id in it. Short ones are in many texts by chance, and guessed anyway.
+  func holds(_ id: SessionID) -> Bool { id.bytes.count >= 8 && firstRange(of: id.bytes) != nil }
 }
 
 extension SessionContent.Fault {

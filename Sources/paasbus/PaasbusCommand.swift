@@ -96,8 +96,11 @@ enum Program {
     guard !ProcessTitle.holdsOtherEncoding else {
       throw Failure(
         .usage, "an argument is not UTF-8",
-        remedy: "encode it so, or give a message on standard input ('paasbus publish CHANNEL -')")
+        remedy: "encode it so"
+          + (arguments.first == "publish"
+            ? ", or give the message on standard input ('paasbus publish CHANNEL -')" : ""))
     }
+    let arguments = SessionsCommand.arranged(arguments)
     try checkCommand(arguments)
     // A command that is named first is read by itself, as then the parser looks at no other, which takes half
     // the time. Whatever is not just its options, the whole tree of commands deals with.

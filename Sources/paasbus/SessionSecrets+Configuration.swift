@@ -16,12 +16,17 @@ extension SessionSecrets {
   /// - Throws: ``Failure`` where there are none, or the file cannot be used. It repeats nothing of a secret.
   static func configured(_ options: SessionSecretOptions, _ setup: Setup) throws -> SessionSecrets {
     if let path = options.secretFile { return try read(path, setup.diagnostics) }
-    guard let text = setup.variable(variable), let secrets = SessionSecrets([text]) else {
+    let lines = setup.variable(variable).map(Self.lines) ?? []
+    guard let secrets = SessionSecrets(lines.filter { !$0.isEmpty }) else {
       throw Failure(
         .configuration, "the secret of the app's session cookies is missing",
         remedy: "set \(variable), or give a file with it (--secret-file FILE)")
     }
     return secrets
+  }
+
+  private static func lines(_ text: String) -> [String] {
+    text.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }.map(String.init)
   }
 
   private static func read(_ path: String, _ diagnostics: Diagnostics) throws -> SessionSecrets {
@@ -31,8 +36,12 @@ extension SessionSecrets {
         .configuration, "the file of --secret-file is not UTF-8",
         remedy: "write the secrets as UTF-8")
     }
-    var lines = text.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }
-      .map(String.init)
+    guard !text.hasPrefix("\u{FEFF}") else {
+      throw Failure(
+        .configuration, "the file of --secret-file begins with a byte order mark (BOM)",
+        remedy: "save it as UTF-8 without the mark")
+    }
+    var lines = lines(text)
     if lines.last?.isEmpty == true { lines.removeLast() }
     if let empty = lines.firstIndex(of: "") {
       throw Failure(
@@ -52,11 +61,14 @@ extension SessionSecrets {
 /// Reads a file that holds secrets.
 enum SecretFile {
   private static let maxSize = 65_536
+  /// How long to wait for data from a pipe, in ms.
+  private static let patience: CInt = 3000
 
   /// - Returns: its content, and whether every user of this machine can read it.
   /// - Throws: ``Failure``, which repeats no path: it may be a secret in the place of a file's name.
   static func read(_ path: String) throws -> (bytes: [UInt8], isOpenToOthers: Bool) {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    // Without waiting for a pipe's writer, which may never come.
+    let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
     guard descriptor >= 0 else { throw failure(errno) }
     defer { close(descriptor) }
     var status = stat()
@@ -66,6 +78,11 @@ enum SecretFile {
     while bytes.count <= maxSize {
       let count = systemRead(descriptor, &buffer)
       if count < 0, errno == EINTR { continue }
+      if count < 0, errno == EAGAIN {
+        var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        guard poll(&state, 1, patience) > 0 else { throw failure(ETIMEDOUT) }
+        continue
+      }
       guard count >= 0 else { throw failure(errno) }
       if count == 0 {
         let isRegular = status.st_mode & S_IFMT == S_IFREG

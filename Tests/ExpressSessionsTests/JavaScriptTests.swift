@@ -10,7 +10,7 @@ struct JavaScriptTests {
 
   /// Reads texts in hexadecimal, one a line, and says of each what an app would see.
   private static let script = #"""
-    const paths = [['user','id'],['passport','user','id'],['passport','user'],['user'],['userId']]
+    const paths = [['user','id'],['passport','user','id'],['passport','user'],['userId']]
     const user = object => {
       for (const path of paths) {
         let value = object

@@ -1,3 +1,4 @@
+import ExpressSessions
 import NIOHTTP1
 
 /// A whole request, as the paths see it.
@@ -89,31 +90,13 @@ struct Query: Sendable {
 }
 
 extension StringProtocol {
-  var trimmingBlanks: String {
-    var text = Substring(self)
-    while text.first == " " || text.first == "\t" { text.removeFirst() }
-    while text.last == " " || text.last == "\t" { text.removeLast() }
-    return String(text)
-  }
-
   /// Without percent-encoding (RFC 3986, 2.1); nil where an escape is broken, for a NUL, and where the
   /// result is not UTF-8.
   func percentDecoded(isForm: Bool = false) -> String? {
-    var bytes: [UInt8] = []
-    var rest = Array(utf8)[...]
-    while let byte = rest.popFirst() {
-      switch byte {
-      case UInt8(ascii: "%"):
-        guard let high = rest.popFirst()?.hexDigit, let low = rest.popFirst()?.hexDigit else {
-          return nil
-        }
-        bytes.append(high << 4 | low)
-      case UInt8(ascii: "+") where isForm: bytes.append(UInt8(ascii: " "))
-      default: bytes.append(byte)
-      }
+    let bytes = isForm ? utf8.map { $0 == UInt8(ascii: "+") ? UInt8(ascii: " ") : $0 } : Array(utf8)
+    return PercentEncoding.decode(String(decoding: bytes, as: UTF8.self)).flatMap {
+      $0.utf8.contains(0) ? nil : $0
     }
-    guard !bytes.contains(0) else { return nil }
-    return String(validating: bytes, as: UTF8.self)
   }
 
   /// As a value in a query: all but the unreserved characters (RFC 3986, 2.3) are escaped.
@@ -130,16 +113,5 @@ extension StringProtocol {
       }
     }
     return text
-  }
-}
-
-extension UInt8 {
-  fileprivate var hexDigit: UInt8? {
-    switch self {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): self - UInt8(ascii: "0")
-    case UInt8(ascii: "a")...UInt8(ascii: "f"): self - UInt8(ascii: "a") + 10
-    case UInt8(ascii: "A")...UInt8(ascii: "F"): self - UInt8(ascii: "A") + 10
-    default: nil
-    }
   }
 }

@@ -19,7 +19,7 @@ enum Echo {
   private static func kind(of value: String) -> String? {
     if let kind = SecretKind(of: value) { return kind.rawValue }
     let isPlain =
-      value.count <= maxPlain
+      value.count <= (isAboutSessions && !value.hasPrefix("-") ? maxWord : maxPlain)
       && value.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) }
     return isPlain || isRewrite(value) ? nil : "a text that may be a secret"
   }
@@ -32,6 +32,11 @@ enum Echo {
 
   /// As long as the longest option.
   private static let maxPlain = 20
+
+  /// Where words may be the names of sessions, with which one could log in, only those are shown that are as short
+  /// as a command.
+  private static var isAboutSessions: Bool { ProcessTitle.arguments.first == "sessions" }
+  private static let maxWord = 8
 
   /// - Throws: `ValidationError` where a value that would be published is surely a secret.
   static func refuseSecret(_ value: String?, in option: String) throws {

@@ -56,6 +56,7 @@ enum Remark {
   // MARK: Sessions
 
   case openSecretFile
+  case readingUser
   case extensionMayBeUndone
   case openedSession(short: String, user: String, path: String)
 
@@ -95,6 +96,8 @@ enum Remark {
     case .listening(let url): "listening at \(url)"
     case .openSecretFile:
       "every user of this machine can read the file of --secret-file: take the right away (chmod o-r)"
+    case .readingUser:
+      #"type the user as JSON, for example {"user":{"id":"42"}}, and end with Ctrl-D"#
     case .extensionMayBeUndone: "a request of the app that is running now may undo it"
     case .openedSession(let short, let user, let path):
       "opened the session \(short) for the user \(user) (\(path))"

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ExpressSessions
+import PaasbusRedis
 import Presence
 import Terminal
 import Views
@@ -23,7 +24,9 @@ struct SessionsEndCommand: PaasbusSubcommand {
       "Sessions: their IDs, short forms or cookies", valueName: "session"))
   var names: [String] = []
 
-  @Option(help: ArgumentHelp("End all sessions of the user with this ID", valueName: "id"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("End all sessions of the user with this ID", valueName: "id"))
   var user: String?
 
   @Flag(help: "End all sessions, after asking")
@@ -53,22 +56,37 @@ struct SessionsEndCommand: PaasbusSubcommand {
     }
   }
 
-  var run: CommandRun { .onPool { try await end() } }
+  var run: CommandRun { .onPool { try await sessions.run(end) } }
 
   private func end() async throws {
     let setup = Setup(connection)
     let store = try await sessions.store(setup)
-    if all, !yes {
-      try Confirmation.ask(
-        "End all sessions under '\(Visible.text(store.prefix))'?", for: "sessions end --all",
-        otherwise: "no session was ended")
-    }
+    if all, !yes { try await confirm(store) }
     let (selection, missing) = try await selection(SessionFinder(store, setup, secrets))
-    let endings = try await store.end(selection, watch: watch.duration) { endings in
-      if !json { try StandardStreams.write(report.ended(endings)) }
+    let report = SessionEndingReport(hasManyUsers: all)
+    var ended: [SessionEnding] = []
+    // Whoever does not read our output does not keep us from watching.
+    var outputError: (any Error)?
+    func tell(_ bytes: [UInt8]) {
+      guard outputError == nil else { return }
+      do { try StandardStreams.write(bytes) } catch { outputError = error }
+    }
+    let endings: [SessionEnding]?
+    do {
+      endings = try await store.end(selection, watch: watch.duration) {
+        ended = $0
+        if !json { tell(report.ended($0)) }
+      }
+    } catch let error as RedisError where !ended.isEmpty {
+      if json { tell(report.json(ended, isWatched: false)) }
+      let failure = Failure(error)
+      throw Failure(
+        failure.status,
+        "\(count(ended.count, "session")) ended, but not watched to the end: \(failure.problem)",
+        remedy: "see 'paasbus sessions list', and end them again where they are back")
     }
     guard let endings else { throw Failure(noSessionsUnder: store.prefix) }
-    try StandardStreams.write(json ? report.json(endings) : report.returned(endings))
+    tell(json ? report.json(endings) : report.returned(endings))
     let back = endings.filter { !$0.isGone }
     guard back.isEmpty else {
       throw Failure(
@@ -76,9 +94,16 @@ struct SessionsEndCommand: PaasbusSubcommand {
         remedy: "see 'paasbus sessions list', and watch for longer with --watch")
     }
     if let missing { throw missing }
+    if let outputError { throw outputError }
   }
 
-  private var report: SessionEndingReport { SessionEndingReport(hasManyUsers: all) }
+  private func confirm(_ store: SessionStore) async throws {
+    var found = 0
+    try await store.forEachPage { page in found += page.sessions.count { $0.kind != .unreadable } }
+    try Confirmation.ask(
+      "End \(count(found, "session")) under '\(Visible.text(store.prefix))'?",
+      for: "sessions end --all", otherwise: "no session was ended")
+  }
 
   /// - Returns: what is to be ended, and the first name for which there is no session, which keeps no other
   ///   from being ended.

@@ -37,7 +37,7 @@ struct SessionsExtendCommand: PaasbusSubcommand {
     }
   }
 
-  var run: CommandRun { .onConnectionThread { try await extend() } }
+  var run: CommandRun { .onConnectionThread { try await sessions.run(extend) } }
 
   private func extend() async throws {
     let setup = Setup(connection)

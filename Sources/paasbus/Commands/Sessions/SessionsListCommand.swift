@@ -17,7 +17,9 @@ struct SessionsListCommand: PaasbusSubcommand {
         paasbus sessions list --user 42 --json
       """)
 
-  @Option(help: ArgumentHelp("Show only sessions of the user with this ID", valueName: "id"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Show only sessions of the user with this ID", valueName: "id"))
   var user: String?
 
   @Option(
@@ -48,7 +50,7 @@ struct SessionsListCommand: PaasbusSubcommand {
     let listing = SessionListing(json: json, setup, store, passes: passes)
     try await CurrentDrawing.with(listing.statusLine) {
       try await withThrowingTaskGroup(of: Void.self) { group in
-        group.addTask { try await listing.run() }
+        group.addTask { try await sessions.run { try await listing.run() } }
         group.addTask {
           for await name in signals { throw ExitCode(128 + (SignalName.number(of: name) ?? 0)) }
           try await Task.sleep(for: .seconds(Int32.max))

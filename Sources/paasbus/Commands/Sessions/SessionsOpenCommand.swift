@@ -4,6 +4,14 @@ import Presence
 import Terminal
 import Views
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 struct SessionsOpenCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "open",
@@ -40,10 +48,11 @@ struct SessionsOpenCommand: PaasbusSubcommand {
     }
   }
 
-  var run: CommandRun { .onConnectionThread { try await open() } }
+  var run: CommandRun { .onConnectionThread { try await sessions.run(open) } }
 
   private func open() async throws {
     let setup = Setup(connection)
+    if StandardStreams.isTerminal(0) { setup.diagnostics.note(.readingUser) }
     let signing = try SessionSecrets.configured(secrets, setup)
     let (members, user) = try members()
     let store = try await sessions.store(setup)
@@ -53,7 +62,17 @@ struct SessionsOpenCommand: PaasbusSubcommand {
     } catch SessionError.unreadable(let fault) {
       throw Failure(.usage, "the session would be \(fault.text)", remedy: "give a smaller user")
     }
-    let cookie = signing.cookie(for: id)
+    do {
+      try tell(id, user, signing.cookie(for: id))
+    } catch {
+      // Nobody has its cookie.
+      _ = try? await store.end(.ids([id]), watch: .zero)
+      throw error
+    }
+    setup.diagnostics.note(.openedSession(short: id.short, user: user.text, path: user.path))
+  }
+
+  private func tell(_ id: SessionID, _ user: SessionUser, _ cookie: String) throws {
     if json {
       var text = JSONText()
       text.member("session", id.short)
@@ -65,23 +84,27 @@ struct SessionsOpenCommand: PaasbusSubcommand {
     } else {
       try StandardStreams.write(Array("\(cookie)\n".utf8))
     }
-    setup.diagnostics.note(.openedSession(short: id.short, user: user.text, path: user.path))
   }
 
   /// - Throws: ``Failure`` for input that is no user.
   private func members() throws -> (json: [UInt8], user: SessionUser) {
-    let input = try StandardStreams.readAll()
     do {
+      // One byte more than what is taken, so that it is told as too large.
+      let input = try StandardStreams.readInput(atMost: JSONDocument.maxSize + 1)
       guard let found = try sessions.userPaths.members(for: input) else {
         throw Failure(
           .usage, "the JSON on standard input names no user at \(sessions.userPath)",
           remedy: #"give for example {"user":{"id":"42"}}, or another --user-path"#)
       }
       return found
-    } catch UserPaths.Fault.cookie {
+    } catch UserPaths.Fault.reserved(let name) {
       throw Failure(
-        .usage, "the JSON on standard input has a member cookie",
-        remedy: "leave it out: paasbus makes it")
+        .usage, "the session would get a member \(name) of yours",
+        remedy: "leave it out: paasbus writes it itself")
+    } catch StreamError.cannotRead(let number) {
+      throw Failure(
+        .usage, "cannot read standard input (\(String(cString: strerror(number))))",
+        remedy: #"give the user as JSON there, for example {"user":{"id":"42"}}"#)
     } catch UserPaths.Fault.content(let fault) {
       throw Failure(
         .usage, "standard input is \(fault.text)",

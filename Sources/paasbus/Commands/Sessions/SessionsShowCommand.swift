@@ -31,14 +31,14 @@ struct SessionsShowCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
-  var run: CommandRun { .onConnectionThread { try await show() } }
+  var run: CommandRun { .onConnectionThread { try await sessions.run(show) } }
 
   private func show() async throws {
     let setup = Setup(connection)
     let finder = SessionFinder(try await sessions.store(setup), setup, secrets)
     let found = try await finder.find(session)
     guard let session = try await finder.store.read(found.id) else {
-      throw Failure(noSession: session)
+      throw Failure(noSession: found.id.text)
     }
     let details = SessionDetails(
       session: session, secret: found.secret,
