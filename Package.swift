@@ -69,7 +69,7 @@ let package = Package(
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
       ],
-      resources: [.embedInCode("Assets")]),
+      resources: [.embedInCode("Assets"), .embedInCode("Scripts")]),
     .executableTarget(
       name: "paasbus",
       dependencies: [

@@ -207,16 +207,19 @@ public struct SessionStore: Sendable {
   }
 }
 
-/// The scripts. Redis knows them by the SHA-1 of their text.
+/// The scripts of a store.
 enum SessionScripts {
-  static let replace = script(PackageResources.replace_lua)
-  static let remove = script(PackageResources.remove_lua)
+  static let replace = RedisScript(hashing: PackageResources.replace_lua)
+  static let remove = RedisScript(hashing: PackageResources.remove_lua)
+}
 
-  private static func script(_ source: [UInt8]) -> RedisScript {
+extension RedisScript {
+  /// A script whose SHA-1 is computed.
+  package init(hashing source: [UInt8]) {
     let digest = Insecure.SHA1.hash(data: source).map { byte in
       (byte < 16 ? "0" : "") + String(byte, radix: 16)
     }.joined()
-    return RedisScript(source: source, digest: digest)
+    self.init(source: source, digest: digest)
   }
 }
 

@@ -54,6 +54,8 @@ struct WordsTests {
       "ERR max number of clients reached", "NOAUTH Authentication required.",
       "WRONGPASS invalid username-password pair",
       "NOPERM this user has no permissions to run the 'zadd' command",
+      "ERR ACL failure in script: User u has no permissions to run the 'get' command script: 0a, "
+        + "on @user_script:9.",
       "NOPERM 'hset' is refused a key of paasbus:*", "NOPERM 'publish' is refused a channel",
       "READONLY You can't write against a read only replica.", "MOVED 1 10.0.0.1:6379",
       "LOADING Redis is loading the dataset in memory",

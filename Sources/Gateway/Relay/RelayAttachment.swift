@@ -48,10 +48,16 @@ struct RelayAttachment: Sendable, Equatable {
   }
 
   /// Whether all that lies between two positions is remembered, as far as it was heard at all.
+  ///
+  /// It is not where the position is ahead of the end, as one is that another gateway named.
   static func isWhole(since: Since, to end: RelayPosition, in ring: RelayRing) -> Bool {
     var walk = Walk(user: [], end: end, ring: ring)
     switch since {
-    case .position(let position): return walk.follow(from: position)
+    case .position(let position):
+      let isAhead =
+        position.mark.line == end.mark.line
+        && (position.mark.number, position.offset) > (end.mark.number, end.offset)
+      return !isAhead && walk.follow(from: position)
     case .moment(let moment):
       return walk.start(at: moment).map { walk.follow(from: $0) } ?? false
     }

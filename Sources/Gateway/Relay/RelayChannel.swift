@@ -31,10 +31,11 @@ struct RelayChannel: Sendable, Hashable {
   }
 
   /// The one pattern for all users, whatever characters the form has.
-  var pattern: [UInt8] {
-    prefix.flatMap { byte in
+  var pattern: String {
+    let escaped = prefix.flatMap { byte in
       #"\*?[]^"#.utf8.contains(byte) ? [UInt8(ascii: "\\"), byte] : [byte]
-    } + Array("*".utf8)
+    }
+    return String(decoding: escaped, as: UTF8.self) + "*"
   }
 
   /// The user and the job that a channel is for. The user's id ends at the first separator, so it has none in it.

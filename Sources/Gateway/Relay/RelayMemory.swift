@@ -79,7 +79,7 @@ struct RelayMemory: Sendable {
     ring.begin(
       heard.mark, after: life.position?.mark, publishedBefore: heard.publishedBefore)
     // Where nothing was published in between, what was heard in an earlier life is contiguous.
-    if isFirst, let end { ring.link(heard.mark, after: end.mark) }
+    if isFirst { ring.link(heard.mark.line) }
     highest = max(highest, heard.mark.number)
     life.position = RelayPosition(heard.mark, 0)
     life.publications = 0
@@ -116,12 +116,7 @@ struct RelayMemory: Sendable {
 
   mutating func unite(_ segments: [RelayMark: RelayRing.Segment]) {
     ring.unite(segments)
+    for line in Set(segments.keys.map(\.line)) { ring.link(line) }
     highest = max(highest, segments.keys.map(\.number).max() ?? 0)
-  }
-
-  /// Whether all between the end of the last life that was ready and this one's position is known.
-  var isWhole: Bool {
-    guard let end, let position else { return true }
-    return RelayAttachment.isWhole(since: .position(end), to: position, in: ring)
   }
 }

@@ -29,9 +29,12 @@ struct RelayRing: Sendable {
     var dropped: [[UInt8]: Int] = [:]
     var size = 256
 
-    fileprivate mutating func insert(_ message: RelayMessage, at offset: Int) {
-      guard messages.updateValue(message, forKey: offset) == nil else { return }
+    /// - Returns: whether it was not there.
+    @discardableResult
+    mutating func insert(_ message: RelayMessage, at offset: Int) -> Bool {
+      guard messages.updateValue(message, forKey: offset) == nil else { return false }
       size += message.size
+      return true
     }
 
     fileprivate mutating func drop(_ offset: Int) {
@@ -73,10 +76,10 @@ struct RelayRing: Sendable {
     segment.heard = max(segment.heard, position.offset)
     segment.publications = max(segment.publications, publications)
     size -= segment.size
-    if let message { segment.insert(message, at: position.offset) }
+    let isNew = message.map { segment.insert($0, at: position.offset) } ?? false
     size += segment.size
     segments[position.mark] = segment
-    if let message { note(position, of: message.user) }
+    if isNew, let message { note(position, of: message.user) }
   }
 
   /// Notes a publication that has no name.
@@ -85,14 +88,17 @@ struct RelayRing: Sendable {
     segments[mark]?.publications = max(known, count)
   }
 
-  /// Where nothing was published between the end of what was heard before and a mark, it is contiguous.
-  mutating func link(_ mark: RelayMark, after previous: RelayMark) {
-    guard previous.line == mark.line, let before = segments[previous], before.next == nil,
-      let first = before.publishedBefore, let now = segments[mark]?.publishedBefore,
-      // The mark before was a publication itself.
-      now == first + 1 + before.publications
-    else { return }
-    segments[previous]?.next = mark
+  /// Links segments between which nothing was published, by the server's own count.
+  mutating func link(_ line: String) {
+    let marks = marks(of: line)
+    for (previous, mark) in zip(marks, marks.dropFirst()) {
+      guard let before = segments[previous], before.next == nil,
+        let first = before.publishedBefore, let now = segments[mark]?.publishedBefore,
+        // The mark before was a publication itself.
+        now == first + 1 + before.publications
+      else { continue }
+      segments[previous]?.next = mark
+    }
   }
 
   // MARK: Uniting

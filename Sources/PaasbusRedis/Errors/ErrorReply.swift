@@ -60,7 +60,9 @@ public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
   }
 
   private static func meaning(_ text: String) -> Meaning {
-    if text.hasPrefix("NOPERM") || text.contains("The user executing the script can't") {
+    if text.hasPrefix("NOPERM") || text.contains("The user executing the script can't")
+      || text.contains("ACL failure in script")
+    {
       if text.contains("channel") { return .channelRefused }
       if text.contains(" key") { return .keyRefused }
       // A command is named in quotes: the 'get' command.
@@ -96,7 +98,9 @@ public struct ErrorReply: Hashable, Sendable, CustomStringConvertible {
   /// `ERR Error running script (call to f_…): @user_script:17: OOM …`.
   private static func withoutScript(_ reply: String) -> String {
     // Redis 7 puts them behind it: `… script: adac12…, on @user_script:41.`
-    if let behind = reply.firstRange(of: " script: ") { return String(reply[..<behind.lowerBound]) }
+    if let behind = reply.ranges(of: " script: ").last, reply.contains("@user_script") {
+      return String(reply[..<behind.lowerBound])
+    }
     guard reply.hasPrefix("ERR Error running script") || reply.hasPrefix("@user_script"),
       let start = reply.ranges(of: "@user_script:").last?.upperBound
     else { return reply }

@@ -37,6 +37,17 @@ package struct RedisSubscription: Sendable {
   }
 }
 
+extension RedisConnection {
+  /// From here on this connection listens; nothing else can be asked on it.
+  ///
+  /// - Throws: ``RedisError``.
+  package func subscribe(
+    to channels: [String], patterns: [String] = []
+  ) async throws -> RedisSubscription {
+    try await RedisSubscription(connection: self, channels: channels, patterns: patterns)
+  }
+}
+
 extension RedisConnector {
   /// Runs `body` with a subscription, which ends together with `body`.
   ///
