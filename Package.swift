@@ -115,7 +115,11 @@ let package = Package(
     .testTarget(
       name: "ExpressSessionsTests",
       dependencies: ["ExpressSessions", "PaasbusRedis", "TestSupport"]),
-    .testTarget(name: "GatewayTests", dependencies: ["Gateway", "TestSupport"]),
+    .testTarget(
+      name: "GatewayTests",
+      dependencies: [
+        "Gateway", "PaasbusRedis", "TestSupport", .product(name: "NIOCore", package: "swift-nio"),
+      ]),
     .testTarget(
       name: "CommandTests",
       dependencies: [

@@ -1,6 +1,8 @@
 /// A condition that did not come true.
 package struct Impatience: Error, CustomStringConvertible {
   package var description: String
+
+  package init(description: String) { self.description = description }
 }
 
 /// Waits until the condition holds, and fails at a deadline that is far beyond what is promised.
