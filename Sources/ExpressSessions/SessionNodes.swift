@@ -192,7 +192,7 @@ struct ScannedPage<Content: Sendable>: Sendable {
 }
 
 extension RedisCommand {
-  init(_ name: String, key: [UInt8]) { self.init(name, keys: [key]) }
+  package init(_ name: String, key: [UInt8]) { self.init(name, keys: [key]) }
 
-  init(_ name: String, keys: [[UInt8]]) { self.init(arguments: [Array(name.utf8)] + keys) }
+  package init(_ name: String, keys: [[UInt8]]) { self.init(arguments: [Array(name.utf8)] + keys) }
 }

@@ -31,7 +31,8 @@ public struct SessionStore: Sendable {
     prefixBytes = Array(prefix.utf8)
   }
 
-  func key(_ id: SessionID) -> [UInt8] { prefixBytes + id.bytes }
+  /// The key of a session.
+  package func key(_ id: SessionID) -> [UInt8] { prefixBytes + id.bytes }
 
   // MARK: Reading
 

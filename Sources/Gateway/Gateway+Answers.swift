@@ -13,6 +13,7 @@ extension Gateway: HTTPServer.Site {
     let request = original.at(path)
     let route = Route(path)
     if let route, route.isForProbes { return .now(probe(route, request)) }
+    if let answer = relayAnswer(request) { return dressed(answer, for: request) }
     if let refusal = configuration.access.refusal(of: request) {
       return .now(dressed(answer(to: refusal, request), for: request))
     }
@@ -159,6 +160,13 @@ extension Gateway: HTTPServer.Site {
   static let htmlType = "text/html; charset=utf-8"
 
   // MARK: Headers
+
+  private func dressed(_ answer: Answer, for request: Request) -> Answer {
+    switch answer {
+    case .now(let response): .now(dressed(response, for: request))
+    case .later(let work): .later { self.dressed(await work(), for: request) }
+    }
+  }
 
   /// With the headers that all answers have.
   private func dressed(_ original: Response, for request: Request) -> Response {

@@ -11,7 +11,8 @@ extension Gateway {
 
   func probe(_ route: Route, _ request: Request) -> Response {
     guard request.isForRead else { return Response(.methodNotAllowed).with("Allow", "GET, HEAD") }
-    let isReady = route == .health || hub.state.connection.isConnected
+    let isReady =
+      route == .health || hub.state.connection.isConnected && relay?.isReady ?? true
     return Response(isReady ? .ok : .serviceUnavailable)
   }
 
@@ -234,7 +235,7 @@ extension Gateway {
   private func metrics(_ state: HubState) -> Response {
     let text = MetricsText(
       state, version: configuration.version, listeners: streams.count, delays: delays.counts,
-      process: ProcessFigures.read())
+      process: ProcessFigures.read(), relay: relay?.figures)
     return Response(type: "text/plain; version=0.0.4; charset=utf-8", text.text.utf8)
   }
 }

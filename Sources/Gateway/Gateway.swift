@@ -1,3 +1,4 @@
+import ExpressSessions
 import NIOCore
 import NIOHTTP1
 import PaasbusRedis
@@ -22,14 +23,18 @@ package final class Gateway: Sendable {
     /// Whether there is a panel, and not only health and metrics.
     package var showsPanel: Bool
     package var version: String
+    /// nil where workers' messages are not relayed.
+    package var relay: RelayConfiguration?
 
     package init(
-      address: Address, access: Access, showsPanel: Bool = true, version: String
+      address: Address, access: Access, showsPanel: Bool = true, version: String,
+      relay: RelayConfiguration? = nil
     ) {
       self.address = address
       self.access = access
       self.showsPanel = showsPanel
       self.version = version
+      self.relay = relay
     }
   }
 
@@ -48,6 +53,7 @@ package final class Gateway: Sendable {
   let logins: Logins?
   let failures: FailureLimit
   let pages = PageCache()
+  let relay: Relay?
   private let thread: ConnectionThread
   private let leaseReading = Mutex<Task<Void, Never>?>(nil)
 
@@ -58,8 +64,11 @@ package final class Gateway: Sendable {
   package init(
     _ configuration: Configuration, connector: RedisConnector, app: String?, channel: String?,
     notify: @escaping @Sendable (Watcher.Notice) -> Void
-  ) {
+  ) throws(RelayChannelFault) {
     self.configuration = configuration
+    relay = try configuration.relay.map { (relay) throws(RelayChannelFault) in
+      try Relay(relay, app: app ?? Keys.defaultApp, connector: connector)
+    }
     thread = connector.thread
     var options = Watcher.Options.roster
     options.channel = channel
@@ -90,6 +99,7 @@ package final class Gateway: Sendable {
   package func run(_ listening: @escaping @Sendable (Int?) -> Void) async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await self.hub.run { self.tell($0) } }
+      if let relay { group.addTask { try await relay.run() } }
       group.addTask {
         for await _ in self.hub.changes() {
           if case .connecting = self.hub.state.connection { continue }
@@ -106,6 +116,9 @@ package final class Gateway: Sendable {
     }
     await client.close()
   }
+
+  /// From now on other secrets verify the cookies of the relay.
+  package func renew(_ secrets: SessionSecrets) { relay?.renew(secrets) }
 
   private var serverAddress: HTTPServer.Address {
     switch configuration.address {

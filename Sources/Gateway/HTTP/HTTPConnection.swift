@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHTTP1
+import NIOWebSocket
 
 /// One connection of a client: reads requests, has them answered one after the other, and writes the answers.
 ///
@@ -17,6 +18,7 @@ final class HTTPConnection: ChannelInboundHandler {
     case readingBody(HTTPRequestHead, [UInt8])
     case answering(HTTPRequestHead)
     case streaming(ResponseStream)
+    case webSocket(WebSocketConnection)
     /// The last answer has been written; what still comes is not read.
     case closing
   }
@@ -56,6 +58,7 @@ final class HTTPConnection: ChannelInboundHandler {
     self.context = nil
     state = .closing
     if case .streaming(let stream) = before { stream.connectionEnded() }
+    if case .webSocket(let socket) = before { socket.connectionEnded() }
     server.connections.remove(self)
     context.fireChannelInactive()
   }
@@ -66,6 +69,7 @@ final class HTTPConnection: ChannelInboundHandler {
   func checkDeadline(_ now: NIODeadline) {
     switch state {
     case .streaming(let stream): stream.tick(now)
+    case .webSocket(let socket): socket.tick(now)
     case .readingHead, .readingBody:
       if now >= deadline { refuse(.requestTimeout) }
     case .idle, .answering, .closing:
@@ -84,7 +88,7 @@ final class HTTPConnection: ChannelInboundHandler {
       state = .readingHead
       (lineLength, hasFirstLine) = (0, false)
       deadline = .now() + Self.requestLimit
-    case .readingHead, .readingBody, .answering, .streaming: break
+    case .readingHead, .readingBody, .answering, .streaming, .webSocket: break
     }
     guard case .readingHead = state, !hasFirstLine else { return true }
     hasFirstLine = bytes.readableBytesView.contains(UInt8(ascii: "\n"))
@@ -209,7 +213,7 @@ final class HTTPConnection: ChannelInboundHandler {
         ? (isLongLine ? .uriTooLong : .requestHeaderFieldsTooLarge)
         : error == .invalidVersion ? .httpVersionNotSupported : .badRequest
       refuse(status)
-    case .answering, .streaming, .closing: context.close(promise: nil)
+    case .answering, .streaming, .webSocket, .closing: context.close(promise: nil)
     }
   }
 
@@ -244,6 +248,37 @@ final class HTTPConnection: ChannelInboundHandler {
       guard request.method != .HEAD else { return end(closes: closes) }
       context.flush()
       stream(streaming, isChunked: isChunked, closes: closes)
+    case .webSocket(let upgrade): beginWebSocket(request, response.headers, upgrade)
+    }
+  }
+
+  /// Answers the handshake (RFC 6455, 4.2.2), and takes the handlers of HTTP out of the way.
+  private func beginWebSocket(
+    _ request: HTTPRequestHead, _ headers: HTTPHeaders, _ upgrade: @escaping Response.Upgrade
+  ) {
+    guard let context else { return }
+    let upgrader = NIOWebSocketServerUpgrader(
+      shouldUpgrade: { channel, _ in channel.eventLoop.makeSucceededFuture([:]) },
+      upgradePipelineHandler: { channel, _ in channel.eventLoop.makeSucceededVoidFuture() })
+    let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+    upgrader.buildUpgradeResponse(
+      channel: context.channel, upgradeRequest: request, initialResponseHeaders: headers
+    ).whenComplete { result in
+      let (connection, context) = bound.value
+      guard case .success(var headers) = result else { return context.close(promise: nil) }
+      headers.replaceOrAdd(name: "Upgrade", value: "websocket")
+      headers.replaceOrAdd(name: "Connection", value: "Upgrade")
+      let head = HTTPResponseHead(
+        version: .http1_1, status: .switchingProtocols, headers: headers)
+      context.write(connection.wrapOutboundOut(.head(head)), promise: nil)
+      context.writeAndFlush(connection.wrapOutboundOut(.end(nil)), promise: nil)
+      do {
+        let socket = try WebSocketConnection.begin(on: context, before: connection)
+        connection.state = .webSocket(socket)
+        upgrade(socket)
+      } catch {
+        context.close(promise: nil)
+      }
     }
   }
 
@@ -291,6 +326,7 @@ final class HTTPConnection: ChannelInboundHandler {
     switch state {
     case .idle, .readingHead: context?.close(promise: nil)
     case .streaming(let stream): stream.end()
+    case .webSocket(let socket): socket.drain()
     case .readingBody, .answering, .closing: break
     }
   }

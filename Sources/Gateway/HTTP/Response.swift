@@ -6,9 +6,13 @@ struct Response: Sendable {
   /// Writes a body whose end is not known yet, piece by piece, until it returns or throws.
   typealias Streaming = @Sendable (ResponseStream) async throws -> Void
 
+  /// Takes over a connection that speaks WebSocket from now on.
+  typealias Upgrade = @Sendable (WebSocketConnection) -> Void
+
   enum Body: Sendable {
     case whole(ByteBuffer)
     case stream(Streaming)
+    case webSocket(Upgrade)
   }
 
   var status: HTTPResponseStatus
@@ -32,6 +36,12 @@ struct Response: Sendable {
     status = .ok
     headers.add(name: "Content-Type", value: type)
     body = .stream(streaming)
+  }
+
+  /// - Parameter upgrade: called on the event loop once the connection speaks WebSocket.
+  init(webSocket upgrade: @escaping Upgrade) {
+    status = .switchingProtocols
+    body = .webSocket(upgrade)
   }
 
   /// To another address, which is relative to the request's.

@@ -15,7 +15,7 @@ struct MetricsText {
 
   init(
     _ hub: HubState, version: String, listeners: Int, delays: DelayHistogram.Counts,
-    process: ProcessFigures?
+    process: ProcessFigures?, relay: RelayFigures? = nil
   ) {
     family("paasbus_build_info", "gauge", "The version of paasbus.")
     sample("paasbus_build_info", [("version", version)], 1)
@@ -26,9 +26,47 @@ struct MetricsText {
     addEvents(hub, app)
     family("paasbus_listeners", "gauge", "Open streams of this process.")
     sample("paasbus_listeners", [("kind", "sse")], Double(listeners))
-    sample("paasbus_listeners", [("kind", "websocket")], 0)
+    sample("paasbus_listeners", [("kind", "websocket")], Double(relay?.sockets ?? 0))
     addDelays(delays)
     if let process { add(process) }
+    if let relay { add(relay) }
+  }
+
+  // MARK: The relay
+
+  private mutating func add(_ relay: RelayFigures) {
+    func plain(_ name: String, _ type: String, _ help: String, _ value: Double) {
+      family("paasbus_relay_\(name)", type, help)
+      sample("paasbus_relay_\(name)", [], value)
+    }
+    func labelled(
+      _ name: String, _ help: String, _ label: String, _ values: [(String, Int64)]
+    ) {
+      family("paasbus_relay_\(name)", "counter", help)
+      for (value, count) in values {
+        sample("paasbus_relay_\(name)", [(label, value)], Double(count))
+      }
+    }
+    plain("sockets", "gauge", "Browsers that are connected.", Double(relay.sockets))
+    plain("users", "gauge", "Users who are connected.", Double(relay.users))
+    plain("messages_total", "counter", "Messages heard from workers.", Double(relay.messages))
+    plain("delivered_total", "counter", "Messages written to browsers.", Double(relay.delivered))
+    plain(
+      "resumes_total", "counter", "Browsers that asked for what they missed.", Double(relay.resumes)
+    )
+    plain("ring_bytes", "gauge", "Messages that are remembered.", Double(relay.ringSize))
+    plain(
+      "fills_total", "counter", "How often another gateway lent what was missed.",
+      Double(relay.fills))
+    labelled(
+      "gaps_total", "Gaps that were told.", "why",
+      RelayAttachment.Gap.allCases.map { ($0.rawValue, relay.gaps[$0] ?? 0) })
+    labelled(
+      "closes_total", "Sockets that were closed from here.", "code",
+      relay.closes.sorted { $0.key < $1.key }.map { ("\($0.key)", $0.value) })
+    labelled(
+      "auth_failures_total", "Requests without a session that holds.", "why",
+      ["no-cookie", "signature", "no-user"].map { ($0, relay.failures[$0] ?? 0) })
   }
 
   // MARK: The bus

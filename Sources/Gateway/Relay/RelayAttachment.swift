@@ -9,7 +9,7 @@ struct RelayAttachment: Sendable, Equatable {
   }
 
   /// Why messages are missing.
-  enum Gap: String, Sendable {
+  enum Gap: String, Sendable, CaseIterable {
     /// They were older, or more, than is remembered.
     case trimmed
     /// No gateway heard them.

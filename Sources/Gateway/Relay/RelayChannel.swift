@@ -1,14 +1,6 @@
 /// The form of the channels on which workers publish: `JOB:{user}:{job}`.
 struct RelayChannel: Sendable, Hashable {
-  /// Why a form cannot be used.
-  enum Fault: Error, Sendable, Hashable {
-    /// `{user}` and `{job}` must each be there once, in this order, and nothing behind `{job}`.
-    case parts
-    /// There must be a text between them, by which they can be told apart.
-    case separator
-    /// It would match the channel on which gateways talk to each other.
-    case clock
-  }
+  typealias Fault = RelayChannelFault
 
   static let usual = "JOB:{user}:{job}"
 
@@ -51,4 +43,14 @@ struct RelayChannel: Sendable, Hashable {
 
   /// Whether messages can be for this user.
   func canName(_ user: [UInt8]) -> Bool { !user.isEmpty && user.firstRange(of: separator) == nil }
+}
+
+/// Why a form of channels cannot be used.
+package enum RelayChannelFault: Error, Sendable, Hashable {
+  /// `{user}` and `{job}` must each be there once, in this order, and nothing behind `{job}`.
+  case parts
+  /// There must be a text between them, by which they can be told apart.
+  case separator
+  /// It would match the channel on which gateways talk to each other.
+  case clock
 }

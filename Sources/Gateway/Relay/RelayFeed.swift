@@ -28,13 +28,7 @@ final class RelayFeed: Sendable {
     case connectionBack
   }
 
-  /// Why the relay cannot run at all.
-  enum Fault: Error, Sendable, Hashable {
-    /// Gateways of another version, or for another form of channels, use the same clock.
-    case otherGateways
-    /// The order of a cluster's nodes differs.
-    case cluster
-  }
+  typealias Fault = RelayFault
 
   /// One who attached.
   final class Listener {
@@ -294,4 +288,12 @@ final class RelayFeed: Sendable {
     let state = state.value
     return (state.listeners.count, state.memory.ring.size, state.messages, state.fills, state.gaps)
   }
+}
+
+/// Why the relay cannot run at all.
+package enum RelayFault: Error, Sendable, Hashable {
+  /// Gateways of another version, or for another form of channels, use the same clock.
+  case otherGateways
+  /// The order of a cluster's nodes differs.
+  case cluster
 }

@@ -86,6 +86,8 @@ struct ReplyBuilder {
   mutating func keepPush() -> Bool {
     if let entry = push {
       pushes.append(entry)
+    } else if let invalidated {
+      pushes += invalidated
     } else if !beginsWith("message"), !beginsWith("pmessage") {
       return false
     }
@@ -113,6 +115,20 @@ struct ReplyBuilder {
         return nil
       }
       return .message(channel: channel, pattern: elements[2].location, payload: payload)
+    default: return nil
+    }
+  }
+
+  /// What `CLIENT TRACKING` tells a connection to which it redirects: the keys that have changed, each as a message
+  /// of its own; one without a text where all have (Redis' documentation of client-side caching).
+  private var invalidated: [RedisBatch.Entry]? {
+    guard beginsWith("message"), let channel = elements.at(2)?.location else { return nil }
+    switch elements.at(3) {
+    case .array:
+      return elements.dropFirst(4).compactMap(\.location).map {
+        .message(channel: channel, pattern: nil, payload: $0)
+      }
+    case .null: return [.message(channel: channel, pattern: nil, payload: ReplyTexts.nothing)]
     default: return nil
     }
   }

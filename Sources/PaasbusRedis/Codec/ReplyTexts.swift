@@ -8,6 +8,9 @@ struct ReplyTexts: Sendable {
     fileprivate var end: UInt32
   }
 
+  /// The location of an empty text.
+  static let nothing = Location(piece: 0, start: 0, end: 0)
+
   /// The largest size of a piece; only a single text may be larger.
   private static let pieceSize = 65_536
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Gateway
 import PaasbusRedis
 import Presence
 import Terminal
@@ -13,11 +14,15 @@ struct PublishCommand: PaasbusSubcommand {
       Examples:
         paasbus publish jobs:done 'job 17'
         paasbus publish --expect 1 images - < picture.png
+        paasbus publish --keep JOB:42:report '{"state":"done"}'
       """
   )
 
   @Option(help: "Exit with 1 if fewer subscribers than this get the message")
   var expect: Int?
+
+  @Flag(help: "Also keep it for users of the relay, for 10 minutes")
+  var keep = false
 
   @Flag(help: "Print the number as a JSON object")
   var json = false
@@ -39,19 +44,42 @@ struct PublishCommand: PaasbusSubcommand {
 
   private func publish() async throws {
     let payload = try payload()
-    let connector = try await Setup(connection).connector()
-    let reply = try await connector.withConnection { connection in
-      try await connection.send(
-        RedisCommand(arguments: [Array("PUBLISH".utf8), Array(channel.utf8), payload]))
-    }
-    guard let count = reply.integer else {
-      throw RedisError(.unexpectedReply(to: "PUBLISH"))
-    }
+    let setup = Setup(connection)
+    let connector = try await setup.connector()
+    let count = try await keep ? keep(payload, setup, connector) : publish(payload, connector)
     try StandardStreams.write(json ? line(count) : Array("\(count)\n".utf8))
     guard let expect, count < expect else { return }
     throw Failure(
       .failed, "\(count) of \(expect) subscribers got the message",
       remedy: "check that they run, and listen to \(Echo.shown(channel)) on this Redis")
+  }
+
+  private func publish(_ payload: [UInt8], _ connector: RedisConnector) async throws -> Int64 {
+    let reply = try await connector.withConnection { connection in
+      try await connection.send(
+        RedisCommand(arguments: [Array("PUBLISH".utf8), Array(channel.utf8), payload]))
+    }
+    guard let count = reply.integer else { throw RedisError(.unexpectedReply(to: "PUBLISH")) }
+    return count
+  }
+
+  private func keep(
+    _ payload: [UInt8], _ setup: Setup, _ connector: RedisConnector
+  ) async throws -> Int64 {
+    let keeping = RelayKeeping(app: setup.app ?? Keys.defaultApp)
+    do {
+      return try await connector.routed(to: keeping.key).withConnection {
+        try await keeping.publish(payload, on: channel, by: $0)
+      }
+    } catch RelayKeeping.Fault.tooLarge(let limit) {
+      throw Failure(
+        .usage, "the message has more than \(limit / 1024) KiB, which is the most that is kept",
+        remedy: "send less, or leave --keep out")
+    } catch RelayKeeping.Fault.otherChannel {
+      throw Failure(
+        .usage, "the relay does not listen to \(Echo.shown(channel))",
+        remedy: "publish on a channel like JOB:USER:JOB, or leave --keep out")
+    }
   }
 
   private func line(_ count: Int64) -> [UInt8] {

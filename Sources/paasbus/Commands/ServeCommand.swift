@@ -40,13 +40,23 @@ struct ServeCommand: PaasbusSubcommand {
   @Flag(help: "Ask for no password, because a proxy in front does")
   var noLogin = false
 
-  @Flag(help: "Serve only health checks and metrics")
+  @Flag(help: "Serve only health checks, metrics and the relay")
   var noPanel = false
 
   @Flag(help: "Serve /metrics without the password")
   var openMetrics = false
 
+  @OptionGroup(title: "Relay") var relay: RelayOptions
+
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
+
+  /// The form of the workers' channels, where `--channel` gives it instead of the bus's channel.
+  private var relayChannel: String? {
+    guard relay.relay, let channel = connection.server.channel, channel.contains("{") else {
+      return nil
+    }
+    return channel
+  }
 
   func validate() throws {
     if listen != nil, socket != nil {
@@ -71,21 +81,44 @@ struct ServeCommand: PaasbusSubcommand {
     let connector = try await setup.connector()
     let app = try await setup.readableApp(by: connector)
     ServingAddress.raiseDescriptorLimit()
-    let gateway = Gateway(
-      .init(
-        address: serving.address, access: serving.access, showsPanel: !noPanel,
-        version: Version.text),
-      connector: connector, app: app, channel: setup.channel
-    ) { setup.diagnostics.report($0, connector.endpoint) }
+    let gateway: Gateway
+    do {
+      gateway = try Gateway(
+        .init(
+          address: serving.address, access: serving.access, showsPanel: !noPanel,
+          version: Version.text,
+          relay: relay.configuration(setup, connector, channel: relayChannel)),
+        connector: connector, app: app, channel: relayChannel == nil ? setup.channel : nil
+      ) { setup.diagnostics.report($0, connector.endpoint) }
+    } catch let fault as RelayChannelFault {
+      throw Failure(fault)
+    }
     do {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await gateway.run { setup.diagnostics.note(serving.remark(port: $0)) } }
-        group.addTask { for await _ in signals { return } }
+        group.addTask {
+          for await signal in signals {
+            guard relay.relay, signal == "SIGHUP" else { return }
+            renewSecrets(of: gateway, setup)
+          }
+        }
         defer { group.cancelAll() }
         try await group.next()
       }
     } catch let error as ListenError {
       throw serving.failure(error)
+    } catch let fault as RelayFault {
+      throw Failure(fault)
+    }
+  }
+
+  /// Reads the secrets again; where that is not possible, the ones before stay.
+  private func renewSecrets(of gateway: Gateway, _ setup: Setup) {
+    do {
+      gateway.renew(try .configured(relay.secrets, setup))
+      setup.diagnostics.note(.secretsRenewed)
+    } catch {
+      setup.diagnostics.note(.secretsNotRenewed(Failure(error)))
     }
   }
 }

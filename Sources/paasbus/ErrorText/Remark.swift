@@ -56,6 +56,8 @@ enum Remark {
   // MARK: Sessions
 
   case openSecretFile
+  case secretsRenewed
+  case secretsNotRenewed(Failure)
   case readingUser
   case extensionMayBeUndone
   case openedSession(short: String, user: String, path: String)
@@ -96,6 +98,9 @@ enum Remark {
     case .listening(let url): "listening at \(url)"
     case .openSecretFile:
       "every user of this machine can read the file of --secret-file: take the right away (chmod o-r)"
+    case .secretsRenewed: "the secrets have been read again"
+    case .secretsNotRenewed(let failure):
+      "the secrets stay as they were: \(failure.problem): \(failure.remedy)"
     case .readingUser:
       #"type the user as JSON, for example {"user":{"id":"42"}}, and end with Ctrl-D"#
     case .extensionMayBeUndone: "a request of the app that is running now may undo it"

@@ -1,0 +1,201 @@
+import ExpressSessions
+import NIOCore
+import NIOWebSocket
+
+/// A browser at the relay, by WebSocket or by Server-Sent Events. Lives on the event loop.
+///
+/// What it missed is written at its own pace; what happens meanwhile waits, up to a bound. From then on everything is
+/// pushed, and one that leaves too much of it unread is ended: it can go on where it is.
+final class RelaySocket {
+  enum Output {
+    /// - Parameter isRaw: bare payloads, as in the tutorial.
+    case webSocket(WebSocketConnection, isRaw: Bool)
+    case stream(ResponseStream)
+  }
+
+  /// How much may wait while it catches up, in bytes.
+  static let maxQueue = 1024 * 1024
+  /// After these it makes sense to come back at once.
+  private static let passing: Set<WebSocketConnection.Code> = [
+    .goingAway, .silent, .tooSlow, .noRedis,
+  ]
+  private static let positionInterval = TimeAmount.seconds(25)
+  private static let maxSilence = TimeAmount.seconds(14)
+
+  let user: [UInt8]
+  let session: SessionID
+  private let output: Output
+  private let ended: (WebSocketConnection.Code?) -> Void
+  private var listener: RelayFeed.Listener?
+  private var position: RelayPosition?
+  /// What came while it caught up; nil once it has.
+  private var waiting: [RelayAttachment.Item]? = []
+  private var waitingSize = 0
+  private var lastPosition = NIODeadline.now()
+  private var lastWrite = NIODeadline.now()
+  private var hasEnded = false
+  private(set) var deliveries: Int64 = 0
+
+  /// - Parameter ended: called once, with the code of an end that came from here.
+  init(
+    user: [UInt8], session: SessionID, _ output: Output,
+    ended: @escaping (WebSocketConnection.Code?) -> Void
+  ) {
+    (self.user, self.session, self.output, self.ended) = (user, session, output, ended)
+  }
+
+  // MARK: Beginning
+
+  /// Attaches it, hands over what it missed, and then what comes. Returns once it has caught up.
+  func run(_ feed: RelayFeed, since: RelayAttachment.Since?) async {
+    let attached = await feed.attach(user, since: since) { [weak self] in self?.receive($0) }
+    guard let attached else { return close(.noRedis) }
+    guard !hasEnded else { return feed.detach(attached.listener) }
+    (listener, position) = (attached.listener, attached.position)
+    do {
+      try await write(
+        RelayText.hello(user, attached.position, isRecovered: attached.isRecovered),
+        id: attached.items.isEmpty ? attached.position : nil)
+      for item in attached.items { try await write(item) }
+      while let items = waiting, !items.isEmpty {
+        (waiting, waitingSize) = ([], 0)
+        for item in items { try await write(item) }
+      }
+      waiting = nil
+    } catch {
+      end(nil)
+    }
+  }
+
+  private func receive(_ news: RelayFeed.News) {
+    guard !hasEnded else { return }
+    switch news {
+    case .lost: close(.noRedis)
+    case .items(let items):
+      guard waiting != nil else {
+        for item in items { push(item) }
+        return
+      }
+      waiting? += items
+      for case .message(_, let message) in items { waitingSize += message.size }
+      if waitingSize > Self.maxQueue { close(.tooSlow) }
+    }
+  }
+
+  /// The listener, once it has attached.
+  func leave(_ feed: RelayFeed) {
+    if let listener { feed.detach(listener) }
+    listener = nil
+  }
+
+  // MARK: Output
+
+  private func note(_ item: RelayAttachment.Item) {
+    position = item.position
+    lastWrite = .now()
+    if case .message = item { deliveries += 1 }
+  }
+
+  private func push(_ item: RelayAttachment.Item) {
+    guard !hasEnded else { return }
+    note(item)
+    switch output {
+    case .webSocket(let socket, let isRaw):
+      guard socket.isWritable else { return close(.tooSlow) }
+      guard let (opcode, bytes) = Self.frame(item, isRaw: isRaw) else { return }
+      socket.send(opcode, bytes)
+    case .stream(let stream):
+      stream.push(ResponseStream.Piece(Self.event(RelayText.item(item), id: item.position)))
+    }
+  }
+
+  private func write(_ item: RelayAttachment.Item) async throws {
+    note(item)
+    guard case .webSocket(let socket, isRaw: true) = output else {
+      return try await write(RelayText.item(item), id: item.position)
+    }
+    guard let (opcode, bytes) = Self.frame(item, isRaw: true) else { return }
+    try await write(opcode, bytes, to: socket)
+  }
+
+  private func write(_ text: [UInt8], id: RelayPosition?) async throws {
+    switch output {
+    case .webSocket(_, isRaw: true): return
+    case .webSocket(let socket, _): try await write(.text, ByteBuffer(bytes: text), to: socket)
+    case .stream(let stream): try await stream.write(Self.event(text, id: id))
+    }
+  }
+
+  private func write(
+    _ opcode: WebSocketOpcode, _ bytes: ByteBuffer, to socket: WebSocketConnection
+  ) async throws {
+    guard !hasEnded else { throw ResponseStream.Ended() }
+    await withCheckedContinuation { continuation in
+      if !socket.send(opcode, bytes, { continuation.resume() }) { continuation.resume() }
+    }
+    guard !hasEnded else { throw ResponseStream.Ended() }
+  }
+
+  private static func frame(
+    _ item: RelayAttachment.Item, isRaw: Bool
+  ) -> (WebSocketOpcode, ByteBuffer)? {
+    guard isRaw else { return (.text, ByteBuffer(bytes: RelayText.item(item))) }
+    guard case .message(_, let message) = item else { return nil }
+    let isText = String(validating: message.payload, as: UTF8.self) != nil
+    return (isText ? .text : .binary, ByteBuffer(bytes: message.payload))
+  }
+
+  private static func event(_ text: [UInt8], id: RelayPosition?) -> [UInt8] {
+    let name = id.map { "id: \($0)\n" } ?? ""
+    return Array("\(name)data: ".utf8) + text + Array("\n\n".utf8)
+  }
+
+  // MARK: Time
+
+  /// Called every two seconds.
+  ///
+  /// - Parameter position: where its gateway is, so that a page that gets nothing can go on later.
+  func tick(_ now: NIODeadline, at position: RelayPosition?) {
+    guard !hasEnded, waiting == nil else { return }
+    if now - lastPosition >= Self.positionInterval, let position {
+      lastPosition = now
+      lastWrite = now
+      let text = RelayText.position(position)
+      switch output {
+      case .webSocket(let socket, let isRaw):
+        if !isRaw { socket.send(.text, ByteBuffer(bytes: text)) }
+      case .stream(let stream):
+        stream.push(ResponseStream.Piece(Self.event(text, id: position)))
+      }
+    } else if case .stream(let stream) = output, now - lastWrite >= Self.maxSilence {
+      lastWrite = now
+      stream.push(ResponseStream.Piece(Array(":\n\n".utf8)))
+    }
+  }
+
+  // MARK: The end
+
+  /// Says why, and ends it.
+  func close(_ code: WebSocketConnection.Code) {
+    guard !hasEnded else { return }
+    let bye = RelayText.bye(code, retry: Self.passing.contains(code))
+    switch output {
+    case .webSocket(let socket, let isRaw):
+      if !isRaw { socket.send(.text, ByteBuffer(bytes: bye)) }
+      end(code)
+      socket.close(code)
+    case .stream(let stream):
+      stream.push(ResponseStream.Piece(Self.event(bye, id: nil)))
+      end(code)
+      stream.end()
+    }
+  }
+
+  /// - Parameter code: nil where the other end has gone.
+  func end(_ code: WebSocketConnection.Code?) {
+    guard !hasEnded else { return }
+    hasEnded = true
+    waiting = nil
+    ended(code)
+  }
+}
