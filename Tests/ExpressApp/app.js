@@ -30,6 +30,27 @@ const main = async () => {
     await request.logOut()
     response.send(`${name}: good bye`)
   })
+  // The relay's five lines; `relays` are the gateways, of which the page takes the first that answers.
+  app.get('/page', (request, response) => {
+    const relay = request.query.relay
+    response.send(`<!doctype html><title>Jobs</title><p id="user">${user(request)}</p><ul id="jobs"></ul>
+      <p id="state"></p><script src="${relay}.js"></script><script>
+        const add = text => document.querySelector('#jobs').insertAdjacentHTML('beforeend', '<li>' + text)
+        const relay = new Relay('${relay}', { since: sessionStorage.since })
+        relay.onmessage = (data, job, id) => { add(job + ': ' + data); sessionStorage.since = id }
+        relay.onopen = hello => {
+          sessionStorage.since = sessionStorage.since || hello.pos
+          document.querySelector('#state').textContent = 'connected'
+        }
+        relay.ongap = why => add('gap: ' + why)
+        relay.onend = code => { document.querySelector('#state').textContent = 'ended ' + code }
+      </script>`)
+  })
+  app.get('/job', async (request, response) => {
+    const { job, delay } = request.query
+    await client.lPush('jobs', JSON.stringify({ user: user(request), job, delay: Number(delay || 0) }))
+    response.send('started')
+  })
   // Ends when /finish is asked for, and then saves what it has read at its beginning.
   app.get('/slow', (request, response) => {
     waiting.push(() => {

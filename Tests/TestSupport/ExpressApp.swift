@@ -36,6 +36,20 @@ package final class ExpressApp: Sendable {
     return ExpressApp(process, port: port)
   }
 
+  /// Starts a worker for the app's jobs.
+  package static func startWorker(on server: RedisServer) async throws -> ManagedProcess {
+    let worker = URL(filePath: script).deletingLastPathComponent().appending(path: "worker.js")
+    let process = try ManagedProcess(
+      "node", [worker.path],
+      environment: ManagedProcess.bareEnvironment.merging([
+        "SOCKET": server.socketPath, "NODE_PATH": "/usr/share/nodejs",
+      ]) { $1 })
+    try await eventually("the worker works: \(process.errorOutput)") {
+      process.output.contains("working")
+    }
+    return process
+  }
+
   /// Asks for a path as a browser with this cookie does.
   package func ask(_ path: String, cookie: String? = nil) async throws -> HTTPAnswer {
     try await HTTPAnswer.to(

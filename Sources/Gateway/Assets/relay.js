@@ -48,7 +48,9 @@ class Relay {
 
   // A page cannot see why a WebSocket was refused, so it asks.
   async retry(isUnknown) {
-    const check = new URL(this.url.pathname.replace(/\/?$/, '/check'), location.href)
+    const check = new URL(this.url)
+    check.protocol = check.protocol.replace('ws', 'http')
+    check.pathname += '/check'
     const answer = isUnknown && (await fetch(check, { credentials: 'include' }).catch(() => null))
     if (answer && [401, 403].includes(answer.status)) return this.stop(answer.status)
     this.timer = setTimeout(() => this.connect(), this.delay * (0.5 + Math.random()))
