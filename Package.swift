@@ -98,7 +98,7 @@ let package = Package(
     .executableTarget(
       name: "soak",
       dependencies: [
-        "Presence", "PaasbusRedis", "TestSupport",
+        "ExpressSessions", "Presence", "PaasbusRedis", "TestSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Tests/Soak"),

@@ -2,13 +2,19 @@ import ArgumentParser
 import Foundation
 import TestSupport
 
-/// Lets a fleet of real announcers and watchers live through faults that are drawn at random, and
-/// compares in the end what every watcher printed with the history and with what was really done
-/// to each process.
 @main
 struct SoakCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "soak", abstract: "Announcers and watchers under random faults.")
+    commandName: "soak", abstract: "Real processes under random faults.",
+    subcommands: [FleetSoak.self, RelaySoak.self], defaultSubcommand: FleetSoak.self)
+}
+
+/// Lets a fleet of real announcers and watchers live through faults that are drawn at random, and
+/// compares in the end what every watcher printed with the history and with what was really done
+/// to each process.
+struct FleetSoak: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "fleet", abstract: "Announcers and watchers under random faults.")
 
   @Argument(help: "For how long faults are injected, in seconds.")
   var seconds = 60

@@ -70,6 +70,17 @@ package final class RawSocket: Sendable {
   package func stopReading() async { try? await channel.setOption(.autoRead, value: false).get() }
 
   package var bytes: [UInt8] { state.get().bytes }
+
+  /// What has come since the last call; it is forgotten here.
+  package func take() -> [UInt8] {
+    var taken: [UInt8] = []
+    state.update { state in
+      taken = state.bytes
+      state.bytes = []
+    }
+    return taken
+  }
+
   /// How many bytes have come.
   package var count: Int { state.get().bytes.count }
   package var text: String { String(decoding: bytes, as: UTF8.self) }

@@ -13,7 +13,15 @@ package final class WebSocketClient: Sendable {
     package var code: Int? { bytes.count >= 2 ? Int(bytes[0]) << 8 | Int(bytes[1]) : nil }
   }
 
+  private struct State: Sendable {
+    var head = ""
+    /// What is no whole frame yet.
+    var rest: ArraySlice<UInt8> = []
+    var frames: [Frame] = []
+  }
+
   private let socket: RawSocket
+  private let state = Mutable(State())
 
   private init(_ socket: RawSocket) { self.socket = socket }
 
@@ -32,40 +40,46 @@ package final class WebSocketClient: Sendable {
     try await eventually("the handshake is answered") {
       client.socket.text.contains("\r\n\r\n") || client.socket.isClosed
     }
+    let bytes = client.socket.take()
+    let end = bytes.firstRange(of: Array("\r\n\r\n".utf8)) ?? bytes.count..<bytes.count
+    client.state.update { state in
+      state.head = String(decoding: bytes[..<end.lowerBound], as: UTF8.self)
+      state.rest = bytes[end.upperBound...]
+    }
     return client
   }
 
   /// The status of the handshake.
-  package var status: Int {
-    socket.text.split(separator: " ").at(1).flatMap { Int($0) } ?? 0
-  }
+  package var status: Int { head.split(separator: " ").at(1).flatMap { Int($0) } ?? 0 }
 
   package var isClosed: Bool { socket.isClosed }
-  package var head: String { socket.text.components(separatedBy: "\r\n\r\n").first ?? "" }
+  package var head: String { state.get().head }
 
   /// The whole frames that have come.
   package var frames: [Frame] {
-    let bytes = socket.bytes
-    guard let end = bytes.firstRange(of: Array("\r\n\r\n".utf8))?.upperBound else { return [] }
-    var rest = bytes[end...]
-    var frames: [Frame] = []
-    while rest.count >= 2 {
-      let (first, second) = (rest[rest.startIndex], rest[rest.startIndex + 1])
-      var (length, front) = (Int(second & 0x7F), 2)
-      let extra = length == 126 ? 2 : length == 127 ? 8 : 0
-      guard rest.count >= front + extra else { break }
-      if extra > 0 {
-        length = rest[(rest.startIndex + 2)...].prefix(extra).reduce(0) { $0 << 8 | Int($1) }
-        front += extra
-      }
-      guard rest.count >= front + length else { break }
-      frames.append(
-        Frame(
-          opcode: first & 0x0F, isFinal: first & 0x80 != 0,
-          bytes: Array(rest[(rest.startIndex + front)...].prefix(length))))
-      rest = rest[(rest.startIndex + front + length)...]
+    let bytes = socket.take()
+    state.update { state in
+      state.rest += bytes
+      while let frame = Self.frame(&state.rest) { state.frames.append(frame) }
     }
-    return frames
+    return state.get().frames
+  }
+
+  private static func frame(_ rest: inout ArraySlice<UInt8>) -> Frame? {
+    guard rest.count >= 2 else { return nil }
+    let (first, second) = (rest[rest.startIndex], rest[rest.startIndex + 1])
+    var (length, front) = (Int(second & 0x7F), 2)
+    let extra = length == 126 ? 2 : length == 127 ? 8 : 0
+    guard rest.count >= front + extra else { return nil }
+    if extra > 0 {
+      length = rest[(rest.startIndex + 2)...].prefix(extra).reduce(0) { $0 << 8 | Int($1) }
+      front += extra
+    }
+    guard rest.count >= front + length else { return nil }
+    defer { rest = rest.dropFirst(front + length) }
+    return Frame(
+      opcode: first & 0x0F, isFinal: first & 0x80 != 0,
+      bytes: Array(rest.dropFirst(front).prefix(length)))
   }
 
   /// The messages in JSON of one type.
