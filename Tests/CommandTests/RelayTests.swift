@@ -575,4 +575,31 @@ struct RelayTests {
       #expect(socket.objects("msg")[0]["job"] == .string("report/7"))
     }
   }
+
+  @Test(
+    "the permissions that the docs name are enough, and without INFO it works as well",
+    .enabled(if: RedisServer.hasChannelPermissions, "this server has no users"))
+  func permissions() async throws {
+    try await RedisServer.with { server in
+      let cookie = try await user("42", on: server)
+      let enough = [
+        "on", ">pw", "~sess:*", "~paasbus:*", "resetchannels", "&JOB:*", "&paasbus:*", "&instances",
+        "&__redis__:invalidate", "-@all", "+@connection", "+@pubsub", "+@scripting", "+@read",
+        "+@transaction", "+@write", "+time",
+      ]
+      for more in [["+info"], []] {
+        try await server.cli(["ACL", "SETUSER", "gateway", "reset"] + enough + more)
+        let gateway = try await gateway(
+          "--url", "unix://gateway:pw@\(server.socketPath)", on: server)
+        let socket = try await attach("", cookie, to: gateway)
+        try await publish("JOB:42:x", "1", "2", on: server)
+        #expect(try await socket.waitFor(2) == ["1", "2"])
+        try await server.command("SET", "sess:session-of-42", "x")
+        #expect(try await socket.waitForClose(within: .seconds(5)) == 4401)
+        _ = try await user("42", on: server)
+        gateway.process.signal(SIGTERM)
+        _ = try await gateway.process.exitStatus()
+      }
+    }
+  }
 }

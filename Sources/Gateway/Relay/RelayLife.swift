@@ -82,13 +82,13 @@ final class RelayLife {
     }
   }
 
-  /// The Redis process at the other end; empty where this user may not ask.
+  /// The Redis process at the other end; a hyphen where this user may not ask.
   private static func process(_ connection: RedisConnection) async throws -> String {
     let reply = try await connection.pipeline([RedisCommand("INFO", "server")]).first
     let line = (reply?.string ?? "").split(whereSeparator: \.isNewline).first {
       $0.hasPrefix("run_id:")
     }
-    return line.map { String($0.dropFirst("run_id:".count)) } ?? ""
+    return line.map { String($0.dropFirst("run_id:".count)) } ?? "-"
   }
 
   private func join(_ commands: RedisConnection) async throws {
@@ -117,7 +117,7 @@ final class RelayLife {
   private func publishMark(by author: String, on commands: RedisConnection) async throws {
     let pattern = feed.configuration.channel.pattern
     let arguments = [
-      keys.clock, "1", pattern, author, "\(feed.memory.highest)", RelayFeed.randomWord(6), "1",
+      keys.clock, "1", pattern, author, "\(feed.memory.highest)", RelayFeed.randomWord(6),
     ]
     let reply = try await RelayScripts.mark.run(
       on: commands, keys: [Array(keys.clock.utf8)], arguments: arguments.map { Array($0.utf8) }

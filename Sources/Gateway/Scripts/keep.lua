@@ -13,8 +13,13 @@ local channel, payload = ARGV[2], ARGV[3]
 if #payload > tonumber(ARGV[6]) then return {'large'} end
 
 local known = redis.call('HMGET', clock, 'line', 'process', 'last')
-local process = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
-local published = string.match(redis.call('INFO', 'commandstats'), 'cmdstat_publish:calls=(%d+)') or '0'
+local function info(section)
+  local text = redis.pcall('INFO', section)
+  return type(text) == 'string' and text or nil
+end
+local process = string.match(info('server') or '', 'run_id:(%w+)') or '-'
+local statistics = info('commandstats')
+local published = statistics and (string.match(statistics, 'cmdstat_publish:calls=(%d+)') or '0') or '-'
 local line = known[1]
 if not line or known[2] ~= process then line = ARGV[4] end
 local time = redis.call('TIME')
@@ -24,7 +29,7 @@ local text = string.format('%.0f', number)
 
 redis.call('PUBLISH', ARGV[1], 'mark ' .. line .. ' ' .. text .. ' ' .. process .. ' ' .. published .. ' keep')
 local subscribers = redis.call('PUBLISH', channel, payload)
-redis.call('HSET', clock, 'line', line, 'process', process, 'last', text, 'published', published)
+redis.call('HSET', clock, 'line', line, 'process', process, 'last', text, 'published', published == '-' and '' or published)
 redis.call('EXPIRE', clock, 604800)
 redis.call('ZADD', kept, text, line .. ' ' .. text .. ' ' .. published .. ' ' .. #channel .. ' ' .. channel .. payload)
 redis.call('ZREMRANGEBYSCORE', kept, '-inf', '(' .. string.format('%.0f', now - tonumber(ARGV[7])))

@@ -3,7 +3,7 @@
 --
 -- KEYS: clock (hash: line, process, last, published, version, pattern)
 -- ARGV: channel of the gateways, version, pattern, author, highest mark that the author has seen, name for a new
---       line, whether to count publications ('1')
+--       line
 -- Returns: 'marked', line, number, process, publications before ('' where they are not counted), time in ms;
 --          'other' where gateways of another version or for another pattern use this clock
 --
@@ -16,13 +16,14 @@ local channel, version, pattern, author = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local known = redis.call('HMGET', clock, 'line', 'process', 'last', 'published', 'version', 'pattern')
 if (known[5] and known[5] ~= version) or (known[6] and known[6] ~= pattern) then return {'other'} end
 
-local server = redis.call('INFO', 'server')
-local process = string.match(server, 'run_id:(%w+)') or ''
-local published = ''
-if ARGV[7] == '1' then
-  local statistics = redis.call('INFO', 'commandstats')
-  published = string.match(statistics, 'cmdstat_publish:calls=(%d+)') or '0'
+-- Whoever may not ask gets on without it.
+local function info(section)
+  local text = redis.pcall('INFO', section)
+  return type(text) == 'string' and text or nil
 end
+local process = string.match(info('server') or '', 'run_id:(%w+)') or '-'
+local statistics = info('commandstats')
+local published = statistics and (string.match(statistics, 'cmdstat_publish:calls=(%d+)') or '0') or ''
 
 local line = known[1]
 local fell = published ~= '' and known[4] and known[4] ~= '' and tonumber(published) < tonumber(known[4])
