@@ -386,6 +386,27 @@ struct RelayTests {
     }
   }
 
+  @Test("an open socket prolongs its session only where that was asked for")
+  func touch() async throws {
+    try await RedisServer.with { server in
+      let (plain, touching) = (
+        try await gateway(on: server), try await gateway("--touch", on: server)
+      )
+      let (zoe, other) = (try await user("42", on: server), try await user("43", on: server))
+      for name in ["42", "43"] {
+        try await server.command("EXPIRE", "sess:session-of-\(name)", "300")
+      }
+      let sockets = (
+        try await attach("", zoe, to: plain), try await attach("", other, to: touching)
+      )
+      try await eventually("it is prolonged", within: .seconds(60)) {
+        try await server.command("TTL", "sess:session-of-43").integer ?? 0 > 3000
+      }
+      #expect(try await server.command("TTL", "sess:session-of-42").integer ?? 0 <= 300)
+      withExtendedLifetime(sockets) {}
+    }
+  }
+
   // MARK: RFC 6455
 
   @Test("what RFC 6455 forbids ends a socket with the code that it says")

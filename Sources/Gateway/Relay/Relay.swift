@@ -134,6 +134,7 @@ final class Relay: Sendable {
       }
       // It may have ended, or changed, since it was looked at.
       guard now?.id == socket.user else { return socket.close(.sessionEnded) }
+      if configuration.touches { await sessions.touch(socket.session) }
     } catch {
       return socket.close(.noRedis)
     }
@@ -154,6 +155,11 @@ final class Relay: Sendable {
   func tick(_ socket: RelaySocket, _ now: NIODeadline) {
     if sessions.outage > Self.maxOutage { return socket.close(.noRedis) }
     socket.tick(now, at: feed.isReady ? feed.memory.position : nil)
+    guard configuration.touches, socket.isTouchDue(now) else { return }
+    let id = socket.session
+    Task(executorPreference: feed.connector.thread.executor) { [sessions] in
+      await sessions.touch(id)
+    }
   }
 
   /// Tells a socket that the gateway ends, a moment later than others, so that not all come back at once.
@@ -209,6 +215,8 @@ package struct RelayConfiguration: Sendable {
   package var maxMessage = 128 * 1024
   package var maxSockets = 10_000
   package var maxSocketsPerUser = 16
+  /// Whether an open socket prolongs its session, as requests do.
+  package var touches = false
   var notify: @Sendable (RelayFeed.Notice) -> Void = { _ in }
 
   package init(sessions: SessionStore, secrets: SessionSecrets) {

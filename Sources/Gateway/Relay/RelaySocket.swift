@@ -21,6 +21,7 @@ final class RelaySocket {
   ]
   private static let positionInterval = TimeAmount.seconds(25)
   private static let maxSilence = TimeAmount.seconds(14)
+  private static let touchInterval = TimeAmount.seconds(30)
 
   let user: [UInt8]
   let session: SessionID
@@ -33,6 +34,7 @@ final class RelaySocket {
   private var waitingSize = 0
   private var lastPosition = NIODeadline.now()
   private var lastWrite = NIODeadline.now()
+  private var lastTouch = NIODeadline.now()
   private var hasEnded = false
   private(set) var deliveries: Int64 = 0
 
@@ -171,6 +173,13 @@ final class RelaySocket {
       lastWrite = now
       stream.push(ResponseStream.Piece(Array(":\n\n".utf8)))
     }
+  }
+
+  /// Whether its session is to be prolonged now.
+  func isTouchDue(_ now: NIODeadline) -> Bool {
+    guard !hasEnded, now - lastTouch >= Self.touchInterval else { return false }
+    lastTouch = now
+    return true
   }
 
   // MARK: The end

@@ -14,6 +14,16 @@ final class SessionWatch: Sendable {
     var ended: [ObjectIdentifier: () -> Void] = [:]
     /// When Redis removes it unless it is used.
     var end: ContinuousClock.Instant?
+    /// How long the app keeps it after a request, in ms; nil for one that ends with the browser.
+    var maxAge: Int64?
+  }
+
+  /// A session as it was read.
+  private struct Found {
+    var user: SessionUser
+    /// In ms.
+    var left: Int64?
+    var maxAge: Int64?
   }
 
   private struct State {
@@ -66,13 +76,24 @@ final class SessionWatch: Sendable {
       state.value.asked[id, default: 1] -= 1
       if state.value.asked[id] == 0 { state.value.asked[id] = nil }
     }
-    guard let (user, left) = try await read([id], on: commands)[id] else { return nil }
-    var watched = state.value.sessions[id] ?? Watched(user: user.id)
-    watched.user = user.id
-    watched.end = left.map { .now + .milliseconds($0) }
+    guard let found = try await read([id], on: commands)[id] else { return nil }
+    var watched = state.value.sessions[id] ?? Watched(user: found.user.id)
+    watched.user = found.user.id
+    watched.end = found.left.map { .now + .milliseconds($0) }
+    watched.maxAge = found.maxAge
     watched.ended[ObjectIdentifier(owner)] = ended
     state.value.sessions[id] = watched
-    return user
+    return found.user
+  }
+
+  /// Prolongs a session as a request of the app does.
+  func touch(_ id: SessionID) async {
+    guard let maxAge = state.value.sessions[id]?.maxAge, maxAge > 0 else { return }
+    _ = try? await state.value.commands?.pipeline([
+      RedisCommand(arguments: [
+        Array("EXPIRE".utf8), store.key(id), Array("\((maxAge + 999) / 1000)".utf8),
+      ])
+    ])
   }
 
   func leave(_ id: SessionID, as owner: AnyObject) {
@@ -82,11 +103,11 @@ final class SessionWatch: Sendable {
 
   private func read(
     _ ids: [SessionID], on commands: RedisConnection
-  ) async throws -> [SessionID: (SessionUser, left: Int64?)] {
+  ) async throws -> [SessionID: Found] {
     let replies = try await commands.pipeline(
       ids.map { RedisCommand("GET", key: store.key($0)) }
         + ids.map { RedisCommand("PTTL", key: store.key($0)) })
-    var found: [SessionID: (SessionUser, left: Int64?)] = [:]
+    var found: [SessionID: Found] = [:]
     for (index, id) in ids.enumerated() {
       let reply = replies.at(index) ?? .null
       if case .error(let text) = reply, ErrorReply(text).meaning != .wrongType { try reply.get() }
@@ -94,7 +115,8 @@ final class SessionWatch: Sendable {
         let user = content.user(at: store.userPaths)
       else { continue }
       let left = replies.at(ids.count + index)?.integer
-      found[id] = (user, left.flatMap { $0 >= 0 ? $0 : nil })
+      found[id] = Found(
+        user: user, left: left.flatMap { $0 >= 0 ? $0 : nil }, maxAge: content.maxAge)
     }
     return found
   }
@@ -202,7 +224,7 @@ final class SessionWatch: Sendable {
     }
   }
 
-  private func compare(_ id: SessionID, _ found: (user: SessionUser, left: Int64?)?) {
+  private func compare(_ id: SessionID, _ found: Found?) {
     guard let watched = state.value.sessions[id] else { return }
     if let found, found.user.id == watched.user {
       state.value.sessions[id]?.end = found.left.map { .now + .milliseconds($0) }

@@ -22,6 +22,9 @@ struct RelayOptions: ParsableArguments {
       "Redis URL of the app's sessions, if they are not on the same Redis", valueName: "url"))
   var sessionsURL: String?
 
+  @Flag(help: "Let an open socket prolong its session, as a request to the app does")
+  var touch = false
+
   @Option(help: ArgumentHelp("Most bytes of one relayed message", valueName: "bytes"))
   var maxMessage = 131_072
 
@@ -79,6 +82,7 @@ struct RelayOptions: ParsableArguments {
     configuration.cookie = cookie
     if let channel { configuration.channel = channel }
     configuration.origins = Set(origin.map { $0.lowercased() })
+    configuration.touches = touch
     configuration.maxMessage = maxMessage
     configuration.maxSockets = maxSockets
     configuration.maxSocketsPerUser = maxSocketsPerUser
