@@ -82,7 +82,7 @@ let package = Package(
     .executableTarget(
       name: "paasbus-bench",
       dependencies: [
-        "Presence", "PaasbusRedis", "Supervisor", "TestSupport",
+        "ExpressSessions", "Presence", "PaasbusRedis", "Supervisor", "TestSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),

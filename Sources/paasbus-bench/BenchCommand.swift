@@ -56,12 +56,13 @@ struct BenchCommand: AsyncParsableCommand {
 }
 
 enum Benchmark: String, CaseIterable, ExpressibleByArgument {
-  case startup, announce, stop, kill, wrap, idle, tail, replay, list, fleet, fanout, serve, sessions
+  case startup, announce, stop, kill, wrap, idle, tail, replay, list, fleet, fanout, serve,
+    sessions, relay
 
   /// Whether it matters how the server is reached.
   var usesServer: Bool {
     switch self {
-    case .startup, .wrap, .idle, .serve: false
+    case .startup, .wrap, .idle, .serve, .relay: false
     case .announce, .stop, .kill, .tail, .replay, .list, .fleet, .fanout, .sessions: true
     }
   }
@@ -88,6 +89,7 @@ struct Bench: Sendable {
     case .wrap: [wrap]
     case .idle: [idle]
     case .serve: [serving]
+    case .relay: [relaying]
     case .sessions: [{ try await sessions(100_000) }]
     case .tail: [tail, cannedTail]
     case .replay: [replay]

@@ -42,6 +42,7 @@ final class WebSocketConnection: ChannelInboundHandler {
   private var pinged: NIODeadline?
   private var closed: NIODeadline?
   private var hasEnded = false
+  private var isFlushDue = false
 
   /// Called with each text that comes, in UTF-8.
   var onText: ((ByteBuffer) -> Void)?
@@ -85,8 +86,16 @@ final class WebSocketConnection: ChannelInboundHandler {
   /// Sends a message without waiting.
   func send(_ opcode: WebSocketOpcode, _ bytes: ByteBuffer) {
     guard let context, closed == nil, !hasEnded else { return }
-    context.writeAndFlush(
+    context.write(
       wrapOutboundOut(WebSocketFrame(fin: true, opcode: opcode, data: bytes)), promise: nil)
+    guard !isFlushDue else { return }
+    // With whatever else is sent in this turn.
+    isFlushDue = true
+    let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+    context.eventLoop.execute {
+      bound.value.isFlushDue = false
+      bound.value.context?.flush()
+    }
   }
 
   /// Sends a message and calls back once the system has taken it, or cannot.
