@@ -173,7 +173,11 @@ final class WebSocketConnection: ChannelInboundHandler {
     case .connectionClose: receiveClose(frame, bytes)
     case .text, .binary:
       guard fragments == nil else { return close(.protocolError) }
-      frame.fin ? receive(frame.opcode, bytes) : (fragments = (frame.opcode, bytes))
+      if frame.fin {
+        receive(frame.opcode, bytes)
+      } else {
+        fragments = (frame.opcode, bytes)
+      }
     case .continuation:
       guard var begun = fragments else { return close(.protocolError) }
       begun.bytes.writeImmutableBuffer(bytes)
