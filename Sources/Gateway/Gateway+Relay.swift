@@ -106,6 +106,8 @@ extension Gateway {
     webSocket.onTick = { relay.tick(socket, $0) }
     webSocket.onEnd = { socket.end(nil) }
     webSocket.onDrain = { relay.drain(socket) }
+    // It may have gone before anybody listened to that.
+    guard !webSocket.isEnded else { return socket.end(nil) }
     await relay.serve(socket, since: since)
   }
 

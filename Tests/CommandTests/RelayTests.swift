@@ -242,6 +242,46 @@ struct RelayTests {
     }
   }
 
+  @Test(
+    "a session that becomes another user's closes its sockets although a request looks at it first")
+  func looksFirst() async throws {
+    try await RedisServer.with { server in
+      let gateway = try await gateway(on: server)
+      for _ in 0..<10 {
+        let cookie = try await user("42", on: server)
+        let socket = try await attach("", cookie, to: gateway)
+        try await server.command(
+          "SET", "sess:session-of-42", #"{"cookie":{},"user":{"id":"43"}}"#)
+        let other = try await attach("", cookie, to: gateway)
+        #expect(other.objects("hello").first?["user"] == .string("43"))
+        #expect(try await socket.waitForClose(within: .seconds(5)) == 4401)
+        try await publish("JOB:42:x", "secret", on: server)
+        #expect(other.got.isEmpty && !other.isClosed)
+        try await server.command("DEL", "sess:session-of-42")
+      }
+    }
+  }
+
+  @Test("a full Redis keeps no socket from hearing, and marks never come twice")
+  func memoryFull() async throws {
+    try await RedisServer.with { server in
+      let gateway = try await gateway(on: server)
+      let cookie = try await user("42", on: server)
+      let socket = try await attach("", cookie, to: gateway)
+      try await server.command("CONFIG", "SET", "maxmemory", "1")
+      try await pass(.seconds(3))
+      try await publish("JOB:42:x", "1", "2", on: server)
+      #expect(try await socket.waitFor(2) == ["1", "2"])
+      let keep = try Paasbus.start(
+        ["publish", "--keep", "--app", "shop", "JOB:42:x", "3"], on: server)
+      #expect(try await keep.exitStatus() == 69, "\(keep.errorOutput)")
+      try await server.command("CONFIG", "SET", "maxmemory", "0")
+      try await pass(.seconds(2))
+      try await publish("JOB:42:x", "4", on: server)
+      #expect(try await socket.waitFor(3) == ["1", "2", "4"])
+    }
+  }
+
   @Test("a session that Redis removes when its time is over closes its sockets")
   func sessionExpires() async throws {
     try await RedisServer.with { server in

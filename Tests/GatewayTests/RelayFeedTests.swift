@@ -224,7 +224,9 @@ struct RelayFeedTests {
         let reply = try await server.connector.withConnection { connection in
           try await RelayScripts.keep.run(
             on: connection, keys: [Array(keys.clock.utf8), Array(keys.kept.utf8)],
-            arguments: [keys.clock, "JOB:42:a", text, "newline", "1000", "131072", "600000"].map {
+            arguments: [
+              keys.clock, "JOB:42:a", text, "newline", "1000", "131072", "600000", "8000000",
+            ].map {
               Array($0.utf8)
             }
           ).reply

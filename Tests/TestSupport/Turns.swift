@@ -3,7 +3,7 @@ import Synchronization
 /// Lets a few tests at a time run servers and processes of their own, since each of those needs its
 /// share of the processors to keep the promises that are tested.
 enum Turns {
-  private static let maxAtOnce = 9
+  private static let maxAtOnce = 6
   @TaskLocal private static var isTaken = false
   private static let state = Mutex(State())
 

@@ -52,6 +52,7 @@ class Relay {
     check.protocol = check.protocol.replace('ws', 'http')
     check.pathname += '/check'
     const answer = isUnknown && (await fetch(check, { credentials: 'include' }).catch(() => null))
+    if (this.closed) return
     if (answer && [401, 403].includes(answer.status)) return this.stop(answer.status)
     this.timer = setTimeout(() => this.connect(), this.delay * (0.5 + Math.random()))
     this.delay = Math.min(this.delay * 2, 15000)

@@ -112,7 +112,9 @@ final class Relay: Sendable {
   /// Takes a browser in; it is to be served next.
   func open(_ output: RelaySocket.Output, _ user: [UInt8], _ id: SessionID) -> RelaySocket {
     var owned: ObjectIdentifier?
-    let socket = RelaySocket(user: user, session: id, output) { [self] code in
+    let socket = RelaySocket(
+      user: user, session: id, output, thread: feed.connector.thread
+    ) { [self] code in
       if let owned { remove(owned, code) }
     }
     owned = ObjectIdentifier(socket)
@@ -132,6 +134,7 @@ final class Relay: Sendable {
       let now = try await sessions.watch(socket.session, as: socket) { [weak socket] in
         socket?.close(.sessionEnded)
       }
+      guard !socket.isEnded else { return sessions.leave(socket.session, as: socket) }
       // It may have ended, or changed, since it was looked at.
       guard now?.id == socket.user else { return socket.close(.sessionEnded) }
       if configuration.touches { await sessions.touch(socket.session) }

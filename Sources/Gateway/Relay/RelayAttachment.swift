@@ -126,13 +126,14 @@ private struct Walk {
   private mutating func collect(
     _ segment: RelayRing.Segment, _ mark: RelayMark, behind offset: Int, upTo last: Int
   ) {
+    guard !user.isEmpty else { return }
     var offset = offset
     if let dropped = segment.dropped[user], dropped > offset {
       items.append(.gap(to: RelayPosition(mark, dropped), .trimmed))
       offset = dropped
     }
-    for (number, message) in segment.messages.sorted(by: { $0.key < $1.key })
-    where message.user == user && number > offset && number <= last {
+    let own = segment.messages.filter { $0.value.user == user && $0.key > offset && $0.key <= last }
+    for (number, message) in own.sorted(by: { $0.key < $1.key }) {
       items.append(.message(RelayPosition(mark, number), message))
     }
   }

@@ -46,6 +46,8 @@ final class RelayFeed: Sendable {
     var memory: RelayMemory
     var listeners: [[UInt8]: [ObjectIdentifier: Listener]] = [:]
     var life: RelayLife?
+    /// Whether there has been a life.
+    var hasContact = false
     /// When the last life ended, unless there is one that is ready.
     var lostSince: ContinuousClock.Instant? = .now
     /// Those who wait for a mark that is published after they asked, by its author.
@@ -100,7 +102,7 @@ final class RelayFeed: Sendable {
       let life = RelayLife(self, number: number)
       do {
         try await life.run { if isLost { self.notify(.connectionBack) } }
-      } catch let error as RedisError where number > 1 || state.value.memory.end != nil {
+      } catch let error as RedisError where state.value.hasContact {
         end(life, error)
         if !isLost { notify(.connectionLost(error)) }
         isLost = true
@@ -141,7 +143,10 @@ final class RelayFeed: Sendable {
     body(&state.value.memory)
   }
 
-  func begin(_ life: RelayLife) { state.value.life = life }
+  func begin(_ life: RelayLife) {
+    state.value.life = life
+    state.value.hasContact = true
+  }
 
   func countFill() { state.value.fills += 1 }
 

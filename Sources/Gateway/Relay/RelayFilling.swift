@@ -4,7 +4,7 @@ struct RelayFilling: Sendable {
   enum Action: Sendable, Equatable {
     case take(lender: String)
     /// A piece is there.
-    case fetch(piece: Int)
+    case fetch(lender: String, piece: Int)
     /// All pieces of an offer have come.
     case unite
     /// Nothing more can be had.
@@ -27,7 +27,8 @@ struct RelayFilling: Sendable {
   private let others: Int
   private var answers: Set<String> = []
   private var offers: [Offer] = []
-  private var taken: String?
+  /// Whose offer was taken.
+  private(set) var taken: String?
   private var pieces = 0
   private var lastPiece: Int?
   private var progress: ContinuousClock.Instant
@@ -48,7 +49,7 @@ struct RelayFilling: Sendable {
     case .piece(request, taken, let number, let isLast):
       progress = now
       if isLast { lastPiece = number }
-      return [.fetch(piece: number)]
+      return taken.map { [.fetch(lender: $0, piece: number)] } ?? []
     default: return []
     }
     progress = now

@@ -15,6 +15,7 @@ package struct RelayKeeping: Sendable {
   private static let maxKept = 1000
   private static let keptFor = 600_000
   /// In bytes.
+  private static let maxKeptSize = 8 * 1024 * 1024
   private static let maxMessage = 128 * 1024
 
   private let keys: RelayKeys
@@ -35,7 +36,7 @@ package struct RelayKeeping: Sendable {
     guard channel.hasPrefix(known.map { String($0.dropLast()) } ?? "JOB:") else {
       throw Fault.otherChannel
     }
-    let numbers = ["\(Self.maxKept)", "\(Self.maxMessage)", "\(Self.keptFor)"]
+    let numbers = [Self.maxKept, Self.maxMessage, Self.keptFor, Self.maxKeptSize].map(String.init)
     let reply = try await RelayScripts.keep.run(
       on: connection, keys: [Array(keys.clock.utf8), Array(keys.kept.utf8)],
       arguments: [keys.clock, channel].map { Array($0.utf8) } + [payload]

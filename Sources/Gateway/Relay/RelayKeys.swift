@@ -12,7 +12,9 @@ struct RelayKeys: Sendable, Hashable {
   var kept: String { prefix + "kept" }
 
   /// String: a piece of what one gateway lends another.
-  func fill(_ request: String, piece: Int) -> String { prefix + "fill:\(request):\(piece)" }
+  func fill(_ request: String, by lender: String, piece: Int) -> String {
+    prefix + "fill:\(request):\(lender):\(piece)"
+  }
 
   /// String: what a gateway remembered when it ended.
   func handover(_ name: String) -> String { prefix + "handover:\(name)" }

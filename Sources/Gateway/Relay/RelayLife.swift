@@ -9,7 +9,7 @@ final class RelayLife {
     case mark(author: String)
     case say(RelayTalk)
     case lend(request: String, before: RelayMark)
-    case fetch(piece: Int)
+    case fetch(lender: String, piece: Int)
   }
 
   /// How long no mark may come before this gateway publishes one.
@@ -230,7 +230,7 @@ final class RelayLife {
       let isLast = bytes.readableBytes == 0
       let reply = try await commands.pipeline([
         RedisCommand(arguments: [
-          Array("SET".utf8), Array(keys.fill(request, piece: number).utf8), piece,
+          Array("SET".utf8), Array(keys.fill(request, by: feed.name, piece: number).utf8), piece,
           Array("PX".utf8), Array("\(Self.pieceLife)".utf8),
         ])
       ]).first
@@ -255,7 +255,10 @@ final class RelayLife {
 
   /// Whether something between the last life and this one is not known.
   private var hasHole: Bool {
-    guard let lastEnd, let position = feed.memory.position else { return false }
+    guard let lastEnd, let position = feed.memory.position,
+      // What is too old to be remembered is not asked for.
+      feed.memory.ring.segments[lastEnd.mark] != nil
+    else { return false }
     return !RelayAttachment.isWhole(
       since: .position(lastEnd), to: position, in: feed.memory.ring)
   }
@@ -266,7 +269,7 @@ final class RelayLife {
       case .take(let lender):
         fetched = [:]
         works.yield(.say(.take(request: filling?.request ?? "", lender: lender)))
-      case .fetch(let piece): works.yield(.fetch(piece: piece))
+      case .fetch(let lender, let piece): works.yield(.fetch(lender: lender, piece: piece))
       case .unite: unite()
       case .finish:
         filling = nil
@@ -305,15 +308,19 @@ final class RelayLife {
       switch item {
       case .mark(let author):
         isMarkAsked = false
-        try await publishMark(by: author, on: commands)
+        do {
+          try await publishMark(by: author, on: commands)
+        } catch let error as RedisError where error.kind == .unavailable {
+          // Its memory is full, or it is busy: it is asked again when no mark has come for a while.
+        }
       case .say(let talk): try await say(talk, on: commands)
       case .lend(let request, let mark): try await lend(request, before: mark, on: commands)
-      case .fetch(let piece):
-        let key = keys.fill(filling?.request ?? "", piece: piece)
+      case .fetch(let lender, let piece):
+        let key = keys.fill(filling?.request ?? "", by: lender, piece: piece)
         let replies = try await commands.pipeline([
           RedisCommand("GET", key), RedisCommand("DEL", key),
         ])
-        guard let bytes = replies.first?.bytes else { continue }
+        guard let bytes = replies.first?.bytes, filling?.taken == lender else { continue }
         fetched[piece] = ByteBuffer(bytes: bytes)
         carryOut(filling?.received(now: .now) ?? [])
       }

@@ -75,6 +75,12 @@ struct RelayMemory: Sendable {
     guard var life else { return .ignored }
     guard heard.process == life.process else { return .otherProcess }
     guard life.position != nil || heard.author == life.author else { return .ignored }
+    // A mark that does not grow is none of a clock that this life can follow.
+    if let last = life.position?.mark, last.line == heard.mark.line,
+      heard.mark.number <= last.number
+    {
+      return .otherProcess
+    }
     let isFirst = life.position == nil
     ring.begin(
       heard.mark, after: life.position?.mark, publishedBefore: heard.publishedBefore)

@@ -48,6 +48,8 @@ struct RelayRing: Sendable {
   private(set) var size = 0
   /// The messages of each user in the order in which they were added.
   private var users: [[UInt8]: [RelayPosition]] = [:]
+  /// The mark behind which it was last looked at what is too old.
+  private var lastTrim: RelayMark?
   private let bounds: Bounds
 
   init(_ bounds: Bounds = Bounds()) {
@@ -152,11 +154,17 @@ struct RelayRing: Sendable {
   }
 
   private mutating func trim(behind newest: RelayMark) {
+    // Not at each mark, since every message that is kept brings one.
+    let interval = min(1000, bounds.maxAge / 4)
+    let isDue = newest.line != lastTrim?.line || newest.number - (lastTrim?.number ?? 0) >= interval
+    guard isDue || size > bounds.maxSize else { return }
+    lastTrim = newest
     let order = ordered(newest: newest.line)
     var dropsAny = false
     for mark in order where mark != newest {
-      let isOld = mark.line == newest.line && mark.number < newest.number - bounds.maxAge
-      guard isOld || size > bounds.maxSize else { break }
+      // Numbers of two lines are compared here alone: to forget a little early or late does no harm.
+      let isOld = mark.number < newest.number - bounds.maxAge
+      guard isOld || size > bounds.maxSize else { continue }
       size -= segments.removeValue(forKey: mark)?.size ?? 0
       dropsAny = true
     }
@@ -172,7 +180,7 @@ struct RelayRing: Sendable {
 
   private mutating func rebuildUsers() {
     users = [:]
-    for mark in segments.keys.sorted(by: { ($0.line, $0.number) < ($1.line, $1.number) }) {
+    for mark in ordered(newest: lastTrim?.line ?? "") {
       for (offset, message) in (segments[mark]?.messages ?? [:]).sorted(by: { $0.key < $1.key }) {
         users[message.user, default: []].append(RelayPosition(mark, offset))
       }

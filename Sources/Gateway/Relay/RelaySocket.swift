@@ -1,6 +1,7 @@
 import ExpressSessions
 import NIOCore
 import NIOWebSocket
+import PaasbusRedis
 
 /// A browser at the relay, by WebSocket or by Server-Sent Events. Lives on the event loop.
 ///
@@ -26,6 +27,7 @@ final class RelaySocket {
   let user: [UInt8]
   let session: SessionID
   private let output: Output
+  private let thread: ConnectionThread
   private let ended: (WebSocketConnection.Code?) -> Void
   private var listener: RelayFeed.Listener?
   private var position: RelayPosition?
@@ -36,14 +38,16 @@ final class RelaySocket {
   private var lastWrite = NIODeadline.now()
   private var lastTouch = NIODeadline.now()
   private var hasEnded = false
+  var isEnded: Bool { hasEnded }
   private(set) var deliveries: Int64 = 0
 
   /// - Parameter ended: called once, with the code of an end that came from here.
   init(
-    user: [UInt8], session: SessionID, _ output: Output,
+    user: [UInt8], session: SessionID, _ output: Output, thread: ConnectionThread,
     ended: @escaping (WebSocketConnection.Code?) -> Void
   ) {
     (self.user, self.session, self.output, self.ended) = (user, session, output, ended)
+    self.thread = thread
   }
 
   // MARK: Beginning
@@ -59,13 +63,30 @@ final class RelaySocket {
         RelayText.hello(user, attached.position, isRecovered: attached.isRecovered),
         id: attached.items.isEmpty ? attached.position : nil)
       for item in attached.items { try await write(item) }
-      while let items = waiting, !items.isEmpty {
-        (waiting, waitingSize) = ([], 0)
-        for item in items { try await write(item) }
-      }
-      waiting = nil
+      try await writeWaiting()
     } catch {
       end(nil)
+    }
+  }
+
+  private func writeWaiting() async throws {
+    while let items = waiting, !items.isEmpty {
+      (waiting, waitingSize) = ([], 0)
+      for item in items { try await write(item) }
+    }
+    waiting = nil
+  }
+
+  /// Hands over, at its pace, what it missed while its gateway was cut off.
+  private func catchUp(_ items: [RelayAttachment.Item]) {
+    waiting = items
+    let bound = NIOLoopBound(self, eventLoop: thread.loop)
+    Task(executorPreference: thread.executor) {
+      do {
+        try await bound.value.writeWaiting()
+      } catch {
+        bound.value.end(nil)
+      }
     }
   }
 
@@ -75,7 +96,8 @@ final class RelaySocket {
     case .lost: close(.noRedis)
     case .items(let items):
       guard waiting != nil else {
-        for item in items { push(item) }
+        // What happens now comes alone.
+        if items.count > 1 { catchUp(items) } else { items.forEach(push) }
         return
       }
       waiting? += items
@@ -132,10 +154,12 @@ final class RelaySocket {
     _ opcode: WebSocketOpcode, _ bytes: ByteBuffer, to socket: WebSocketConnection
   ) async throws {
     guard !hasEnded else { throw ResponseStream.Ended() }
-    await withCheckedContinuation { continuation in
-      if !socket.send(opcode, bytes, { continuation.resume() }) { continuation.resume() }
+    let isSent = await withCheckedContinuation { continuation in
+      if !socket.send(opcode, bytes, { continuation.resume(returning: true) }) {
+        continuation.resume(returning: false)
+      }
     }
-    guard !hasEnded else { throw ResponseStream.Ended() }
+    guard isSent, !hasEnded else { throw ResponseStream.Ended() }
   }
 
   private static func frame(

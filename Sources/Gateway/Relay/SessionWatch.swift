@@ -76,9 +76,11 @@ final class SessionWatch: Sendable {
       state.value.asked[id, default: 1] -= 1
       if state.value.asked[id] == 0 { state.value.asked[id] = nil }
     }
-    guard let found = try await read([id], on: commands)[id] else { return nil }
+    let found = try await read([id], on: commands)[id]
+    // Those who watch it already are told first, where it has ended or become another user's.
+    compare(id, found)
+    guard let found else { return nil }
     var watched = state.value.sessions[id] ?? Watched(user: found.user.id)
-    watched.user = found.user.id
     watched.end = found.left.map { .now + .milliseconds($0) }
     watched.maxAge = found.maxAge
     watched.ended[ObjectIdentifier(owner)] = ended

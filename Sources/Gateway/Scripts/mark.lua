@@ -34,9 +34,10 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local number = math.max(tonumber(known[3] or '0') + 1, now, tonumber(ARGV[5]) + 1)
 local text = string.format('%.0f', number)
 
-redis.call('PUBLISH', channel, 'mark ' .. line .. ' ' .. text .. ' ' .. process .. ' '
-  .. (published == '' and '-' or published) .. ' ' .. author)
+-- First what can be refused where the memory is full, so that no mark is heard that the clock does not know.
 redis.call('HSET', clock, 'line', line, 'process', process, 'last', text, 'published', published,
   'version', version, 'pattern', pattern)
 redis.call('EXPIRE', clock, 604800)
+redis.call('PUBLISH', channel, 'mark ' .. line .. ' ' .. text .. ' ' .. process .. ' '
+  .. (published == '' and '-' or published) .. ' ' .. author)
 return {'marked', line, text, process, published, string.format('%.0f', now)}

@@ -44,6 +44,9 @@ final class WebSocketConnection: ChannelInboundHandler {
   private var hasEnded = false
   private var isFlushDue = false
 
+  /// Whether nothing can be sent any longer.
+  var isEnded: Bool { hasEnded || context == nil }
+
   /// Called with each text that comes, in UTF-8.
   var onText: ((ByteBuffer) -> Void)?
   /// Called every two seconds.
@@ -168,7 +171,7 @@ final class WebSocketConnection: ChannelInboundHandler {
     }
     let bytes = frame.unmaskedData
     switch frame.opcode {
-    case .ping: if frame.fin { send(.pong, bytes) } else { close(.protocolError) }
+    case .ping: receivePing(frame, bytes)
     case .pong: if !frame.fin { close(.protocolError) }
     case .connectionClose: receiveClose(frame, bytes)
     case .text, .binary:
@@ -186,6 +189,16 @@ final class WebSocketConnection: ChannelInboundHandler {
       if frame.fin { receive(begun.opcode, begun.bytes) }
     default: close(.protocolError)
     }
+  }
+
+  private func receivePing(_ frame: WebSocketFrame, _ bytes: ByteBuffer) {
+    guard frame.fin else { return close(.protocolError) }
+    // One that asks and does not read the answers would fill our memory.
+    guard isWritable else {
+      context?.close(promise: nil)
+      return
+    }
+    send(.pong, bytes)
   }
 
   private func receive(_ opcode: WebSocketOpcode, _ bytes: ByteBuffer) {
