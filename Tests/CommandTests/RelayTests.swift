@@ -214,6 +214,8 @@ struct RelayTests {
 
   @Test("a session that ends or becomes another user's closes its sockets at once")
   func sessionEnds() async throws {
+    // Before Redis 6 nobody tells of changes.
+    let limit = Duration.seconds(RedisServer.hasChannelPermissions ? 5 : 30)
     try await RedisServer.with { server in
       let gateway = try await gateway(on: server)
       for change in ["DEL", "user", "broken", "nobody", "touch"] {
@@ -232,7 +234,7 @@ struct RelayTests {
           try await publish("JOB:42:x", "still", on: server)
           #expect(try await socket.waitFor(1) == ["still"])
         } else {
-          #expect(try await socket.waitForClose(within: .seconds(5)) == 4401, "\(change)")
+          #expect(try await socket.waitForClose(within: limit) == 4401, "\(change)")
           #expect(socket.objects("bye").first?["retry"] == .bool(false))
           try await publish("JOB:42:x", "secret", on: server)
           try await publish("JOB:43:x", "secret", on: server)
