@@ -181,6 +181,12 @@ static void *wait_at_gate(void *nothing) {
     return nothing;
 }
 
+void csupervisor_close_from(posix_spawn_file_actions_t *actions, int first) {
+#ifdef __GLIBC__
+    posix_spawn_file_actions_addclosefrom_np(actions, first);
+#endif
+}
+
 int csupervisor_try_threads(int count) {
     pthread_t threads[CSUPERVISOR_MAX_TRIED];
     int begun = 0, failure = 0;

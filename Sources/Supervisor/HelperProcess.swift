@@ -1,3 +1,5 @@
+import CSupervisor
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -41,6 +43,8 @@ public struct HelperProcess: Sendable {
 
   public let id: pid_t
 
+  /// It inherits no file but `streams`.
+  ///
   /// - Parameters:
   ///   - program: its path, or a name that is searched for on the PATH.
   ///   - words: its arguments, its name among them.
@@ -64,6 +68,9 @@ public struct HelperProcess: Sendable {
     posix_spawn_file_actions_adddup2(&actions, streams.input, 0)
     posix_spawn_file_actions_adddup2(&actions, streams.output, 1)
     posix_spawn_file_actions_adddup2(&actions, streams.error, 2)
+    // Sockets of the event loop are not closed by exec, and a program that lives long would keep
+    // connections open that we have closed.
+    csupervisor_close_from(&actions, 3)
     // The program must not inherit the signals that we have blocked.
     var (none, usual) = (sigset_t(), sigset_t())
     sigemptyset(&none)

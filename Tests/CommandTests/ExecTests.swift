@@ -94,6 +94,17 @@ struct ExecTests {
     }
   }
 
+  @Test("a handler inherits no connection of ours")
+  func descriptors() async throws {
+    // A handler that leaves a process behind would otherwise keep the watch's connections open.
+    let script =
+      "for end in /proc/self/fd/*; do readlink $end; done | grep -E 'socket|eventpoll' || echo none"
+    try await withHandler(script) { server, watch, handled in
+      try await Bus(on: server).publish(1)
+      try await eventually("it is handled: \(handled())") { handled() == ["none"] }
+    }
+  }
+
   @Test("a forged event reaches no handler")
   func forged() async throws {
     try await withHandler("echo $PAASBUS_EVENT_NAME") { server, watch, handled in

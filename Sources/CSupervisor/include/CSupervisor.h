@@ -2,6 +2,7 @@
 #define CSUPERVISOR_H
 
 #include <signal.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -51,6 +52,11 @@ pid_t csupervisor_fork(int death_signal);
 /// From here on orphans among our descendants become our children (PR_SET_CHILD_SUBREAPER(2const)).
 /// Returns 0, or an error number.
 int csupervisor_adopt_orphans(void);
+
+/// Has a program that is started with `actions` inherit no descriptor from `first` on, where the system can do so.
+///
+/// In C because Swift does not see the function.
+void csupervisor_close_from(posix_spawn_file_actions_t *actions, int first);
 
 /// Whether so many more threads can be had at a time (at most CSUPERVISOR_MAX_TRIED): 0, or the error
 /// number. What runs the tasks of a Swift program ends it where it gets none.
