@@ -78,6 +78,8 @@ extension Gateway {
           await relay.serve(socket, since: since)
           stream.stayOpen {
             relay.tick(socket, $0)
+          } onDrain: {
+            relay.drain(socket)
           } onEnd: {
             socket.end(nil)
           }

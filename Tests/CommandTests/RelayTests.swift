@@ -131,6 +131,26 @@ struct RelayTests {
     }
   }
 
+  @Test("both kinds of sockets are told that their gateway ends")
+  func drain() async throws {
+    try await RedisServer.with { server in
+      let gateway = try await gateway(on: server)
+      let cookie = try await user("42", on: server)
+      let stream = try await RawSocket.connect(port: gateway.port)
+      await stream.send(
+        "GET /relay/events HTTP/1.1\r\nHost: localhost\r\nCookie: connect.sid=\(cookie)\r\n\r\n")
+      try await eventually("it is attached") { stream.text.contains(#""hello""#) }
+      let socket = try await attach("", cookie, to: gateway)
+      gateway.process.signal(SIGTERM)
+      #expect(try await gateway.process.exitStatus(within: .seconds(6)) == 0)
+      let bye = #"{"t":"bye","code":1001,"retry":true}"#
+      let text = try await stream.untilClosed(within: .seconds(5))
+      #expect(text.contains(bye) && text.hasSuffix("0\r\n\r\n"), "\(text)")
+      #expect(try await socket.waitForClose() == 1001)
+      #expect(socket.frames.contains { $0.text == bye })
+    }
+  }
+
   @Test("a gateway is killed, and its browsers get at another one what they missed")
   func failover() async throws {
     try await RedisServer.with { server in
@@ -207,6 +227,20 @@ struct RelayTests {
       let again = try await attach("", new, to: gateway)
       try await publish("JOB:42:x", "back", on: server)
       #expect(try await again.waitFor(1) == ["back"])
+    }
+  }
+
+  @Test("a Redis that only says nothing any more is noticed, and the sockets are closed within 8 s")
+  func silence() async throws {
+    try await RedisServer.with { server in
+      let gateway = try await gateway(on: server)
+      let socket = try await attach("", user("42", on: server), to: gateway)
+      server.freeze()
+      let begun = ContinuousClock.now
+      #expect(try await socket.waitForClose() == 4503)
+      #expect(ContinuousClock.now - begun < .seconds(8))
+      server.thaw()
+      try await eventually("it is ready again") { try await gateway.ask("/readyz").status == 200 }
     }
   }
 
@@ -568,6 +602,47 @@ struct RelayTests {
           #"paasbus_relay_closes_total{code="4409"} 1"#)
       }
       #expect(try gateway.process.peakMemory < before + 60_000)
+    }
+  }
+
+  @Test(
+    "a hundred large messages that were missed come at the reader's own pace, then what came meanwhile"
+  )
+  func slowResume() async throws {
+    try await RedisServer.with { server in
+      let gateway = try await gateway(on: server)
+      let zoe = try await user("42", on: server)
+      let before = try await attach("", zoe, to: gateway)
+      try await publish("JOB:42:x", "first", on: server)
+      _ = try await before.waitFor(1)
+      let last = before.objects("msg").last?["id"]?.text ?? ""
+      await before.close()
+      let texts = (0..<100).map {
+        String(format: "%03d", $0) + String(repeating: "x", count: 131_069)
+      }
+      for text in texts { try await publish("JOB:42:x", text, on: server) }
+      func metric(_ name: String) async throws -> Int {
+        let lines = try await gateway.ask("/metrics").text.split(separator: "\n")
+        let line = lines.first { $0.hasPrefix("paasbus_relay_\(name) ") }
+        return line?.split(separator: " ").last.flatMap { Int($0) } ?? -1
+      }
+      try await eventually("they are heard") { try await metric("messages_total") == 101 }
+      let memory = try gateway.process.peakMemory
+      let slow = try await connect("?since=\(last)", zoe, to: gateway)
+      await slow.stopReading()
+      try await eventually("it waits for its reader") { try await metric("queue_bytes") > 0 }
+      let live = (0..<4).map { "live \($0)" }
+      for text in live { try await publish("JOB:42:x", text, on: server) }
+      try await pass(.seconds(3))
+      #expect(try await metric("queue_bytes") < 1_300_000)
+      // All of it once, as it is remembered, and what is written of it.
+      #expect(try gateway.process.peakMemory < memory + 8_000)
+      await slow.startReading()
+      #expect(try await slow.waitFor(104) == texts + live)
+      #expect(slow.objects("hello")[0]["recovered"] == .bool(true))
+      #expect(
+        try await gateway.ask("/metrics").text.contains(
+          #"paasbus_relay_resumes_total{recovered="true"} 1"#))
     }
   }
 

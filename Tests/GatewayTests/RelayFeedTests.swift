@@ -12,13 +12,17 @@ struct RelayFeedTests {
     let feed: RelayFeed
     private let task: Task<Void, any Error>
 
-    init(on server: RedisServer, bounds: RelayRing.Bounds = .init()) throws {
+    init(
+      on server: RedisServer, bounds: RelayRing.Bounds = .init(), maxMessage: Int = 128 * 1024
+    ) throws {
       var connector = server.connector
       connector.name = "relay"
       let keys = RelayKeys(app: "shop")
       let channel = try RelayChannel(RelayChannel.usual, clock: keys.clock)
       let feed = RelayFeed(
-        RelayFeed.Configuration(keys: keys, channel: channel, bounds: bounds), connector: connector)
+        RelayFeed.Configuration(
+          keys: keys, channel: channel, bounds: bounds, maxMessage: maxMessage),
+        connector: connector)
       self.feed = feed
       task = Task(executorPreference: connector.thread.executor) { try await feed.run() }
     }
@@ -277,6 +281,55 @@ struct RelayFeedTests {
       try await publish("JOB:42:a", "3", on: server)
       try await socket.expect(["1", "2", "3"])
       await gateway.end()
+    }
+  }
+
+  @Test("what a gateway lends lies on Redis a piece at a time, and is whole")
+  func pieces() async throws {
+    try await RedisServer.with { server in
+      let first = try Running(on: server)
+      try await first.ready()
+      let text = String(repeating: "x", count: 100_000)
+      let users = 0..<120
+      for user in users { try await publish("JOB:\(user):a", text, on: server) }
+      try await eventually("it has heard them") {
+        await first.onLoop { $0.figures.messages } == Int64(users.count)
+      }
+      let most = Mutable(0)
+      let looking = Task {
+        while !Task.isCancelled {
+          let keys = try await server.command("KEYS", "paasbus:*:fill:*")
+          most.update { $0 = max($0, keys.elements.count) }
+        }
+      }
+      let second = try Running(on: server)
+      try await second.ready()
+      looking.cancel()
+      _ = try? await looking.value
+      #expect(await second.onLoop { $0.memory.ring.offsets(of: Array("119".utf8)).count } == 1)
+      #expect(await second.onLoop { $0.memory.ring.size } > 12_000_000)
+      #expect(most.get() <= 2, "\(most.get()) pieces at a time")
+      for gateway in [first, second] { await gateway.end() }
+    }
+  }
+
+  @Test("a message that its gateway found too large is told, also by one with another bound")
+  func large() async throws {
+    try await RedisServer.with { server in
+      let first = try Running(on: server, maxMessage: 100)
+      let socket = Socket("42")
+      try await socket.attach(to: first)
+      try await publish("JOB:42:a", "1", on: server)
+      try await socket.expect(["1"])
+      await socket.leave()
+      try await publish("JOB:42:a", String(repeating: "x", count: 500), "2", on: server)
+      try await eventually("it has heard them") {
+        await first.onLoop { $0.figures.messages } == 3
+      }
+      let second = try Running(on: server, maxMessage: 1000)
+      #expect(try await socket.attach(to: second) == false)
+      try await socket.expect(["1", "gap large", "2"])
+      for gateway in [first, second] { await gateway.end() }
     }
   }
 }

@@ -43,6 +43,8 @@ struct RelayWorld {
     /// Whether others were subscribed when it joined.
     var hasPeers = false
     var firstMark: RelayMark?
+    /// Where the own first mark is in the log. Those who have read that far have heard what this one asks for.
+    var begun = 0
   }
 
   var random: SeededGenerator
@@ -132,6 +134,7 @@ struct RelayWorld {
     nodes[index].memory.beginLife(process: "p\(server.process)", author: author)
     nodes[index].hasPeers = nodes.contains { $0.cursor != nil }
     nodes[index].cursor = server.log.count
+    nodes[index].begun = server.log.count
     nodes[index].firstMark = publishMark(by: author, seen: nodes[index].memory.highest)
     // What an earlier gateway left is read before the own mark.
     if let handover = server.handover, handover.process == server.process {
@@ -165,13 +168,11 @@ struct RelayWorld {
       nodes[index].memory.position != nil, let first = nodes[index].firstMark
     else { return }
     if nodes[index].hasPeers, lendsSurely || !random.chance(oneIn: 4) {
-      // Those who are there and have read so far; one that is joining lends what it knew before.
+      // Those who are there and have read so far.
       let others = nodes.indices.filter { $0 != index && nodes[$0].cursor != nil }
-      let lenders = others.filter { other in
-        nodes[other].memory.position.map { $0.mark.number >= first.number } ?? true
-      }
+      let lenders = others.filter { nodes[$0].cursor ?? 0 > nodes[index].begun }
       if lendsSurely ? lenders.count < others.count : lenders.isEmpty && !others.isEmpty { return }
-      for lender in lenders {
+      for lender in lenders where !isCovered(lender, first, for: index) {
         nodes[index].memory.unite(nodes[lender].memory.ring.before(first))
         server.log.append(.talk)
         server.published += 1
@@ -180,6 +181,15 @@ struct RelayWorld {
       }
     }
     becomeReady(index)
+  }
+
+  /// Whether a gateway knows already all that another one can lend it.
+  private func isCovered(_ lender: Int, _ first: RelayMark, for index: Int) -> Bool {
+    guard let chain = nodes[lender].memory.ring.chain(before: first),
+      let position = nodes[index].memory.position
+    else { return false }
+    return RelayAttachment.isWhole(
+      since: .position(RelayPosition(chain, 0)), to: position, in: nodes[index].memory.ring)
   }
 
   private mutating func becomeReady(_ index: Int) {

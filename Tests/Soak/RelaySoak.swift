@@ -28,14 +28,25 @@ struct RelaySoak: AsyncParsableCommand {
   @Flag(help: "Restart Redis too, now and then.")
   var restartsRedis = false
 
+  @Flag(help: "Have sentinels, and kill the master now and then.")
+  var failsOver = false
+
   @Flag(help: "Say what is done as it is done.")
   var verbose = false
 
   func run() async throws {
     print("soak: relay, seed \(seed), \(seconds) s, \(gateways) gateways, \(browsers) browsers")
     var verdict: RelayVerdict?
-    let options = ["--appendonly", "yes", "--appendfsync", "always"]
-    try await RedisServer.with(options: options) { verdict = try await soak($0) }
+    if failsOver {
+      try await RedisSentinels.with(password: "one", sentinelPassword: "two") {
+        verdict = try await soak(.sentinels($0))
+      }
+    } else {
+      let options = ["--appendonly", "yes", "--appendfsync", "always"]
+      try await RedisServer.with(options: options) {
+        verdict = try await soak(.server($0, restarts: restartsRedis))
+      }
+    }
     guard let verdict else { throw ExitCode.failure }
     print(verdict.report)
     guard verdict.isFine else {
@@ -45,10 +56,10 @@ struct RelaySoak: AsyncParsableCommand {
     print("soak: fine")
   }
 
-  private func soak(_ server: RedisServer) async throws -> RelayVerdict {
-    let workers = RelayWorkers(server: server, users: users, seed: seed)
+  private func soak(_ site: RelaySite) async throws -> RelayVerdict {
+    let workers = RelayWorkers(site: site, users: users, seed: seed)
     let cookies = try await workers.openSessions()
-    let fleet = try await RelayGateways(count: gateways, server: server)
+    let fleet = try await RelayGateways(count: gateways, site: site)
     let all = (0..<browsers).map { number in
       RelayBrowser(user: number % users, cookie: cookies[number % users], ports: fleet.ports)
     }
@@ -61,8 +72,7 @@ struct RelaySoak: AsyncParsableCommand {
     }
     let publishing = Task { try await workers.publish() }
     var faults = RelayFaults(
-      server: server, fleet: fleet, random: SeededGenerator(state: seed),
-      restartsRedis: restartsRedis, isVerbose: verbose)
+      site: site, fleet: fleet, random: SeededGenerator(state: seed), isVerbose: verbose)
     let injected = try await faults.inject(until: .now + .seconds(seconds))
     publishing.cancel()
     _ = try? await publishing.value
@@ -74,71 +84,6 @@ struct RelaySoak: AsyncParsableCommand {
     listening.cancel()
     await fleet.end()
     return RelayVerdict(published: published, browsers: all, faults: injected)
-  }
-}
-
-/// What is published for users: for each of them by one worker, so that its numbers are in Redis' order.
-final class RelayWorkers: Sendable {
-  private let server: RedisServer
-  private let users: Int
-  private let seed: UInt64
-  /// How many messages there were for each user.
-  let published: Mutable<[Int]>
-
-  init(server: RedisServer, users: Int, seed: UInt64) {
-    (self.server, self.users, self.seed) = (server, users, seed)
-    published = Mutable(Array(repeating: 0, count: users))
-  }
-
-  func openSessions() async throws -> [String] {
-    var cookies: [String] = []
-    for user in 0..<users {
-      let id = SessionID("session-of-user-number-\(user)")
-      try await server.command(
-        "SET", "sess:\(id.text)", #"{"cookie":{},"user":{"id":\#(user)}}"#)
-      cookies.append(SessionSecrets(["keyboard cat"])?.cookie(for: id) ?? "")
-    }
-    return cookies
-  }
-
-  /// Publishes until the task is cancelled: plainly for most users, and by `publish --keep` for every eighth.
-  func publish() async throws {
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { try await self.publishPlainly() }
-      group.addTask { try await self.publishKept() }
-      try await group.waitForAll()
-    }
-  }
-
-  private func isKept(_ user: Int) -> Bool { user % 8 == 7 }
-
-  private func publishPlainly() async throws {
-    var random = SeededGenerator(state: seed &+ 1000)
-    while !Task.isCancelled {
-      try? await server.connector.withConnection { connection in
-        while !Task.isCancelled {
-          let user = Int.random(in: 0..<users, using: &random)
-          guard !isKept(user) else { continue }
-          let number = published.get()[user] + 1
-          _ = try await connection.send(RedisCommand("PUBLISH", "JOB:\(user):soak", "\(number)"))
-          published.update { $0[user] = number }
-          try await Task.sleep(for: .milliseconds(4))
-        }
-      }
-    }
-  }
-
-  private func publishKept() async throws {
-    var user = 7
-    while !Task.isCancelled {
-      let number = published.get()[user] + 1
-      let process = try Paasbus.start(
-        "publish", "--keep", "--app", "shop", "JOB:\(user):soak", "\(number)", on: server)
-      // One that was cut off may have been published; the next number tells.
-      if try await process.exitStatus() == 0 { published.update { $0[user] = number } }
-      user = (user + 8) % users
-      if !isKept(user) { user = 7 }
-    }
   }
 }
 
@@ -207,95 +152,6 @@ final class RelayBrowser: Sendable {
   func isSettled(_ last: Int) -> Bool {
     let got = got.get()
     return last == 0 || got.last == last || (got.last ?? 0) < 0
-  }
-}
-
-/// The gateways, each at a port of its own.
-final class RelayGateways: Sendable {
-  let ports: [Int]
-  private let server: RedisServer
-  private let processes: Mutable<[ManagedProcess?]>
-
-  init(count: Int, server: RedisServer) async throws {
-    self.server = server
-    ports = try (0..<count).map { _ in try RedisServer.freePort() }
-    processes = Mutable(Array(repeating: nil, count: count))
-    for index in ports.indices { try start(index) }
-    for port in ports {
-      try await eventually("the gateway is ready") {
-        try await HTTPAnswer.to("/readyz", port: port).status == 200
-      }
-    }
-  }
-
-  func start(_ index: Int) throws {
-    let process = try Paasbus.start(
-      ["serve", "--relay", "--app", "shop", "--listen", "127.0.0.1:\(ports[index])", "-q"],
-      on: server, environment: ["PAASBUS_SESSION_SECRET": "keyboard cat"])
-    processes.update { $0[index] = process }
-  }
-
-  func signal(_ index: Int, _ number: Int32) { processes.get()[index]?.signal(number) }
-
-  func restart(_ index: Int, by number: Int32) async throws {
-    signal(index, number)
-    _ = try await processes.get()[index]?.exitStatus(within: .seconds(20))
-    try start(index)
-  }
-
-  func end() async {
-    for index in ports.indices { signal(index, SIGKILL) }
-  }
-}
-
-/// What is done to them.
-struct RelayFaults {
-  let server: RedisServer
-  let fleet: RelayGateways
-  var random: SeededGenerator
-  let restartsRedis: Bool
-  let isVerbose: Bool
-
-  mutating func inject(until end: ContinuousClock.Instant) async throws -> [String: Int] {
-    var done: [String: Int] = [:]
-    while ContinuousClock.now < end {
-      try await Task.sleep(for: random.milliseconds(300...2500))
-      let index = Int.random(in: fleet.ports.indices, using: &random)
-      let fault = try await injectOne(index)
-      if isVerbose { print("soak: \(fault) \(index)") }
-      done[fault, default: 0] += 1
-    }
-    return done
-  }
-
-  private mutating func injectOne(_ index: Int) async throws -> String {
-    switch Int.random(in: 0..<100, using: &random) {
-    case ..<25:
-      try await fleet.restart(index, by: SIGKILL)
-      return "kill"
-    case ..<45:
-      fleet.signal(index, SIGSTOP)
-      try await Task.sleep(for: random.milliseconds(500...6000))
-      fleet.signal(index, SIGCONT)
-      return "stall"
-    case ..<75:
-      let clients = try await server.cli("CLIENT", "LIST").split(separator: "\n")
-      let ids = clients.filter { $0.contains("P") || $0.contains("cmd=evalsha") }.compactMap {
-        $0.split(separator: " ").first?.dropFirst(3)
-      }
-      if let id = ids.randomElement(using: &random) {
-        try await server.cli("CLIENT", "KILL", "ID", String(id))
-      }
-      return "cut"
-    case ..<95:
-      try await fleet.restart(index, by: SIGTERM)
-      return "restart"
-    default:
-      guard restartsRedis else { return "nothing" }
-      server.kill()
-      try await server.start()
-      return "redis"
-    }
   }
 }
 

@@ -38,16 +38,29 @@ package final class ExpressApp: Sendable {
 
   /// Starts a worker for the app's jobs.
   package static func startWorker(on server: RedisServer) async throws -> ManagedProcess {
-    let worker = URL(filePath: script).deletingLastPathComponent().appending(path: "worker.js")
-    let process = try ManagedProcess(
-      "node", [worker.path],
-      environment: ManagedProcess.bareEnvironment.merging([
-        "SOCKET": server.socketPath, "NODE_PATH": "/usr/share/nodejs",
-      ]) { $1 })
+    let process = try startScript("worker.js", on: server)
     try await eventually("the worker works: \(process.errorOutput)") {
       process.output.contains("working")
     }
     return process
+  }
+
+  /// Starts a worker that publishes numbers for users all the time, and prints `USER NUMBER` for each.
+  package static func startPublisher(
+    for users: [String], on server: RedisServer
+  ) throws -> ManagedProcess {
+    try startScript(
+      "publisher.js", on: server, environment: ["USERS": users.joined(separator: ",")])
+  }
+
+  private static func startScript(
+    _ name: String, on server: RedisServer, environment: [String: String] = [:]
+  ) throws -> ManagedProcess {
+    let path = URL(filePath: script).deletingLastPathComponent().appending(path: name).path
+    let own = ["SOCKET": server.socketPath, "NODE_PATH": "/usr/share/nodejs"]
+    return try ManagedProcess(
+      "node", [path],
+      environment: ManagedProcess.bareEnvironment.merging(own) { $1 }.merging(environment) { $1 })
   }
 
   /// Asks for a path as a browser with this cookie does.

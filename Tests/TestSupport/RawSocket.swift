@@ -69,6 +69,9 @@ package final class RawSocket: Sendable {
   /// Reads no more, so that the other end's writes pile up.
   package func stopReading() async { try? await channel.setOption(.autoRead, value: false).get() }
 
+  /// Reads again.
+  package func startReading() async { try? await channel.setOption(.autoRead, value: true).get() }
+
   package var bytes: [UInt8] { state.get().bytes }
 
   /// What has come since the last call; it is forgotten here.

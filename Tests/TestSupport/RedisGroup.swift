@@ -119,6 +119,27 @@ package struct RedisSentinels: Sendable {
     }
   }
 
+  /// Kills the master, waits until its replica has taken its place, and starts it again as a replica.
+  package func failOver() async throws {
+    func role(_ server: RedisServer) async throws -> String {
+      try await server.cli("-a", password, "ROLE")
+    }
+    let isFirst = try await role(servers[0]).hasPrefix("master")
+    let (master, replica) = isFirst ? (servers[0], servers[1]) : (servers[1], servers[0])
+    try await eventually("the replica follows", within: .seconds(60)) {
+      try await role(replica).contains("connected")
+    }
+    master.kill()
+    try await eventually("the replica is the master", within: .seconds(60)) {
+      try await role(replica).hasPrefix("master")
+    }
+    try await master.start(
+      moreOptions: [
+        "--requirepass", password, "--masterauth", password, "--replicaof", "127.0.0.1",
+        "\(replica.port ?? 0)",
+      ], until: "NOAUTH")
+  }
+
   private func awaitAgreement() async throws {
     for port in ports {
       try await eventually("the sentinels know each other", within: .seconds(60)) {

@@ -81,15 +81,15 @@ package final class RedisServer: Sendable {
 
   /// Starts it (again), and waits until it answers.
   ///
-  /// - Parameter isLoading: wait only until it takes connections.
-  package func start(moreOptions: [String] = [], isLoading: Bool = false) async throws {
+  /// - Parameter word: wait until its answer to a PING has this word in it, as `NOAUTH` or `LOADING`.
+  package func start(moreOptions: [String] = [], until word: String? = nil) async throws {
     process.set(
       try ManagedProcess(
         Self.program, arguments + moreOptions,
         environment: ManagedProcess.bareEnvironment.merging(environment) { $1 }))
     try await eventually("redis-server takes connections") {
-      guard isLoading else { return try await self.command("PING") != .null }
-      return try await self.cli("PING").contains("LOADING")
+      guard let word else { return try await self.command("PING") != .null }
+      return try await self.cli("PING").contains(word)
     }
   }
 
@@ -105,7 +105,7 @@ package final class RedisServer: Sendable {
     try await command("SAVE")
     kill()
     let options = ["--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"]
-    try await start(moreOptions: options, isLoading: true)
+    try await start(moreOptions: options, until: "LOADING")
   }
 
   /// Ends it without saving.

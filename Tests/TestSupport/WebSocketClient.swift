@@ -126,6 +126,7 @@ package final class WebSocketClient: Sendable {
   }
 
   package func stopReading() async { await socket.stopReading() }
+  package func startReading() async { await socket.startReading() }
   package func close() async { await socket.close() }
 
   /// Waits until so many messages and gaps have come, and returns them.

@@ -325,7 +325,7 @@ final class HTTPConnection: ChannelInboundHandler {
     isDraining = true
     switch state {
     case .idle, .readingHead: context?.close(promise: nil)
-    case .streaming(let stream): stream.end()
+    case .streaming(let stream): stream.drain()
     case .webSocket(let socket): socket.drain()
     case .readingBody, .answering, .closing: break
     }

@@ -41,6 +41,8 @@ final class ResponseStream: Sendable {
     /// Called once when the body ends here or the reader goes.
     var onEnd: (() -> Void)?
     var onTick: ((NIODeadline) -> Void)?
+    /// Called when the server ends; without it the body ends then.
+    var onDrain: (() -> Void)?
   }
 
   private let channel: any Channel
@@ -90,10 +92,15 @@ final class ResponseStream: Sendable {
   ///
   /// - Parameters:
   ///   - onTick: called every two seconds meanwhile.
+  ///   - onDrain: called when the server ends, and has to end the body; without it the body ends then.
   ///   - onEnd: called at the end.
-  func stayOpen(onTick: @escaping (NIODeadline) -> Void, onEnd: @escaping () -> Void) {
+  func stayOpen(
+    onTick: @escaping (NIODeadline) -> Void, onDrain: (() -> Void)? = nil,
+    onEnd: @escaping () -> Void
+  ) {
     guard !state.value.isEnded else { return onEnd() }
     state.value.staysOpen = true
+    state.value.onDrain = onDrain
     state.value.onTick = onTick
     state.value.onEnd = onEnd
     dropRequestHandlers()
@@ -117,10 +124,18 @@ final class ResponseStream: Sendable {
   func end() {
     guard !state.value.isEnded else { return }
     state.value.isEnded = true
-    state.value.onTick = nil
+    (state.value.onTick, state.value.onDrain) = (nil, nil)
     state.value.onEnd.take()?()
     if state.value.staysOpen { state.value.ended() }
   }
+
+  /// The server ends.
+  func drain() {
+    if let onDrain = state.value.onDrain { onDrain() } else { end() }
+  }
+
+  /// What the reader has not taken yet, in bytes.
+  var unread: Int { channel.unread }
 
   func connectionEnded() {
     state.value.output = nil
@@ -134,4 +149,9 @@ final class ResponseStream: Sendable {
     }
     state.value.onTick?(now)
   }
+}
+
+extension Channel {
+  /// What was written and the system has not taken yet, in bytes.
+  var unread: Int { (try? syncOptions?.getOption(.bufferedWritableBytes)) ?? 0 }
 }

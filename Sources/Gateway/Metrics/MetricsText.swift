@@ -51,9 +51,10 @@ struct MetricsText {
     plain("users", "gauge", "Users who are connected.", Double(relay.users))
     plain("messages_total", "counter", "Messages heard from workers.", Double(relay.messages))
     plain("delivered_total", "counter", "Messages written to browsers.", Double(relay.delivered))
-    plain(
-      "resumes_total", "counter", "Browsers that asked for what they missed.", Double(relay.resumes)
-    )
+    labelled(
+      "resumes_total", "Browsers that asked for what they missed.", "recovered",
+      [true, false].map { ("\($0)", relay.resumes[$0] ?? 0) })
+    plain("queue_bytes", "gauge", "What waits for browsers.", Double(relay.queueSize))
     plain("ring_bytes", "gauge", "Messages that are remembered.", Double(relay.ringSize))
     plain(
       "fills_total", "counter", "How often another gateway lent what was missed.",

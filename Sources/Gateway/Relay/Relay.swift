@@ -125,7 +125,6 @@ final class Relay: Sendable {
 
   /// Serves a browser until it goes. Returns once it has caught up.
   func serve(_ socket: RelaySocket, since: RelayAttachment.Since?) async {
-    if since != nil { state.value.figures.resumes += 1 }
     // Many may have been let in at the same moment.
     guard state.value.sockets.count <= configuration.maxSockets,
       state.value.users[socket.user] ?? 0 <= configuration.maxSocketsPerUser
@@ -142,6 +141,9 @@ final class Relay: Sendable {
       return socket.close(.noRedis)
     }
     await socket.run(feed, since: since)
+    if let isRecovered = socket.isRecovered {
+      state.value.figures.resumes[isRecovered, default: 0] += 1
+    }
   }
 
   private func remove(_ id: ObjectIdentifier, _ code: WebSocketConnection.Code?) {
@@ -185,6 +187,7 @@ final class Relay: Sendable {
       state.value.deliveries + state.value.sockets.values.reduce(0) { $0 + $1.deliveries }
     (figures.messages, figures.fills, figures.gaps) = (heard.messages, heard.fills, heard.gaps)
     figures.ringSize = heard.ringSize
+    figures.queueSize = state.value.sockets.values.reduce(0) { $0 + $1.queued }
     return figures
   }
 }
@@ -195,8 +198,11 @@ struct RelayFigures: Sendable {
   var users = 0
   var messages: Int64 = 0
   var delivered: Int64 = 0
-  var resumes: Int64 = 0
+  /// By whether nothing was missing.
+  var resumes: [Bool: Int64] = [:]
   var fills: Int64 = 0
+  /// What waits for browsers, in bytes.
+  var queueSize = 0
   var ringSize = 0
   var gaps: [RelayAttachment.Gap: Int64] = [:]
   var closes: [UInt16: Int64] = [:]

@@ -69,12 +69,15 @@ private struct Walk {
   let user: [UInt8]
   let end: RelayPosition
   let ring: RelayRing
+  /// Where the user's messages are.
+  private let offsets: [RelayMark: [Int]]
   private(set) var items: [RelayAttachment.Item] = []
   /// How far the chain was followed.
   private var last: RelayMark?
 
   init(user: [UInt8], end: RelayPosition, ring: RelayRing) {
     (self.user, self.end, self.ring) = (user, end, ring)
+    offsets = ring.offsets(of: user)
   }
 
   // MARK: Beginning
@@ -132,8 +135,8 @@ private struct Walk {
       items.append(.gap(to: RelayPosition(mark, dropped), .trimmed))
       offset = dropped
     }
-    let own = segment.messages.filter { $0.value.user == user && $0.key > offset && $0.key <= last }
-    for (number, message) in own.sorted(by: { $0.key < $1.key }) {
+    for number in offsets[mark] ?? [] where number > offset && number <= last {
+      guard let message = segment.messages[number] else { continue }
       items.append(.message(RelayPosition(mark, number), message))
     }
   }

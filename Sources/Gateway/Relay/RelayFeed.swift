@@ -48,8 +48,10 @@ final class RelayFeed: Sendable {
     var life: RelayLife?
     /// Whether there has been a life.
     var hasContact = false
-    /// When the last life ended, unless there is one that is ready.
+    /// When anything was last heard, unless there is a life that is ready.
     var lostSince: ContinuousClock.Instant? = .now
+    /// Whether it was told that there is no connection.
+    var isLossTold = false
     /// Those who wait for a mark that is published after they asked, by its author.
     var waiting: [String: EventLoopPromise<Void>] = [:]
     /// The mark that is about to be asked for, which others can wait for as well.
@@ -95,20 +97,16 @@ final class RelayFeed: Sendable {
   func run() async throws {
     var backoff = Backoff()
     var number = 0
-    var isLost = false
     while !Task.isCancelled {
       number += 1
       let begun = ContinuousClock.now
       let life = RelayLife(self, number: number)
       do {
-        try await life.run { if isLost { self.notify(.connectionBack) } }
+        try await life.run()
       } catch let error as RedisError where state.value.hasContact {
         end(life, error)
-        if !isLost { notify(.connectionLost(error)) }
-        isLost = true
         backoff.connectionEnded(since: begun)
         try? await connector.thread.sleep(for: backoff.next())
-        checkOutage()
       } catch is CancellationError {
         break
       }
@@ -121,11 +119,16 @@ final class RelayFeed: Sendable {
   private func end(_ life: RelayLife, _ error: RedisError) {
     state.value.life = nil
     state.value.memory.endLife()
-    if state.value.lostSince == nil { state.value.lostSince = .now }
+    if !state.value.isLossTold { notify(.connectionLost(error)) }
+    state.value.isLossTold = true
+    guard state.value.lostSince == nil else { return }
+    state.value.lostSince = life.lastHeard
+    let left = Self.maxOutage - (.now - life.lastHeard)
+    connector.thread.loop.scheduleTask(in: TimeAmount(max(.zero, left))) { self.checkOutage() }
   }
 
   private func checkOutage() {
-    guard let since = state.value.lostSince, ContinuousClock.now - since > Self.maxOutage else {
+    guard let since = state.value.lostSince, ContinuousClock.now - since >= Self.maxOutage else {
       return
     }
     for listener in listeners { listener.receive(.lost) }
@@ -152,6 +155,9 @@ final class RelayFeed: Sendable {
 
   /// What was missed has been filled in; those who were held go on.
   func becomeReady() {
+    guard !isReady else { return }
+    if state.value.isLossTold { notify(.connectionBack) }
+    state.value.isLossTold = false
     let before = state.value.memory.end
     state.value.memory.becomeReady()
     state.value.lostSince = nil
@@ -177,30 +183,43 @@ final class RelayFeed: Sendable {
   }
 
   private func item(_ position: RelayPosition, _ message: RelayMessage) -> RelayAttachment.Item {
-    message.payload.count > configuration.maxMessage
-      ? .gap(to: position, .large) : .message(position, message)
+    message.isPassedOn(configuration.maxMessage)
+      ? .message(position, message) : .gap(to: position, .large)
   }
 
   private func push(_ items: [RelayAttachment.Item], to listener: Listener) {
     guard !items.isEmpty else { return }
-    for case .gap(_, let why) in items { state.value.gaps[why, default: 0] += 1 }
+    countGaps(items)
     listener.receive(.items(items))
+  }
+
+  @discardableResult
+  private func countGaps(_ items: [RelayAttachment.Item]) -> Int {
+    var count = 0
+    for case .gap(_, let why) in items {
+      state.value.gaps[why, default: 0] += 1
+      count += 1
+    }
+    return count
   }
 
   private func catchUp(
     _ listener: Listener, since: RelayAttachment.Since, to position: RelayPosition
   ) {
-    let attachment = RelayAttachment(
-      of: listener.user, since: since, to: position, in: state.value.memory.ring)
     listener.position = position
-    push(
-      attachment.items.map { item in
-        if case .message(let position, let message) = item {
-          self.item(position, message)
-        } else {
-          item
-        }
-      }, to: listener)
+    push(missed(of: listener.user, since: since, to: position), to: listener)
+  }
+
+  private func missed(
+    of user: [UInt8], since: RelayAttachment.Since, to position: RelayPosition
+  ) -> [RelayAttachment.Item] {
+    RelayAttachment(of: user, since: since, to: position, in: memory.ring).items.map { item in
+      if case .message(let position, let message) = item {
+        self.item(position, message)
+      } else {
+        item
+      }
+    }
   }
 
   // MARK: Attaching
@@ -237,17 +256,10 @@ final class RelayFeed: Sendable {
     guard let since else {
       return Attached(listener: listener, position: position, isRecovered: nil, items: [])
     }
-    let attachment = RelayAttachment(of: user, since: since, to: position, in: memory.ring)
-    for case .gap(_, let why) in attachment.items { state.value.gaps[why, default: 0] += 1 }
+    let items = missed(of: user, since: since, to: position)
+    let gaps = countGaps(items)
     return Attached(
-      listener: listener, position: position, isRecovered: attachment.isRecovered,
-      items: attachment.items.map { item in
-        if case .message(let position, let message) = item {
-          self.item(position, message)
-        } else {
-          item
-        }
-      })
+      listener: listener, position: position, isRecovered: gaps == 0, items: items)
   }
 
   func detach(_ listener: Listener) {

@@ -2,11 +2,9 @@
 /// not come or does not suffice. A value: what came in, and what to do.
 struct RelayFilling: Sendable {
   enum Action: Sendable, Equatable {
-    case take(lender: String)
+    case take(lender: String, piece: Int)
     /// A piece is there.
     case fetch(lender: String, piece: Int)
-    /// All pieces of an offer have come.
-    case unite
     /// Nothing more can be had.
     case finish
   }
@@ -15,6 +13,7 @@ struct RelayFilling: Sendable {
     var lender: String
     var size: Int
     var isWhole: Bool
+    var chain: RelayMark?
   }
 
   /// How long one waits without any progress.
@@ -29,8 +28,9 @@ struct RelayFilling: Sendable {
   private var offers: [Offer] = []
   /// Whose offer was taken.
   private(set) var taken: String?
-  private var pieces = 0
-  private var lastPiece: Int?
+  /// The piece that was taken or fetched last, and whether it is the offer's last one.
+  private var piece = 0
+  private var isLastPiece = false
   private var progress: ContinuousClock.Instant
   private var firstOffer: ContinuousClock.Instant?
 
@@ -41,31 +41,45 @@ struct RelayFilling: Sendable {
   /// - Parameter talk: what was heard on the channel.
   mutating func hear(_ talk: RelayTalk, now: ContinuousClock.Instant) -> [Action] {
     switch talk {
-    case .offer(request, let lender, let size, let isWhole):
+    case .offer(request, let lender, let size, let isWhole, let chain):
       guard answers.insert(lender).inserted else { return [] }
-      offers.append(Offer(lender: lender, size: size, isWhole: isWhole))
+      offers.append(Offer(lender: lender, size: size, isWhole: isWhole, chain: chain))
       if firstOffer == nil { firstOffer = now }
-    case .nothing(request, let lender): answers.insert(lender)
-    case .piece(request, taken, let number, let isLast):
-      progress = now
-      if isLast { lastPiece = number }
-      return taken.map { [.fetch(lender: $0, piece: number)] } ?? []
+    case .nothing(request, let lender):
+      answers.insert(lender)
+      // It cannot give what it offered.
+      if lender == taken { return giveUp(now: now) }
+    case .piece(request, taken, piece, let isLast):
+      (progress, isLastPiece) = (now, isLast)
+      return taken.map { [.fetch(lender: $0, piece: piece)] } ?? []
     default: return []
     }
     progress = now
     return answers.count >= others ? choose(now) : []
   }
 
-  /// A piece has been fetched.
-  mutating func received(now: ContinuousClock.Instant) -> [Action] {
+  /// A piece has been fetched and united with what is known.
+  ///
+  /// - Parameters:
+  ///   - isEnough: whether nothing is lacking any longer.
+  ///   - isKnown: whether all is known from a mark on.
+  mutating func received(
+    now: ContinuousClock.Instant, isEnough: Bool, isKnown: (RelayMark) -> Bool
+  ) -> [Action] {
+    guard let lender = taken else { return [] }
     progress = now
-    pieces += 1
-    guard let lastPiece, pieces > lastPiece else { return [] }
-    return [.unite]
+    guard isLastPiece else {
+      piece += 1
+      return [.take(lender: lender, piece: piece)]
+    }
+    taken = nil
+    if isEnough { return [.finish] }
+    offers.removeAll { $0.chain.map(isKnown) ?? false }
+    return choose(now)
   }
 
-  /// What was lent has been united, and something is still lacking.
-  mutating func goOn(now: ContinuousClock.Instant) -> [Action] {
+  /// What was taken does not come.
+  mutating func giveUp(now: ContinuousClock.Instant) -> [Action] {
     taken = nil
     return choose(now)
   }
@@ -73,9 +87,7 @@ struct RelayFilling: Sendable {
   /// Time has passed.
   mutating func tick(_ now: ContinuousClock.Instant) -> [Action] {
     if taken == nil, let firstOffer, now - firstOffer >= Self.grace { return choose(now) }
-    guard now - progress >= Self.patience else { return [] }
-    taken = nil
-    return choose(now)
+    return now - progress >= Self.patience ? giveUp(now: now) : []
   }
 
   private mutating func choose(_ now: ContinuousClock.Instant) -> [Action] {
@@ -87,7 +99,7 @@ struct RelayFilling: Sendable {
       return answers.count >= others || now - progress >= Self.patience ? [.finish] : []
     }
     let offer = offers.remove(at: best)
-    (taken, pieces, lastPiece, progress) = (offer.lender, 0, nil, now)
-    return [.take(lender: offer.lender)]
+    (taken, piece, isLastPiece, progress) = (offer.lender, 0, false, now)
+    return [.take(lender: offer.lender, piece: 0)]
   }
 }

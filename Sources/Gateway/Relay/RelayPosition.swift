@@ -49,7 +49,18 @@ struct RelayPosition: Sendable, Hashable, CustomStringConvertible {
 struct RelayMessage: Sendable, Hashable {
   var user: [UInt8]
   var job: [UInt8]
+  /// Empty where it was larger than the gateway that heard it passes on.
   var payload: [UInt8]
+  /// How long it is, in bytes, whether it is remembered or not.
+  var length: Int
+
+  init(user: [UInt8], job: [UInt8], payload: [UInt8], length: Int? = nil) {
+    (self.user, self.job, self.payload) = (user, job, payload)
+    self.length = length ?? payload.count
+  }
+
+  /// Whether it can be passed on by a gateway that passes on so many bytes.
+  func isPassedOn(_ maxMessage: Int) -> Bool { length <= maxMessage && payload.count == length }
 
   /// What it takes in memory, approximately, in bytes.
   var size: Int { user.count + job.count + payload.count + 128 }

@@ -37,6 +37,46 @@ struct RelayRing: Sendable {
       return true
     }
 
+    /// Takes its first messages out, as many as have a size together: as a beginning of this segment, which is united
+    /// with the rest again.
+    mutating func takeBeginning(_ maxSize: Int) -> Segment {
+      var beginning = Segment(publishedBefore: publishedBefore)
+      (beginning.dropped, dropped) = (dropped, [:])
+      for offset in messages.keys.sorted() {
+        guard let message = messages[offset],
+          beginning.messages.isEmpty || beginning.size + message.size <= maxSize
+        else { break }
+        beginning.insert(message, at: offset)
+        beginning.heard = offset
+        messages[offset] = nil
+        size -= message.size
+      }
+      return beginning
+    }
+
+    /// Adds what another one heard behind the same mark. Both are beginnings of the same sequence.
+    ///
+    /// - Returns: the messages that were not there.
+    fileprivate mutating func unite(_ other: Segment) -> [(offset: Int, user: [UInt8])] {
+      var added: [(offset: Int, user: [UInt8])] = []
+      for (offset, message) in other.messages where insert(message, at: offset) {
+        added.append((offset, message.user))
+      }
+      var united: [[UInt8]: Int] = [:]
+      for user in Set(dropped.keys).union(other.dropped.keys) {
+        let (own, others) = (dropped[user] ?? 0, other.dropped[user] ?? 0)
+        // The one that dropped less has the rest, as far as it heard.
+        let isKnown = (own < others ? heard : other.heard) >= max(own, others)
+        let last = isKnown ? min(own, others) : max(own, others)
+        if last > 0 { united[user] = last }
+      }
+      dropped = united
+      heard = max(heard, other.heard)
+      publications = max(publications, other.publications)
+      next = next ?? other.next
+      return added
+    }
+
     fileprivate mutating func drop(_ offset: Int) {
       guard let message = messages.removeValue(forKey: offset) else { return }
       size -= message.size
@@ -107,27 +147,23 @@ struct RelayRing: Sendable {
 
   /// Adds what another gateway, or an earlier one, remembers.
   mutating func unite(_ others: [RelayMark: Segment]) {
+    var changed: Set<[UInt8]> = []
     for (mark, other) in others {
-      guard var own = segments[mark] else {
-        segments[mark] = other
-        size += other.size
-        continue
+      var own = segments.removeValue(forKey: mark)
+      size -= own?.size ?? 0
+      let added = own?.unite(other) ?? other.messages.map { ($0.key, $0.value.user) }
+      segments[mark] = own ?? other
+      size += segments[mark]?.size ?? 0
+      for (offset, user) in added {
+        users[user, default: []].append(RelayPosition(mark, offset))
+        changed.insert(user)
       }
-      size -= own.size
-      for (offset, message) in other.messages where (own.dropped[message.user] ?? 0) < offset {
-        own.insert(message, at: offset)
-      }
-      // Both are beginnings of the same sequence, of which the longer one counts.
-      own.heard = max(own.heard, other.heard)
-      own.publications = max(own.publications, other.publications)
-      own.next = own.next ?? other.next
-      for (user, offset) in other.dropped {
-        own.dropped[user] = max(own.dropped[user] ?? 0, offset)
-      }
-      size += own.size
-      segments[mark] = own
     }
-    rebuildUsers()
+    let newest = lastTrim?.line ?? ""
+    for user in changed {
+      users[user]?.sort { Self.isBefore($0, $1, newest: newest) }
+      dropSurplus(of: user)
+    }
   }
 
   /// All but what lies behind a mark on its line.
@@ -159,33 +195,32 @@ struct RelayRing: Sendable {
     let isDue = newest.line != lastTrim?.line || newest.number - (lastTrim?.number ?? 0) >= interval
     guard isDue || size > bounds.maxSize else { return }
     lastTrim = newest
-    let order = ordered(newest: newest.line)
-    var dropsAny = false
+    let order = segments.keys.sorted {
+      Self.isBefore(RelayPosition($0, 0), RelayPosition($1, 0), newest: newest.line)
+    }
     for mark in order where mark != newest {
       // Numbers of two lines are compared here alone: to forget a little early or late does no harm.
       let isOld = mark.number < newest.number - bounds.maxAge
-      guard isOld || size > bounds.maxSize else { continue }
-      size -= segments.removeValue(forKey: mark)?.size ?? 0
-      dropsAny = true
-    }
-    if dropsAny { rebuildUsers() }
-  }
-
-  /// The oldest first. Lines before the newest one come first; how two of them follow each other does not matter.
-  private func ordered(newest line: String) -> [RelayMark] {
-    segments.keys.sorted {
-      ($0.line == line ? 1 : 0, $0.line, $0.number) < ($1.line == line ? 1 : 0, $1.line, $1.number)
+      if isOld || size > bounds.maxSize { forget(mark) }
     }
   }
 
-  private mutating func rebuildUsers() {
-    users = [:]
-    for mark in ordered(newest: lastTrim?.line ?? "") {
-      for (offset, message) in (segments[mark]?.messages ?? [:]).sorted(by: { $0.key < $1.key }) {
-        users[message.user, default: []].append(RelayPosition(mark, offset))
-      }
+  private mutating func forget(_ mark: RelayMark) {
+    guard let segment = segments.removeValue(forKey: mark) else { return }
+    size -= segment.size
+    for user in Set(segment.messages.values.map(\.user)) {
+      users[user]?.removeAll { $0.mark == mark }
+      if users[user]?.isEmpty == true { users[user] = nil }
     }
-    for user in Array(users.keys) { dropSurplus(of: user) }
+  }
+
+  /// The older one comes first. Lines before the newest one come first; how two of them follow each other does not
+  /// matter.
+  private static func isBefore(
+    _ one: RelayPosition, _ other: RelayPosition, newest line: String
+  ) -> Bool {
+    (one.mark.line == line ? 1 : 0, one.mark.line, one.mark.number, one.offset)
+      < (other.mark.line == line ? 1 : 0, other.mark.line, other.mark.number, other.offset)
   }
 
   // MARK: Looking
@@ -193,6 +228,21 @@ struct RelayRing: Sendable {
   /// The marks of a line that are remembered, in their order.
   func marks(of line: String) -> [RelayMark] {
     segments.keys.filter { $0.line == line }.sorted { $0.number < $1.number }
+  }
+
+  /// The messages of a user that are remembered: offsets by mark.
+  func offsets(of user: [UInt8]) -> [RelayMark: [Int]] {
+    Dictionary(grouping: users[user] ?? [], by: \.mark).mapValues { $0.map(\.offset).sorted() }
+  }
+
+  /// The first mark of the chain that reaches up to a mark, where nothing else than this chain is remembered before
+  /// it.
+  func chain(before end: RelayMark) -> RelayMark? {
+    let known = before(end)
+    let followers = Set(known.values.compactMap(\.next))
+    let begins = known.keys.filter { !followers.contains($0) }
+    let ends = known.values.count { $0.next == end || $0.next.map { known[$0] == nil } ?? true }
+    return begins.count == 1 && ends == 1 ? begins.first : nil
   }
 
   /// Whether a position is one that was heard.

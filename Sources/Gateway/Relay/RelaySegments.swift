@@ -7,7 +7,7 @@ struct RelaySegments {
   /// The bytes are not segments.
   struct Malformed: Error {}
 
-  private static let version: UInt8 = 1
+  private static let version: UInt8 = 2
 
   // MARK: Writing
 
@@ -32,6 +32,7 @@ struct RelaySegments {
         buffer.writeInteger(Int64(offset))
         buffer.write(message.user)
         buffer.write(message.job)
+        buffer.writeInteger(Int64(message.length))
         buffer.write(message.payload)
       }
     }
@@ -58,9 +59,9 @@ struct RelaySegments {
       }
       for _ in 0..<(try buffer.number(UInt32.self)) {
         let offset = try buffer.count()
-        let message = RelayMessage(
-          user: try buffer.text(), job: try buffer.text(), payload: try buffer.text())
-        guard offset <= segment.heard else { throw Malformed() }
+        let (user, job, length) = (try buffer.text(), try buffer.text(), try buffer.count())
+        let message = RelayMessage(user: user, job: job, payload: try buffer.text(), length: length)
+        guard offset <= segment.heard, message.payload.count <= length else { throw Malformed() }
         segment.insert(message, at: offset)
       }
       segments[mark] = segment

@@ -40,6 +40,8 @@ final class RelaySocket {
   private var hasEnded = false
   var isEnded: Bool { hasEnded }
   private(set) var deliveries: Int64 = 0
+  /// Whether it got all that it missed; nil where it asked for nothing.
+  private(set) var isRecovered: Bool?
 
   /// - Parameter ended: called once, with the code of an end that came from here.
   init(
@@ -56,6 +58,7 @@ final class RelaySocket {
   func run(_ feed: RelayFeed, since: RelayAttachment.Since?) async {
     let attached = await feed.attach(user, since: since) { [weak self] in self?.receive($0) }
     guard let attached else { return close(.noRedis) }
+    isRecovered = attached.isRecovered
     guard !hasEnded else { return feed.detach(attached.listener) }
     (listener, position) = (attached.listener, attached.position)
     do {
@@ -113,6 +116,14 @@ final class RelaySocket {
   }
 
   // MARK: Output
+
+  /// What waits for the browser, in bytes.
+  var queued: Int {
+    switch output {
+    case .webSocket(let socket, _): waitingSize + socket.unread
+    case .stream(let stream): waitingSize + stream.unread
+    }
+  }
 
   private func note(_ item: RelayAttachment.Item) {
     position = item.position

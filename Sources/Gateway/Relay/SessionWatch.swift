@@ -38,7 +38,8 @@ final class SessionWatch: Sendable {
   }
 
   private static let tick = Duration.milliseconds(50)
-  private static let quiet = Duration.seconds(4)
+  /// How long the server may say nothing.
+  private static let patience = Duration.seconds(5)
   /// How often all are read again: where Redis tells of changes, only to be sure.
   private static let slowInterval = Duration.seconds(60)
   private static let fastInterval = Duration.seconds(15)
@@ -175,19 +176,9 @@ final class SessionWatch: Sendable {
   }
 
   private func hear(_ subscription: RedisSubscription) async throws {
-    var isAsked = false
-    while true {
-      switch await subscription.next(within: Self.quiet) {
-      case .cancelled: throw CancellationError()
-      case .ended(let error): throw error
-      case .timeOut:
-        guard !isAsked else { throw RedisError(.noAnswer(within: Self.quiet)) }
-        subscription.ping()
-        isAsked = true
-      case .messages(let batch):
-        isAsked = false
-        for case .message(let message) in batch { hear(message) }
-      }
+    try await subscription.follow(patience: Self.patience) { messages in
+      for message in messages { hear(message) }
+      return true
     }
   }
 

@@ -86,6 +86,9 @@ final class WebSocketConnection: ChannelInboundHandler {
 
   var isWritable: Bool { context?.channel.isWritable ?? false }
 
+  /// What the other end has not taken yet, in bytes.
+  var unread: Int { context?.channel.unread ?? 0 }
+
   /// Sends a message without waiting.
   func send(_ opcode: WebSocketOpcode, _ bytes: ByteBuffer) {
     guard let context, closed == nil, !hasEnded else { return }

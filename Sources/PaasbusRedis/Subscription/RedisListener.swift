@@ -8,8 +8,8 @@ package struct RedisListener: Sendable {
     case connectionBack
   }
 
-  /// How long nothing may come before we send a PING to find out whether the server still answers.
-  private static let quiet = Duration.seconds(4)
+  /// How long the server may say nothing.
+  private static let patience = Duration.seconds(8)
 
   private let connector: RedisConnector
   private let channels: [String]
@@ -43,7 +43,7 @@ package struct RedisListener: Sendable {
           notify(told != nil ? .connectionBack : .listening)
           (hasContact, told) = (true, nil)
           connected = .now
-          try await listen(to: subscription, body)
+          try await subscription.follow(patience: Self.patience, body)
         }
         return
       } catch is CancellationError {
@@ -57,28 +57,6 @@ package struct RedisListener: Sendable {
         backoff.connectionEnded(since: connected)
         connected = nil
         try? await Task.sleep(for: backoff.next())
-      }
-    }
-  }
-
-  private func listen(
-    to subscription: RedisSubscription, _ body: ([RedisMessage]) async throws -> Bool
-  ) async throws {
-    var isAsked = false
-    while true {
-      switch await subscription.next(within: Self.quiet) {
-      case .cancelled: return
-      case .ended(let error): throw error
-      case .timeOut:
-        guard !isAsked else { throw RedisError(.noAnswer(within: Self.quiet)) }
-        subscription.ping()
-        isAsked = true
-      case .messages(let batch):
-        isAsked = false
-        let messages = batch.compactMap { push in
-          if case .message(let message) = push { message } else { nil }
-        }
-        if !messages.isEmpty, try await !body(messages) { return }
       }
     }
   }

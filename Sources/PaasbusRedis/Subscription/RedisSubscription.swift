@@ -30,6 +30,34 @@ package struct RedisSubscription: Sendable {
     return await mailbox.next { connection.resumeReading() }
   }
 
+  /// Hands over messages as they come, for as long as `body` returns true.
+  ///
+  /// A server that says nothing for half of `patience` is asked whether it is there.
+  ///
+  /// - Throws: ``RedisError`` when the connection ends or nothing has come for `patience`, `CancellationError`,
+  ///   and what `body` throws.
+  package func follow(
+    patience: Duration, _ body: ([RedisMessage]) async throws -> Bool
+  ) async throws {
+    var isAsked = false
+    while true {
+      switch await next(within: patience / 2) {
+      case .cancelled: throw CancellationError()
+      case .ended(let error): throw error
+      case .timeOut:
+        guard !isAsked else { throw RedisError(.noAnswer(within: patience)) }
+        ping()
+        isAsked = true
+      case .messages(let batch):
+        isAsked = false
+        let messages = batch.compactMap { push in
+          if case .message(let message) = push { message } else { nil }
+        }
+        if !messages.isEmpty, try await !body(messages) { return }
+      }
+    }
+  }
+
   /// Asks the server for a sign of life. It comes as ``RedisPush/pong``, after every message that
   /// was published before the server got the question.
   package func ping() {
