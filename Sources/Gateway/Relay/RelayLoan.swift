@@ -25,7 +25,8 @@ struct RelayLoan: Sendable {
     guard number == pieces else { return nil }
     (pieces, lastTaken) = (pieces + 1, now)
     var (chosen, size) = ([RelayMark: RelayRing.Segment](), 0)
-    while var (mark, segment) = rest.last {
+    while let (mark, last) = rest.last {
+      var segment = last
       guard size == 0 || size + segment.size <= Self.maxPiece else { break }
       rest.removeLast()
       if segment.size > Self.maxPiece {

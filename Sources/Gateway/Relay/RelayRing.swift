@@ -37,6 +37,18 @@ struct RelayRing: Sendable {
       return true
     }
 
+    /// Notes what was heard.
+    ///
+    /// - Returns: by how much it has grown.
+    fileprivate mutating func add(
+      _ message: RelayMessage?, at offset: Int, _ count: Int64
+    ) -> Int {
+      heard = max(heard, offset)
+      publications = max(publications, count)
+      guard let message, insert(message, at: offset) else { return 0 }
+      return message.size
+    }
+
     /// Takes its first messages out, as many as have a size together: as a beginning of this segment, which is united
     /// with the rest again.
     mutating func takeBeginning(_ maxSize: Int) -> Segment {
@@ -77,10 +89,12 @@ struct RelayRing: Sendable {
       return added
     }
 
-    fileprivate mutating func drop(_ offset: Int) {
-      guard let message = messages.removeValue(forKey: offset) else { return }
+    /// - Returns: by how much it has shrunk.
+    fileprivate mutating func drop(_ offset: Int) -> Int {
+      guard let message = messages.removeValue(forKey: offset) else { return 0 }
       size -= message.size
       dropped[message.user] = max(dropped[message.user] ?? 0, offset)
+      return message.size
     }
   }
 
@@ -114,14 +128,10 @@ struct RelayRing: Sendable {
   ///   - message: nil for one that is for no user.
   ///   - publications: how many were heard since the mark, this one among them.
   mutating func add(_ message: RelayMessage?, at position: RelayPosition, publications: Int64) {
-    guard var segment = segments.removeValue(forKey: position.mark) else { return }
-    segment.heard = max(segment.heard, position.offset)
-    segment.publications = max(segment.publications, publications)
-    size -= segment.size
-    let isNew = message.map { segment.insert($0, at: position.offset) } ?? false
-    size += segment.size
-    segments[position.mark] = segment
-    if isNew, let message { note(position, of: message.user) }
+    guard let added = segments[position.mark]?.add(message, at: position.offset, publications)
+    else { return }
+    size += added
+    if added > 0, let message { note(position, of: message.user) }
   }
 
   /// Notes a publication that has no name.
@@ -179,12 +189,10 @@ struct RelayRing: Sendable {
   }
 
   private mutating func dropSurplus(of user: [UInt8]) {
-    guard let positions = users[user], positions.count > bounds.maxMessagesPerUser else { return }
-    let surplus = positions.count - bounds.maxMessagesPerUser
-    for position in positions.prefix(surplus) {
-      size -= segments[position.mark]?.size ?? 0
-      segments[position.mark]?.drop(position.offset)
-      size += segments[position.mark]?.size ?? 0
+    guard let count = users[user]?.count, count > bounds.maxMessagesPerUser else { return }
+    let surplus = count - bounds.maxMessagesPerUser
+    for position in users[user]?.prefix(surplus) ?? [] {
+      size -= segments[position.mark]?.drop(position.offset) ?? 0
     }
     users[user]?.removeFirst(surplus)
   }

@@ -156,13 +156,14 @@ final class RelaySocket {
   private func write(_ text: [UInt8], id: RelayPosition?) async throws {
     switch output {
     case .webSocket(_, isRaw: true): return
-    case .webSocket(let socket, _): try await write(.text, ByteBuffer(bytes: text), to: socket)
+    case .webSocket(let socket, _):
+      try await write(.text, text, to: socket)
     case .stream(let stream): try await stream.write(Self.event(text, id: id))
     }
   }
 
   private func write(
-    _ opcode: WebSocketOpcode, _ bytes: ByteBuffer, to socket: WebSocketConnection
+    _ opcode: WebSocketOpcode, _ bytes: [UInt8], to socket: WebSocketConnection
   ) async throws {
     guard !hasEnded else { throw ResponseStream.Ended() }
     let isSent = await withCheckedContinuation { continuation in
@@ -175,11 +176,11 @@ final class RelaySocket {
 
   private static func frame(
     _ item: RelayAttachment.Item, isRaw: Bool
-  ) -> (WebSocketOpcode, ByteBuffer)? {
-    guard isRaw else { return (.text, ByteBuffer(bytes: RelayText.item(item))) }
+  ) -> (WebSocketOpcode, [UInt8])? {
+    guard isRaw else { return (.text, RelayText.item(item)) }
     guard case .message(_, let message) = item else { return nil }
     let isText = String(validating: message.payload, as: UTF8.self) != nil
-    return (isText ? .text : .binary, ByteBuffer(bytes: message.payload))
+    return (isText ? .text : .binary, message.payload)
   }
 
   private static func event(_ text: [UInt8], id: RelayPosition?) -> [UInt8] {
@@ -200,7 +201,7 @@ final class RelaySocket {
       let text = RelayText.position(position)
       switch output {
       case .webSocket(let socket, let isRaw):
-        if !isRaw { socket.send(.text, ByteBuffer(bytes: text)) }
+        if !isRaw { socket.send(.text, text) }
       case .stream(let stream):
         stream.push(ResponseStream.Piece(Self.event(text, id: position)))
       }
@@ -225,7 +226,7 @@ final class RelaySocket {
     let bye = RelayText.bye(code, retry: Self.passing.contains(code))
     switch output {
     case .webSocket(let socket, let isRaw):
-      if !isRaw { socket.send(.text, ByteBuffer(bytes: bye)) }
+      if !isRaw { socket.send(.text, bye) }
       end(code)
       socket.close(code)
     case .stream(let stream):

@@ -4,10 +4,11 @@ import NIOWebSocket
 
 /// One WebSocket (RFC 6455): whole messages in and out, pings, and an end with a code. Lives on the event loop.
 ///
-/// NIO's decoder reads frames; which of them may come, and in which order, is looked after here.
+/// NIO's decoder reads frames; which of them may come, and in which order, is looked after here. Frames are written
+/// here too: NIO's encoder gives the system the header by itself, and takes memory for each socket.
 final class WebSocketConnection: ChannelInboundHandler {
   typealias InboundIn = WebSocketFrame
-  typealias OutboundOut = WebSocketFrame
+  typealias OutboundOut = ByteBuffer
 
   /// Why a connection ends (RFC 6455, 7.4.1, and the relay's own).
   enum Code: UInt16, Sendable {
@@ -30,6 +31,8 @@ final class WebSocketConnection: ChannelInboundHandler {
   ]
   /// In bytes: of what a browser sends.
   static let maxMessage = 4096
+  /// Of a frame that is not masked, in bytes.
+  private static let maxHeader = 10
   private static let pingInterval = TimeAmount.seconds(25)
   private static let pongLimit = TimeAmount.seconds(10)
   /// How long the other end may take to answer a close.
@@ -70,7 +73,6 @@ final class WebSocketConnection: ChannelInboundHandler {
     }
     try pipeline.addHandlers(
       [
-        WebSocketFrameEncoder(),
         ByteToMessageHandler(WebSocketFrameDecoder(maxFrameSize: maxMessage)), socket,
       ], position: .before(connection))
     drop(HTTPServerPipelineHandler.self)
@@ -90,10 +92,9 @@ final class WebSocketConnection: ChannelInboundHandler {
   var unread: Int { context?.channel.unread ?? 0 }
 
   /// Sends a message without waiting.
-  func send(_ opcode: WebSocketOpcode, _ bytes: ByteBuffer) {
+  func send(_ opcode: WebSocketOpcode, _ bytes: some Collection<UInt8>) {
     guard let context, closed == nil, !hasEnded else { return }
-    context.write(
-      wrapOutboundOut(WebSocketFrame(fin: true, opcode: opcode, data: bytes)), promise: nil)
+    context.write(wrapOutboundOut(Self.frame(opcode, bytes)), promise: nil)
     guard !isFlushDue else { return }
     // With whatever else is sent in this turn.
     isFlushDue = true
@@ -108,24 +109,40 @@ final class WebSocketConnection: ChannelInboundHandler {
   ///
   /// - Returns: false where it has ended, and nothing is called.
   func send(
-    _ opcode: WebSocketOpcode, _ bytes: ByteBuffer, _ taken: @escaping () -> Void
+    _ opcode: WebSocketOpcode, _ bytes: some Collection<UInt8>, _ taken: @escaping () -> Void
   ) -> Bool {
     guard let context, closed == nil, !hasEnded else { return false }
-    let frame = WebSocketFrame(fin: true, opcode: opcode, data: bytes)
     let bound = NIOLoopBound(taken, eventLoop: context.eventLoop)
-    context.writeAndFlush(wrapOutboundOut(frame)).whenComplete { _ in bound.value() }
+    context.writeAndFlush(wrapOutboundOut(Self.frame(opcode, bytes))).whenComplete { _ in
+      bound.value()
+    }
     return true
+  }
+
+  /// A whole message in one frame, which a server does not mask (RFC 6455, 5.2).
+  private static func frame(_ opcode: WebSocketOpcode, _ bytes: some Collection<UInt8>)
+    -> ByteBuffer
+  {
+    let count = bytes.count
+    var frame = ByteBufferAllocator().buffer(capacity: maxHeader + count)
+    frame.writeInteger(UInt8(webSocketOpcode: opcode) | 0x80)
+    if count <= 125 {
+      frame.writeInteger(UInt8(count))
+    } else if let short = UInt16(exactly: count) {
+      frame.writeMultipleIntegers(UInt8(126), short)
+    } else {
+      frame.writeMultipleIntegers(UInt8(127), UInt64(count))
+    }
+    frame.writeBytes(bytes)
+    return frame
   }
 
   /// Ends the connection with a code; the other end answers, or has not long to do so.
   func close(_ code: Code) {
     guard let context, closed == nil, !hasEnded else { return }
     closed = .now()
-    var bytes = ByteBuffer()
-    bytes.writeInteger(code.rawValue)
-    context.writeAndFlush(
-      wrapOutboundOut(WebSocketFrame(fin: true, opcode: .connectionClose, data: bytes)),
-      promise: nil)
+    let bytes = [UInt8(code.rawValue >> 8), UInt8(code.rawValue & 0xFF)]
+    context.writeAndFlush(wrapOutboundOut(Self.frame(.connectionClose, bytes)), promise: nil)
     // Of one that breaks the rules no answer is waited for (7.1.7).
     if Self.faults.contains(code) { context.close(mode: .output, promise: nil) }
     end()
@@ -157,7 +174,7 @@ final class WebSocketConnection: ChannelInboundHandler {
     if let pinged, now - pinged >= Self.pongLimit { return close(.silent) }
     if pinged == nil, now - lastSign >= Self.pingInterval {
       pinged = now
-      send(.ping, ByteBuffer())
+      send(.ping, [])
     }
     onTick?(now)
   }
@@ -201,7 +218,7 @@ final class WebSocketConnection: ChannelInboundHandler {
       context?.close(promise: nil)
       return
     }
-    send(.pong, bytes)
+    send(.pong, bytes.readableBytesView)
   }
 
   private func receive(_ opcode: WebSocketOpcode, _ bytes: ByteBuffer) {
