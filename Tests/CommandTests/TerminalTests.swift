@@ -85,15 +85,13 @@ struct TerminalTests {
         try await terminal.expect("next")
         try await terminal.enter("word")
         try await terminal.expect("got word")
-        try await terminal.enter("$A --group -- sleep 1010 | sleep 1011")
-        try await eventually("both run") {
-          !Processes.states("sleep 1011").isEmpty && !Processes.states("sleep 1010").isEmpty
-        }
+        try await terminal.enter("$A --group -- sleep 1020 | sleep 1021")
+        try await eventually("the command runs") { Processes.haveTerminal("sleep 1020") }
         try await terminal.press("C-c")
-        try await eventually("the command has ended") { Processes.states("sleep 1010").isEmpty }
+        try await eventually("the command has ended") { Processes.states("sleep 1020").isEmpty }
         // Ended, the command has not been waited for yet.
         try await eventually("the terminal is the pipeline's again") {
-          Processes.haveTerminal("sleep 1011")
+          Processes.haveTerminal("sleep 1021")
         }
         try await terminal.press("C-c")
         try await terminal.awaitPrompt()
