@@ -183,7 +183,9 @@ static void *wait_at_gate(void *nothing) {
 
 void csupervisor_close_from(posix_spawn_file_actions_t *actions, int first) {
 #ifdef __GLIBC__
+#if __GLIBC_PREREQ(2, 34)
     posix_spawn_file_actions_addclosefrom_np(actions, first);
+#endif
 #endif
 }
 

@@ -51,11 +51,67 @@ struct RelayLendingTests {
       pieces += 1
       if isLast { break }
     }
-    #expect(borrower.segments == lent)
+    for (mark, segment) in lent {
+      #expect(borrower.segments[mark] == segment, "\(mark)")
+    }
     #expect(pieces >= 8 && pieces <= 12)
     #expect(loan.take(pieces + 1, now: .now) == nil)
     for user in [1, 3, 4, 43, 44, 743] {
       #expect(borrower.offsets(of: Array("\(user)".utf8)).count == 1)
+    }
+  }
+
+  @Test("what a segment no longer keeps is said with each piece of it, and by all of them together")
+  func droppedInPieces() throws {
+    var ring = RelayRing()
+    ring.begin(mark(1), after: nil, publishedBefore: nil)
+    for offset in 1...160 {
+      let message = message(offset % 20 == 0 ? 8 : 7, size: 20_000)
+      ring.add(message, at: RelayPosition(mark(1), offset), publications: 0)
+    }
+    ring.begin(mark(2), after: mark(1), publishedBefore: nil)
+    let (lent, user) = (ring.before(mark(2)), Array("7".utf8))
+    #expect(lent[mark(1)]?.dropped == [user: 54])
+    var loan = RelayLoan(lent, now: .now)
+    var pieces: [[RelayMark: RelayRing.Segment]] = []
+    while let (bytes, _) = loan.take(pieces.count, now: .now), bytes.readableBytes > 20 {
+      pieces.append(try RelaySegments.decode(bytes))
+    }
+    #expect(pieces.count == 3)
+    var borrower = RelayRing()
+    for piece in pieces { borrower.unite(piece) }
+    #expect(borrower.segments == lent)
+    // Where a beginning is lacking, that is told.
+    for missing in pieces.indices {
+      var other = RelayRing()
+      for (index, piece) in pieces.enumerated() where index != missing { other.unite(piece) }
+      other.unite([mark(2): RelayRing.Segment()])
+      let attachment = RelayAttachment(
+        of: user, since: .position(RelayPosition(mark(1), 54)), to: RelayPosition(mark(2), 0),
+        in: other)
+      #expect(!attachment.isRecovered, "without piece \(missing)")
+    }
+  }
+
+  @Test("numbers and circles that were made up lead nowhere, and end")
+  func madeUp() throws {
+    var ring = RelayRing()
+    let other = RelayMark(line: "other", number: 3)
+    var (first, second) = (RelayRing.Segment(), RelayRing.Segment())
+    (first.next, second.next) = (other, mark(5))
+    ring.unite([mark(5): first, other: second])
+    let attachment = RelayAttachment(
+      of: [1], since: .position(RelayPosition(mark(5), 0)), to: RelayPosition(mark(9), 0), in: ring)
+    #expect(attachment.items.count < 5)
+    var huge = RelayRing.Segment(publishedBefore: .max)
+    huge.publications = .max
+    let bytes = RelaySegments.encode([mark(1): huge])
+    #expect(throws: RelaySegments.Malformed.self) { try RelaySegments.decode(bytes) }
+    for number in [Int64.max, 1 << 53, 0, -1] {
+      let bytes = RelaySegments.encode([RelayMark(line: "x", number: number): RelayRing.Segment()])
+      #expect(throws: RelaySegments.Malformed.self) { try RelaySegments.decode(bytes) }
+      let form = try RelayChannel(RelayChannel.usual, clock: "clock")
+      #expect(KeptMessage(Array("x \(number) 1 7 JOB:1:xtext".utf8), form) == nil)
     }
   }
 
@@ -76,6 +132,13 @@ struct RelayLendingTests {
       guard let segments = try? RelaySegments.decode(ByteBuffer(bytes: mutated)) else { continue }
       for segment in segments.values {
         #expect(segment.messages.allSatisfy { $0.key <= segment.heard })
+      }
+      var memory = RelayMemory()
+      memory.unite(segments)
+      for mark in segments.keys {
+        _ = RelayAttachment(
+          of: Array("1".utf8), since: .position(RelayPosition(mark, 0)),
+          to: RelayPosition(RelayMark(line: Self.line, number: 9), 0), in: memory.ring)
       }
     }
   }
@@ -142,7 +205,7 @@ struct RelayLendingTests {
     #expect(asker.piece("b", 1, isLast: true) == [], "not its turn")
     #expect(asker.piece("b", 0, isLast: false) == [.fetch(lender: "b", piece: 0)])
     #expect(asker.received() == [.take(lender: "b", piece: 1)])
-    #expect(asker.piece("b", 1, isLast: true) == [.fetch(lender: "b", piece: 1)])
+    #expect(asker.piece("b", 1, isLast: false) == [.fetch(lender: "b", piece: 1)])
     #expect(asker.received(isEnough: true) == [.finish])
   }
 

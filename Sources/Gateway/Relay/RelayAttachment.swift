@@ -113,7 +113,9 @@ private struct Walk {
   mutating func follow(from position: RelayPosition) -> Bool {
     guard ring.holds(position) else { return false }
     var (mark, offset) = (position.mark, position.offset)
-    while let segment = ring.segments[mark] {
+    // What was lent may be a circle.
+    for _ in ring.segments.indices {
+      guard let segment = ring.segments[mark] else { return false }
       last = mark
       let isLast = mark == end.mark
       collect(segment, mark, behind: offset, upTo: isLast ? end.offset : segment.heard)
@@ -136,7 +138,7 @@ private struct Walk {
       offset = dropped
     }
     for number in offsets[mark] ?? [] where number > offset && number <= last {
-      guard let message = segment.messages[number] else { continue }
+      guard let message = segment.messages[number], message.user == user else { continue }
       items.append(.message(RelayPosition(mark, number), message))
     }
   }

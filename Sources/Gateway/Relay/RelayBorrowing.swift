@@ -10,6 +10,10 @@ final class RelayBorrowing {
   private let lastEnd: RelayPosition?
   private let ask: (RelayWork) -> Void
   private var filling: RelayFilling?
+  /// The own first mark, where another gateway came while others were asked.
+  private var newcomer: RelayMark?
+  /// Whether it was looked again what gateways left that ended.
+  private var hasLookedAgain = false
 
   init(
     _ feed: RelayFeed, others: Int, lastEnd: RelayPosition?, ask: @escaping (RelayWork) -> Void
@@ -27,7 +31,8 @@ final class RelayBorrowing {
 
   /// Another gateway asks, so it has come anew, and may have what was lacking.
   func otherCame(before mark: RelayMark?) {
-    if let mark, filling == nil, feed.isReady, isLacking { begin(before: mark) }
+    guard let mark else { return }
+    if filling != nil { newcomer = mark } else if feed.isReady, isLacking { begin(before: mark) }
   }
 
   func hear(_ talk: RelayTalk) { carryOut(filling?.hear(talk, now: .now)) }
@@ -60,12 +65,26 @@ final class RelayBorrowing {
       case .take(let lender, let piece):
         ask(.say(.take(request: filling?.request ?? "", lender: lender, piece: piece)))
       case .fetch(let lender, let piece): ask(.fetch(lender: lender, piece: piece))
-      case .finish:
-        filling = nil
-        feed.becomeReady()
+      case .finish: finish()
       }
     }
   }
+
+  /// Nothing more can be had from those who were asked.
+  private func finish() {
+    let hasLostLender = filling?.hasLostLender ?? false
+    filling = nil
+    if isLacking, let newcomer {
+      self.newcomer = nil
+      return begin(before: newcomer)
+    }
+    guard hasLostLender, !hasLookedAgain else { return feed.becomeReady() }
+    hasLookedAgain = true
+    ask(.lookAgain)
+  }
+
+  /// What gateways left that ended has been read again.
+  func hasLooked() { feed.becomeReady() }
 
   /// Whether something between the last life and this one is not known. What is too old to be remembered is not
   /// lacking.

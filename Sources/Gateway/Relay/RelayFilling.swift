@@ -26,6 +26,8 @@ struct RelayFilling: Sendable {
   private let others: Int
   private var answers: Set<String> = []
   private var offers: [Offer] = []
+  /// Whether one that offered something did not give all of it. It may have ended, and left what it knew.
+  private(set) var hasLostLender = false
   /// Whose offer was taken.
   private(set) var taken: String?
   /// The piece that was taken or fetched last, and whether it is the offer's last one.
@@ -68,18 +70,19 @@ struct RelayFilling: Sendable {
   ) -> [Action] {
     guard let lender = taken else { return [] }
     progress = now
+    if isEnough { return [.finish] }
     guard isLastPiece else {
       piece += 1
       return [.take(lender: lender, piece: piece)]
     }
     taken = nil
-    if isEnough { return [.finish] }
     offers.removeAll { $0.chain.map(isKnown) ?? false }
     return choose(now)
   }
 
   /// What was taken does not come.
   mutating func giveUp(now: ContinuousClock.Instant) -> [Action] {
+    if taken != nil { hasLostLender = true }
     taken = nil
     return choose(now)
   }

@@ -1,5 +1,8 @@
 /// The keys and the channel of a relay. All but the clock live for ten minutes at most.
 struct RelayKeys: Sendable, Hashable {
+  /// Of what gateways say to each other. Those of another one are refused.
+  static let version = "2"
+
   let app: String
 
   private var prefix: String { "paasbus:{\(app)}:relay:" }

@@ -5,11 +5,14 @@ final class RelayLending {
   /// How long a piece waits to be fetched, in ms.
   private static let pieceLife = 30_000
 
+  /// How long an offer holds.
+  private static let offerLife = Duration.seconds(30)
+
   private let feed: RelayFeed
   /// Has something asked of Redis.
   private let ask: (RelayWork) -> Void
   /// The first marks of those who were offered something.
-  private var borrowers: [String: RelayMark] = [:]
+  private var borrowers: [String: (mark: RelayMark, at: ContinuousClock.Instant)] = [:]
   private var loans: [String: RelayLoan] = [:]
 
   init(_ feed: RelayFeed, ask: @escaping (RelayWork) -> Void) {
@@ -23,7 +26,7 @@ final class RelayLending {
     guard !segments.isEmpty else {
       return ask(.say(.nothing(request: request, lender: feed.name)))
     }
-    borrowers[request] = mark
+    borrowers[request] = (mark, .now)
     let isWhole = end.map {
       RelayAttachment.isWhole(since: .position($0), to: RelayPosition(mark, 0), in: ring)
     }
@@ -36,8 +39,8 @@ final class RelayLending {
 
   /// The other one takes a piece.
   func take(_ request: String, _ piece: Int) {
-    if piece == 0, let mark = borrowers.removeValue(forKey: request) {
-      loans[request] = RelayLoan(feed.memory.ring.before(mark), now: .now)
+    if piece == 0, let offer = borrowers.removeValue(forKey: request) {
+      loans[request] = RelayLoan(feed.memory.ring.before(offer.mark), now: .now)
     }
     ask(.lend(request: request, piece: piece))
   }
@@ -63,7 +66,9 @@ final class RelayLending {
 
   /// Forgets what nobody fetches any longer.
   func tick(_ now: ContinuousClock.Instant) {
-    guard !loans.isEmpty else { return }
-    loans = loans.filter { now - $0.value.lastTaken < RelayLoan.patience }
+    if !borrowers.isEmpty { borrowers = borrowers.filter { now - $0.value.at < Self.offerLife } }
+    if !loans.isEmpty {
+      loans = loans.filter { now - $0.value.lastTaken < RelayLoan.patience }
+    }
   }
 }

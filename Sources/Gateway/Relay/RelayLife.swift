@@ -8,6 +8,8 @@ enum RelayWork {
   case say(RelayTalk)
   case lend(request: String, piece: Int)
   case fetch(lender: String, piece: Int)
+  /// Look again at what gateways left that ended.
+  case lookAgain
 }
 
 /// One pair of connections of a ``RelayFeed``: what it hears, marks and says. Lives on the event loop.
@@ -92,7 +94,12 @@ final class RelayLife {
     feed.change { $0.beginLife(process: process, author: author) }
     feed.begin(self)
     try await publishMark(by: author, on: commands)
-    // What was kept, and what the last gateway left. It lies before the own mark, or is heard as well.
+    // It lies before the own mark, or is heard as well.
+    try await uniteLeft(commands)
+  }
+
+  /// Unites what was kept, and what the last gateway left, with what is known.
+  private func uniteLeft(_ commands: RedisConnection) async throws {
     let replies = try await commands.pipeline([
       RedisCommand("ZRANGE", keys.kept, "0", "-1"), RedisCommand("HGET", keys.clock, "handover"),
     ])
@@ -111,7 +118,8 @@ final class RelayLife {
   private func publishMark(by author: String, on commands: RedisConnection) async throws {
     let pattern = feed.configuration.channel.pattern
     let arguments = [
-      keys.clock, "1", pattern, author, "\(feed.memory.highest)", RelayFeed.randomWord(6),
+      keys.clock, RelayKeys.version, pattern, author, "\(feed.memory.highest)",
+      RelayFeed.randomWord(6),
     ]
     let reply = try await RelayScripts.mark.run(
       on: commands, keys: [Array(keys.clock.utf8)], arguments: arguments.map { Array($0.utf8) }
@@ -191,6 +199,9 @@ final class RelayLife {
         _ = try await commands.send(RedisCommand("PUBLISH", keys.clock, talk.text))
       case .lend(let request, let piece): try await lending.lend(request, piece, on: commands)
       case .fetch(let lender, let piece): try await borrowing.fetch(lender, piece, on: commands)
+      case .lookAgain:
+        try await uniteLeft(commands)
+        borrowing.hasLooked()
       }
     }
   }
@@ -259,11 +270,12 @@ struct KeptMessage {
       return String(decoding: rest[..<end], as: UTF8.self)
     }
     guard let line = word(), RelayPosition.isLine(line), let number = word().flatMap({ Int64($0) }),
-      number > 0, let published = word(), let length = word().flatMap({ Int($0) }), length >= 0,
-      rest.count >= length
+      RelayMark.trusted.contains(number), let published = word(),
+      let length = word().flatMap({ Int($0) }), length >= 0, rest.count >= length
     else { return nil }
     mark = RelayMark(line: line, number: number)
-    var segment = RelayRing.Segment(publishedBefore: Int64(published))
+    let count = Int64(published).flatMap { RelayMark.trustedCounts.contains($0) ? $0 : nil }
+    var segment = RelayRing.Segment(publishedBefore: count)
     (segment.heard, segment.publications) = (1, 1)
     if let parts = form.parts(of: rest.prefix(length)) {
       segment.insert(

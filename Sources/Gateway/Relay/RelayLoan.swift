@@ -29,7 +29,7 @@ struct RelayLoan: Sendable {
       var segment = last
       guard size == 0 || size + segment.size <= Self.maxPiece else { break }
       rest.removeLast()
-      if segment.size > Self.maxPiece {
+      if segment.size > Self.maxPiece, segment.messages.count > 1 {
         chosen[mark] = segment.takeBeginning(Self.maxPiece)
         rest.append((mark, segment))
         break

@@ -5,6 +5,12 @@ struct RelayMark: Sendable, Hashable {
   var line: String
   /// Grows along the line. By default the server's time in ms.
   var number: Int64
+
+  /// What numbers may be that come from others' memory: far above any time, and so far below what Lua counts
+  /// exactly that no such number keeps marks from growing.
+  static let trusted: ClosedRange<Int64> = 1...(1 << 52)
+  /// The same for counts of publications.
+  static let trustedCounts: ClosedRange<Int64> = 0...(1 << 52)
 }
 
 /// The name of a message: which one it is behind a mark.
@@ -59,8 +65,11 @@ struct RelayMessage: Sendable, Hashable {
     self.length = length ?? payload.count
   }
 
+  /// Whether all of it is remembered.
+  var isWhole: Bool { payload.count == length }
+
   /// Whether it can be passed on by a gateway that passes on so many bytes.
-  func isPassedOn(_ maxMessage: Int) -> Bool { length <= maxMessage && payload.count == length }
+  func isPassedOn(_ maxMessage: Int) -> Bool { length <= maxMessage && isWhole }
 
   /// What it takes in memory, approximately, in bytes.
   var size: Int { user.count + job.count + payload.count + 128 }

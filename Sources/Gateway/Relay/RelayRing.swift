@@ -26,16 +26,29 @@ struct RelayRing: Sendable {
     /// How many publications were heard since the mark, those of the gateways among them.
     var publications: Int64 = 0
     /// The last message of a user that is no longer kept, by user.
-    var dropped: [[UInt8]: Int] = [:]
-    var size = 256
+    private(set) var dropped: [[UInt8]: Int] = [:]
+    private(set) var size = 256
 
-    /// - Returns: whether it was not there.
+    /// - Returns: whether there was none at this offset.
     @discardableResult
     mutating func insert(_ message: RelayMessage, at offset: Int) -> Bool {
-      guard messages.updateValue(message, forKey: offset) == nil else { return false }
+      if let present = messages[offset] {
+        // The gateway that heard it before may pass on less than this one.
+        guard !present.isWhole, message.isWhole, message.user == present.user else { return false }
+        size -= present.size
+      }
       size += message.size
-      return true
+      return messages.updateValue(message, forKey: offset) == nil
     }
+
+    /// Messages of a user up to an offset are no longer kept.
+    mutating func note(dropped offset: Int, of user: [UInt8]) {
+      let known = dropped.updateValue(max(dropped[user] ?? 0, offset), forKey: user)
+      if known == nil { size += Self.noteSize(user) }
+    }
+
+    /// What it takes to remember that messages of a user were dropped, approximately, in bytes.
+    private static func noteSize(_ user: [UInt8]) -> Int { user.count + 64 }
 
     /// Notes what was heard.
     ///
@@ -53,15 +66,15 @@ struct RelayRing: Sendable {
     /// with the rest again.
     mutating func takeBeginning(_ maxSize: Int) -> Segment {
       var beginning = Segment(publishedBefore: publishedBefore)
-      (beginning.dropped, dropped) = (dropped, [:])
+      for (user, offset) in dropped { beginning.note(dropped: offset, of: user) }
       for offset in messages.keys.sorted() {
         guard let message = messages[offset],
           beginning.messages.isEmpty || beginning.size + message.size <= maxSize
         else { break }
         beginning.insert(message, at: offset)
         beginning.heard = offset
-        messages[offset] = nil
-        size -= message.size
+        // Whoever gets only the rest must know that it is not all.
+        _ = drop(offset)
       }
       return beginning
     }
@@ -82,6 +95,8 @@ struct RelayRing: Sendable {
         let last = isKnown ? min(own, others) : max(own, others)
         if last > 0 { united[user] = last }
       }
+      size += united.keys.reduce(0) { $0 + Self.noteSize($1) }
+      size -= dropped.keys.reduce(0) { $0 + Self.noteSize($1) }
       dropped = united
       heard = max(heard, other.heard)
       publications = max(publications, other.publications)
@@ -91,10 +106,11 @@ struct RelayRing: Sendable {
 
     /// - Returns: by how much it has shrunk.
     fileprivate mutating func drop(_ offset: Int) -> Int {
+      let before = size
       guard let message = messages.removeValue(forKey: offset) else { return 0 }
       size -= message.size
-      dropped[message.user] = max(dropped[message.user] ?? 0, offset)
-      return message.size
+      note(dropped: offset, of: message.user)
+      return before - size
     }
   }
 

@@ -52,10 +52,11 @@ struct RelaySegments {
       segment.heard = try buffer.count()
       segment.publications = Int64(try buffer.count())
       let published = try buffer.number(Int64.self)
-      segment.publishedBefore = published < 0 ? nil : published
+      segment.publishedBefore = RelayMark.trustedCounts.contains(published) ? published : nil
       if try buffer.number(UInt8.self) == 1 { segment.next = try buffer.mark() }
       for _ in 0..<(try buffer.number(UInt32.self)) {
-        segment.dropped[try buffer.text()] = try buffer.count()
+        let user = try buffer.text()
+        segment.note(dropped: try buffer.count(), of: user)
       }
       for _ in 0..<(try buffer.number(UInt32.self)) {
         let offset = try buffer.count()
@@ -104,7 +105,7 @@ extension ByteBuffer {
   fileprivate mutating func mark() throws -> RelayMark {
     let line = String(decoding: try text(), as: UTF8.self)
     let number = try number(Int64.self)
-    guard RelayPosition.isLine(line), (1..<(1 << 53)).contains(number) else {
+    guard RelayPosition.isLine(line), RelayMark.trusted.contains(number) else {
       throw RelaySegments.Malformed()
     }
     return RelayMark(line: line, number: number)

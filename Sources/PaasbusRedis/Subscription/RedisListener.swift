@@ -43,7 +43,9 @@ package struct RedisListener: Sendable {
           notify(told != nil ? .connectionBack : .listening)
           (hasContact, told) = (true, nil)
           connected = .now
-          try await subscription.follow(patience: Self.patience, body)
+          try await subscription.follow(patience: Self.patience) { messages in
+            messages.isEmpty ? true : try await body(messages)
+          }
         }
         return
       } catch is CancellationError {

@@ -32,7 +32,7 @@ package struct RedisSubscription: Sendable {
 
   /// Hands over messages as they come, for as long as `body` returns true.
   ///
-  /// A server that says nothing for half of `patience` is asked whether it is there.
+  /// A server that says nothing for half of `patience` is asked whether it is there. Its answer comes as no messages.
   ///
   /// - Throws: ``RedisError`` when the connection ends or nothing has come for `patience`, `CancellationError`,
   ///   and what `body` throws.
@@ -53,7 +53,7 @@ package struct RedisSubscription: Sendable {
         let messages = batch.compactMap { push in
           if case .message(let message) = push { message } else { nil }
         }
-        if !messages.isEmpty, try await !body(messages) { return }
+        guard try await body(messages) else { return }
       }
     }
   }
