@@ -235,7 +235,8 @@ extension Gateway {
   private func metrics(_ state: HubState) -> Response {
     let text = MetricsText(
       state, version: configuration.version, listeners: streams.count, delays: delays.counts,
-      process: ProcessFigures.read(), relay: relay?.figures)
+      process: ProcessFigures.read(), relay: relay?.figures,
+      namesInstances: configuration.namesInstances)
     return Response(type: "text/plain; version=0.0.4; charset=utf-8", text.text.utf8)
   }
 }

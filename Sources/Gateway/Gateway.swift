@@ -23,17 +23,20 @@ package final class Gateway: Sendable {
     /// Whether there is a panel, and not only health and metrics.
     package var showsPanel: Bool
     package var version: String
+    /// Whether metrics have instances' names as labels.
+    package var namesInstances: Bool
     /// nil where workers' messages are not relayed.
     package var relay: RelayConfiguration?
 
     package init(
       address: Address, access: Access, showsPanel: Bool = true, version: String,
-      relay: RelayConfiguration? = nil
+      namesInstances: Bool = false, relay: RelayConfiguration? = nil
     ) {
       self.address = address
       self.access = access
       self.showsPanel = showsPanel
       self.version = version
+      self.namesInstances = namesInstances
       self.relay = relay
     }
   }

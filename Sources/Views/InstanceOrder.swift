@@ -2,7 +2,10 @@ import Presence
 
 /// By what instances are sorted; the name and the id decide where that is the same.
 package enum InstanceOrder: String, Sendable, CaseIterable {
-  case name, state, up, beat, release, place
+  case name, state, up, beat, memory, cpu, release, place
+
+  /// Whether it is by what instances use, which not all fleets tell.
+  package var isUsage: Bool { self == .memory || self == .cpu }
 
   /// - Parameter state: the state of an instance at the moment that counts.
   package func precedes(
@@ -15,6 +18,9 @@ package enum InstanceOrder: String, Sendable, CaseIterable {
       // The one that has been up for longest comes first, and the beat that is longest ago.
       case .up: differing(one.instance.started ?? 0, other.instance.started ?? 0)
       case .beat: differing(one.lastBeat ?? 0, other.lastBeat ?? 0)
+      // Those that use most come first.
+      case .memory: differing(other.memoryRank, one.memoryRank)
+      case .cpu: differing(other.usage?.cpu ?? 0, one.usage?.cpu ?? 0)
       case .release: differing(one.instance.release ?? "", other.instance.release ?? "")
       case .state: differing(state(one).rank, state(other).rank)
       case .place: differing(one.instance.place ?? "", other.instance.place ?? "")

@@ -4,11 +4,13 @@ import Terminal
 /// Instances as a table for people, or as one JSON object per line for programs.
 package struct InstanceTable {
   private static let header = [
-    "NAME", "STATE", "UP", "RELEASE", "PLATFORM", "REGION", "HOST", "PID", "BEAT", "ID",
+    "NAME", "STATE", "UP", "RELEASE", "PLATFORM", "REGION", "HOST", "PID", "BEAT",
   ]
+  /// On a terminal that is wide enough, where instances tell it.
+  private static let usage = ["MEM", "CPU"]
 
   private static let expendable = [
-    "HOST", "PID", "REGION", "PLATFORM", "BEAT", "RELEASE", "UP",
+    "CPU", "HOST", "PID", "REGION", "MEM", "PLATFORM", "BEAT", "RELEASE", "UP",
   ]
 
   package var instances: [InstanceStatus]
@@ -40,18 +42,25 @@ package struct InstanceTable {
     guard !instances.isEmpty else {
       return Array((isFiltered ? "no instances match\n" : "no instances\n").utf8)
     }
+    let showsUsage = showsUsage
+    let header = Self.header + (showsUsage ? Self.usage : []) + ["ID"]
     var table = TextTable(
-      header: Self.header, elastic: 0, expendable: Self.expendable, typography: typography)
+      header: header, elastic: 0, expendable: Self.expendable, typography: typography)
     // Row by row in one array, since an array for each row would take most of the time.
     var cells: [String] = []
-    cells.reserveCapacity(Self.header.count * instances.count)
-    for index in instances.indices { addRow(index, to: &cells) }
+    cells.reserveCapacity(header.count * instances.count)
+    for index in instances.indices { addRow(index, showsUsage, to: &cells) }
     var lines = table.lines(cells)
     lines.add("\(totals)\n")
     return lines
   }
 
-  private func addRow(_ index: Int, to cells: inout [String]) {
+  /// Programs that read columns find those that there have always been.
+  private var showsUsage: Bool {
+    typography.columns != nil && instances.indices.contains { instances[$0].usage != nil }
+  }
+
+  private func addRow(_ index: Int, _ showsUsage: Bool, to cells: inout [String]) {
     func add(_ text: String?) { cells.append(text.map(Visible.text) ?? "-") }
     let isPresent = instances[index].isPresent
     add(instances[index].instance.name)
@@ -63,6 +72,10 @@ package struct InstanceTable {
     add(instances[index].instance.host)
     add(instances[index].instance.pid.map(String.init))
     add(age(instances[index].lastBeat))
+    if showsUsage {
+      add(instances[index].memoryText)
+      add(instances[index].processorText)
+    }
     add(instances[index].instance.id)
   }
 

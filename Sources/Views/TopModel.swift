@@ -6,6 +6,7 @@ package struct TopModel: Sendable {
   /// The keys that sort.
   private static let orders: [Character: InstanceOrder] = [
     "n": .name, "u": .up, "b": .beat, "r": .release, "s": .state,
+    "m": .memory, "c": .cpu,
   ]
 
   package enum Mode: Sendable, Hashable {

@@ -17,7 +17,8 @@ package struct TopRendering: Sendable {
   private static let gutter = 2
   private static let minName = 12
   private static let tableHelp = [
-    ("q", "quit"), ("enter", "details"), ("/", "filter"), ("n u b r s", "sort"), ("↑ ↓", "move"),
+    ("q", "quit"), ("enter", "details"), ("/", "filter"), ("n u b m c r s", "sort"),
+    ("↑ ↓", "move"),
   ]
   private static let detailsHelp = [("esc", "back"), ("↑ ↓", "scroll"), ("q", "quit")]
 
@@ -66,6 +67,14 @@ package struct TopRendering: Sendable {
         guard $0.isPresent, let beat = $0.lastBeat, let now = model.now else { return nil }
         return Span(milliseconds: max(0, now - beat)).coarse
       },
+    ]
+    if model.hub.roster.statuses.values.contains(where: { $0.usage != nil }) {
+      rest += [
+        Column(title: "MEM", order: .memory, width: 9, text: \.memoryText),
+        Column(title: "CPU", order: .cpu, width: 5, text: \.processorText),
+      ]
+    }
+    rest += [
       Column(title: "RELEASE", order: .release, width: 10, text: \.instance.release),
       Column(title: "PLACE", width: 12, text: \.instance.place),
       Column(title: "HOST", width: 16, text: \.instance.host),
@@ -115,6 +124,9 @@ package struct TopRendering: Sendable {
       ("pid", instance.pid.map(String.init)), ("started", moment(instance.started)),
       ("last beat", moment(status.isPresent ? status.lastBeat : nil)),
       ("lease", Span(milliseconds: instance.lease).description),
+      ("memory", UsageText.memory(status.usage?.memory, of: status.usage?.limit)),
+      ("cpu", status.processorText), ("processes", status.usage?.processes.map(String.init)),
+      ("oom kills", status.usage?.oomKills.flatMap { $0 > 0 ? "\($0)" : nil }),
     ]
     let meta = instance.meta.sorted { $0.key < $1.key }.map {
       ("meta \($0.key)", Optional($0.value))

@@ -145,8 +145,15 @@ extension Event {
       + [cause].compactMap(\.self)
   }
 
-  /// Why it happened, in a few words.
+  /// Why it happened, in a few words, and for a failure the memory that was used last.
   package var cause: String? {
+    guard isFailure, let used = UsageText.memory(memory.used, of: memory.limit) else {
+      return causeAlone
+    }
+    return causeAlone.map { "\($0), \(used)" } ?? used
+  }
+
+  private var causeAlone: String? {
     guard let reason else { return nil }
     if signal == nil, exit == nil { return Visible.text(reason) }
     // Where a command ended by itself, its status alone says enough.

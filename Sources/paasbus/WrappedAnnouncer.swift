@@ -14,6 +14,10 @@ import Supervisor
 struct WrappedAnnouncer {
   private let announcement: Announcement
   private let task: AnnouncerTask
+  /// nil where the usage is not told.
+  private let meter: UsageMeter?
+  /// Whether a command that was asked to end gets SIGKILL.
+  private let sendsKill: Bool
   private var diagnostics: Diagnostics { announcement.setup.diagnostics }
 
   /// Reads the command line, says how the command is to be run, and announces it.
@@ -35,18 +39,31 @@ struct WrappedAnnouncer {
           setup.diagnostics.detail(.shellWithoutExec(shell.name))
         }
       }
-      try WrappedAnnouncer(command.announcement(setup, instance), task).run(link)
+      let plan = command.plan(setup, instance)
+      try WrappedAnnouncer(
+        command.announcement(setup, instance), task, measures: !command.noUsage,
+        sendsKill: plan.rewrites.values.contains(SIGKILL)
+      ).run(link)
     } catch {
       exit(Program.report(error))
     }
   }
 
-  private init(_ announcement: Announcement, _ task: AnnouncerTask) {
-    self.task = task
+  private init(
+    _ announcement: Announcement, _ task: AnnouncerTask, measures: Bool, sendsKill: Bool
+  ) {
+    (self.task, self.sendsKill) = (task, sendsKill)
+    let meter =
+      measures
+      ? UsageMeter(
+        of: task.supervisor, without: [task.supervisor, getpid()], announcement.setup.diagnostics)
+      : nil
+    self.meter = meter
     var announcement = announcement
     announcement.began = task.began
     announcement.options.failsWhenRefused = false
     announcement.options.tellsShortRuns = true
+    if let meter { announcement.options.usage = { meter.measure() } }
     // A little less than the supervisor waits, so that there is time to report the outcome.
     announcement.options.stopTimeout -= min(
       .milliseconds(500), announcement.options.stopTimeout * 0.2)
@@ -93,7 +110,8 @@ struct WrappedAnnouncer {
   ) async {
     // A command that cannot be executed is not announced.
     var first = news.makeAsyncIterator()
-    guard case .started? = await first.next() else { return }
+    guard case .started(let command)? = await first.next() else { return }
+    meter?.began(command.id)
     let announcer: Announcer
     do {
       announcer = try await announcement.announcer { channel, started in
@@ -129,16 +147,20 @@ struct WrappedAnnouncer {
       case .ended(let status):
         return announcer.stop(
           InstanceStop(
-            reason: reason ?? status.reason, exit: status.shellStatus, signal: status.signalName))
+            reason: reason ?? ownReason(status), exit: status.shellStatus,
+            signal: status.signalName))
       case .started, .failed: continue
       }
     }
   }
 }
 
-extension CommandStatus {
+extension WrappedAnnouncer {
   /// The reason for the end of a command that no signal had asked to end.
-  fileprivate var reason: String { signalName == nil ? "exit" : "signal" }
+  private func ownReason(_ status: CommandStatus) -> String {
+    guard let signal = status.signalName else { return "exit" }
+    return signal == "SIGKILL" && !sendsKill && meter?.killedCommand == true ? "oom" : "signal"
+  }
 }
 
 /// A shell with a script on its command line that does not use `exec`, so that the shell stays the

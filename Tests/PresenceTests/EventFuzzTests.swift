@@ -31,7 +31,10 @@ struct EventFuzzTests {
       position: Position(epoch: 5, seq: Int64.random(in: 1...1_000_000, using: &random)),
       at: 1, instance: instance, reason: some(&random),
       exit: Bool.random(using: &random) ? Int64.random(in: 0...255, using: &random) : nil,
-      signal: some(&random), expired: Bool.random(using: &random) ? 1_700_000_000_000 : nil)
+      signal: some(&random), expired: Bool.random(using: &random) ? 1_700_000_000_000 : nil,
+      memory: EventMemory(
+        used: Bool.random(using: &random) ? Int64.random(in: 0...9_999_999, using: &random) : nil,
+        limit: Bool.random(using: &random) ? 67_108_864 : nil))
   }
 
   private func bytes(_ event: Event) -> [UInt8] {

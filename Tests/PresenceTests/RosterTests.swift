@@ -56,8 +56,18 @@ struct RosterTests {
     var roster = Roster()
     roster.receive(event(.start, 1))
     #expect(roster.statuses["A"]?.leaseEnd == 16_001)
-    roster.renew(["A": 30_000, "nobody": 1])
+    var usage = InstanceUsage()
+    usage.memory = 5
+    roster.renew(
+      Leases(
+        ends: ["A": 30_000, "nobody": 1], clock: ServerClock(time: 1, asked: .now),
+        usages: ["A": usage, "nobody": usage]))
     #expect(roster.statuses["A"]?.leaseEnd == 30_000 && roster.statuses.count == 1)
+    #expect(roster.statuses["A"]?.usage?.memory == 5)
+    roster.receive(event(.lost, 2))
+    #expect(roster.statuses["A"]?.usage?.memory == 5, "the last that is known of it")
+    roster.receive(event(.back, 3))
+    roster.renew(Leases(ends: ["A": 30_000], clock: ServerClock(time: 1, asked: .now)))
     #expect(roster.statuses["A"]?.state(at: 30_001) == .overdue)
     #expect(roster.statuses["A"]?.state(at: 30_000) == .up)
   }

@@ -247,6 +247,41 @@ struct TransitionTests {
     }
   }
 
+  @Test("what an instance used last is told with its end, and goes with its record")
+  func usage() async throws {
+    try await with { server, connection in
+      let (lost, stopped, forgotten) = (instance("lost"), instance("stopped"), instance("gone"))
+      for instance in [lost, stopped, forgotten] {
+        _ = try await start(instance, on: connection)
+        try await server.command(
+          "HSET", keys.usage, instance.id, #"{"memory":5000,"limit":9000,"cpu":0.5}"#)
+      }
+      #expect(try await reap(lost.id, on: connection) == "lost")
+      var usage = InstanceUsage()
+      usage.memory = 7
+      _ = try await transitions.stop(
+        stopped, elapsed: .zero, stop: InstanceStop(reason: "oom"), usage: usage, on: connection)
+      #expect(try await transitions.forget(forgotten.id, on: connection))
+      var memories: [EventMemory] = []
+      try await History(keys: keys).read(on: connection) { page in
+        memories += page.compactMap { Event.read($0.bytes) }.filter {
+          [.lost, .stop].contains($0.type)
+        }.map(\.memory)
+      }
+      #expect(memories == [EventMemory(used: 5000, limit: 9000), EventMemory(used: 7)])
+      #expect(try await InstanceUsage.read(keys: keys, on: connection).keys.sorted() == [lost.id])
+      // A key of another type, or a text that is no usage, is none, and keeps nothing from going on.
+      try await server.command("HSET", keys.usage, lost.id, #"{"memory":12345678901234567890"#)
+      #expect(try await InstanceUsage.read(keys: keys, on: connection).isEmpty)
+      try await server.command("DEL", keys.usage)
+      try await server.command("SET", keys.usage, "mine")
+      #expect(try await InstanceUsage.read(keys: keys, on: connection).isEmpty)
+      let last = instance("last")
+      _ = try await start(last, on: connection)
+      #expect(try await reap(last.id, on: connection) == "lost")
+    }
+  }
+
   @Test("a key of another type is an error that changes nothing", arguments: 0..<5)
   func wrongType(index: Int) async throws {
     try await with { server, connection in

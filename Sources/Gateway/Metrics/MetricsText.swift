@@ -2,7 +2,7 @@ import Presence
 
 /// What a hub knows, in the text format of Prometheus (version 0.0.4).
 ///
-/// Only what has few values is a label: never an id, a host or a commit. Values come from the roster, so a
+/// Only what has few values is a label: never an id, a host or a commit, unless that is asked for. Values come from the roster, so a
 /// release goes an hour after its last instance.
 struct MetricsText {
   /// More releases than these, the oldest ones, are counted together.
@@ -15,7 +15,7 @@ struct MetricsText {
 
   init(
     _ hub: HubState, version: String, listeners: Int, delays: DelayHistogram.Counts,
-    process: ProcessFigures?, relay: RelayFigures? = nil
+    process: ProcessFigures?, relay: RelayFigures? = nil, namesInstances: Bool = false
   ) {
     family("paasbus_build_info", "gauge", "The version of paasbus.")
     sample("paasbus_build_info", [("version", version)], 1)
@@ -23,6 +23,7 @@ struct MetricsText {
     sample("paasbus_up", [], hub.connection.isConnected ? 1 : 0)
     let app = hub.app ?? ""
     addInstances(hub, app)
+    if namesInstances { addMemory(hub, app) }
     addEvents(hub, app)
     family("paasbus_listeners", "gauge", "Open streams of this process.")
     sample("paasbus_listeners", [("kind", "sse")], Double(listeners))
@@ -98,6 +99,16 @@ struct MetricsText {
             ("state", state.rawValue),
           ], Double(states[state] ?? 0))
       }
+    }
+  }
+
+  private mutating func addMemory(_ hub: HubState, _ app: String) {
+    let name = "paasbus_instance_memory_bytes"
+    family(name, "gauge", "What an instance used when it last said that it is there.")
+    for status in hub.roster.statuses.values.sorted(by: { $0.instance.id < $1.instance.id }) {
+      guard status.isPresent, let used = status.usage?.memory else { continue }
+      let labels = [("app", app), ("name", status.instance.name), ("id", status.instance.id)]
+      sample(name, labels, Double(used))
     }
   }
 

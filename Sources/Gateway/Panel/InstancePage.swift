@@ -58,6 +58,15 @@ struct InstancePage {
       let cause: HTML = end.cause.map { ": \($0)" } ?? ""
       facts.append(("Ended", "\(PageTime(end.at).html), \(.age(end.at, now: now)) ago\(cause)"))
     }
+    if let usage = status?.usage {
+      let usages: [(String, String?)] = [
+        ("Memory", UsageText.memory(usage.memory, of: usage.limit)),
+        ("CPU", usage.cpu.map(UsageText.processor)),
+        ("Processes", usage.processes.map(String.init)),
+        ("Killed for lack of memory", usage.oomKills.flatMap { $0 > 0 ? "\($0)" : nil }),
+      ]
+      facts += usages.compactMap { name, text in text.map { (name, "\($0)") } }
+    }
     let texts: [(String, String?)] = [
       ("Release", instance.release), ("Commit", instance.commit), ("Process", instance.process),
       ("Platform", instance.platform), ("Region", instance.region), ("Host", instance.host),

@@ -16,10 +16,13 @@ struct PanelPage {
   let hasLogin: Bool
   /// id → the last event, of those that are known.
   private let lastEvents: [String: Event]
+  /// Whether any instance tells what it uses.
+  private let showsUsage: Bool
 
   init(hub: HubState, query: PanelQuery, now: Int64, lives: Lives, hasLogin: Bool) {
     (self.hub, self.query, self.now) = (hub, query, now)
     (self.lives, self.hasLogin) = (lives, hasLogin)
+    showsUsage = hub.roster.statuses.values.contains { $0.usage != nil }
     lastEvents = Dictionary(hub.events.map { ($0.instance.id, $0) }) { $1 }
   }
 
@@ -168,7 +171,7 @@ struct PanelPage {
       found.count > Self.maxRows
       ? "Showing \(Self.maxRows) of \(found.count) instances; filter to see others."
       : found.isEmpty ? (query.filter.isEmpty ? "No instances." : "No instances match.") : ""
-    let heads = InstanceOrder.allCases.map(head).joined()
+    let heads = InstanceOrder.allCases.filter { showsUsage || !$0.isUsage }.map(head).joined()
     return """
       <section id="fleet" aria-label="Instances">
       <form id="filter-form" method="get" action="./" role="search">
@@ -207,10 +210,15 @@ struct PanelPage {
       <tr id="i-\(instance.id)" class="\(state.rawValue)\(hasFailed(status) ? " failed" : "")">\
       <th scope="row"><a href="instances/\(instance.id.percentEncoded)">\(instance.name)</a></th>\
       <td class="state">\(String(state.symbol)) \(state.rawValue)</td>\
-      <td>\(up)</td><td>\(beat)</td><td>\(instance.release ?? "–")</td>\
+      <td>\(up)</td><td>\(beat)</td>\(usage(status))<td>\(instance.release ?? "–")</td>\
       <td>\(instance.place ?? "–")</td><td>\(ending(status))</td></tr>
 
       """
+  }
+
+  private func usage(_ status: InstanceStatus) -> HTML {
+    guard showsUsage else { return "" }
+    return "<td>\(status.memoryText ?? "–")</td><td>\(status.processorText ?? "–")</td>"
   }
 
   private func hasFailed(_ status: InstanceStatus) -> Bool {
@@ -240,7 +248,9 @@ struct PanelPage {
 }
 
 extension InstanceOrder {
-  fileprivate var title: String { rawValue.prefix(1).uppercased() + rawValue.dropFirst() }
+  fileprivate var title: String {
+    self == .cpu ? "CPU" : rawValue.prefix(1).uppercased() + rawValue.dropFirst()
+  }
 }
 
 extension HubState.Connection {

@@ -43,6 +43,7 @@ extension Announcer {
       let outcome = try await transitions.start(
         instance, elapsed: asked - began, channel: options.channel, lastChannel: lastChannel,
         history: options.history, tellsReturn: tellsReturn, on: connection)
+      report.forget()
       return .registered(outcome, asked: asked)
     case .beat(let commands): return try await beat(commands, on: connection)
     case .rest(let due): try await rest(until: due, on: connection.limited(to: patience))
@@ -50,10 +51,10 @@ extension Announcer {
       _ = try await transitions.drain(state.instance.id, reason: reason, on: connection)
     case .list(let now): try await listApp(now, on: connection)
     case .prepareEnd: try await transitions.prepareEnd(on: connection)
-    case .renewKeys: _ = try await connection.pipeline(keys.transition.map(Self.renewal))
+    case .renewKeys: _ = try await connection.pipeline(keys.transition.map(Keys.renewal))
     case .tellStop(let instance, let stop, let lastChannel, let limit):
       _ = try await transitions.stop(
-        instance, elapsed: asked - began, stop: stop, lastChannel: lastChannel,
+        instance, elapsed: asked - began, stop: stop, usage: report.last, lastChannel: lastChannel,
         on: connection.limited(to: limit))
     case .connect, .wait, .finish: break
     }
@@ -85,8 +86,10 @@ extension Announcer {
     hasBeaten = true
     guard var reaper, let clock = state.clock else { throw RedisError(.closed) }
     let look = reaper.overdueCommand(near: clock.now)
-    let replies = try await connection.pipeline(commands + [look])
-    let answers = Array(replies.dropLast())
+    let usage = report.commands(report.isWanted ? options.usage?() : nil)
+    let replies = try await connection.pipeline(commands + usage + [look])
+    let answers = Array(replies.prefix(commands.count))
+    report.receive(replies.dropFirst(commands.count).prefix(usage.count))
     // While our own beat is refused, those of other instances are refused too, so that time is not
     // counted against them.
     if answers.dropFirst().allSatisfy({ $0.integer == 1 }),
@@ -119,7 +122,7 @@ extension Announcer {
     let commands = [
       RedisCommand("ZADD", Keys.apps, "\(now)", keys.app),
       RedisCommand("ZREMRANGEBYSCORE", Keys.apps, "-inf", "\(oldest)"),
-      Self.renewal(Keys.apps),
+      Keys.renewal(Keys.apps),
     ]
     guard case .error(let text)? = try await connection.pipeline(commands).first,
       RedisError.server(text).kind == .wrongServer
@@ -129,9 +132,5 @@ extension Announcer {
     var other = connector.routed(to: Keys.apps)
     other.name = nil
     _ = try? await other.withConnection { try await $0.pipeline(commands) }
-  }
-
-  private static func renewal(_ key: String) -> RedisCommand {
-    RedisCommand("EXPIRE", key, "\(Keys.timeToLive.components.seconds)")
   }
 }

@@ -33,6 +33,9 @@ public actor Announcer {
     public var succeeds = false
     /// The channel that the replaced announcer reported.
     public var lastChannel: String?
+    /// Measures what the instance uses. It is called before each heartbeat, on the thread of the
+    /// connections.
+    public var usage: (@Sendable () -> InstanceUsage?)?
 
     /// What `paasbus announce` does.
     public init() {}
@@ -67,6 +70,7 @@ public actor Announcer {
   /// Whether a beat has been sent on any connection.
   var hasBeaten = false
   var reaper: Reaper?
+  var report: UsageReport
   /// The step under way, and its number.
   private var work: (step: AnnouncerState.Step, task: Task<AnnouncerState.Outcome, Never>)?
   private var stepNumber = 0
@@ -90,6 +94,7 @@ public actor Announcer {
     self.began = began
     self.notify = notify
     state = AnnouncerState(instance, options: options, at: .now)
+    report = UsageReport(keys: keys, id: instance.id)
   }
 
   // MARK: From outside

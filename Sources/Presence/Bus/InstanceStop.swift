@@ -1,7 +1,7 @@
 /// Why an instance stops, and how its command ended.
 public struct InstanceStop: Sendable, Hashable {
   /// The signal that asked for the stop (`shutdown` where the app's own server shut down), or how
-  /// the instance ended by itself: `exit`, `signal`, `pid-gone`.
+  /// the instance ended by itself: `exit`, `signal`, `pid-gone`, `oom`.
   public var reason: String
   /// The command's status as a shell tells it.
   public var exit: Int32?

@@ -26,13 +26,16 @@ package struct Keys: Sendable, Hashable {
   /// Stream: entry id `EPOCH-SEQ`, field `event`.
   package var events: String { "paasbus:{\(app)}:events" }
 
+  /// Hash: id → what the instance uses, as JSON.
+  package var usage: String { "paasbus:{\(app)}:usage" }
+
   /// Sorted set, one for the whole server: app → when it last announced, in ms.
   package static let apps = "paasbus:apps"
   /// The app of instances that name none.
   package static let defaultApp = "default"
 
   /// The keys of a transition, in the order that the scripts expect.
-  var transition: [String] { [bus, instances, leases, ended, events] }
+  var transition: [String] { [bus, instances, leases, ended, events, usage] }
 
   /// Removes the whole bus except its entry in the list of apps, which may be on another node of a
   /// cluster; see ``unlist(on:)``.
@@ -52,6 +55,11 @@ package struct Keys: Sendable, Hashable {
 
   /// How long a key lives after the last transition.
   package static let timeToLive = Duration.seconds(7 * 24 * 3600)
+
+  /// Has a key live so long from now on.
+  static func renewal(_ key: String) -> RedisCommand {
+    RedisCommand("EXPIRE", key, "\(timeToLive.components.seconds)")
+  }
 
   /// An app's name in the characters that keys may have: all others become `-`. It has at most 100
   /// characters.

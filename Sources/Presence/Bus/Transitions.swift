@@ -88,16 +88,19 @@ package struct Transitions: Sendable {
   /// Says that an instance ended. An instance without `started` is one whose `start` may not have
   /// arrived.
   ///
+  /// - Parameter usage: what the instance used when that was last measured.
   /// - Throws: `RedisError`.
   package func stop(
-    _ instance: Instance, elapsed: Duration, stop: InstanceStop, lastChannel: String? = nil,
-    on connection: RedisConnection
+    _ instance: Instance, elapsed: Duration, stop: InstanceStop, usage: InstanceUsage? = nil,
+    lastChannel: String? = nil, on connection: RedisConnection
   ) async throws -> Outcome {
     let halves = instance.recordHalves
     var extra = JSONText()
     extra.member("reason", stop.reason)
     extra.member("exit", stop.exit.map(Int64.init))
     extra.member("signal", stop.signal)
+    extra.member("memory", usage?.memory)
+    extra.member("limit", usage?.limit)
     return try await run(
       Self.scripts.stop,
       [
@@ -155,15 +158,15 @@ package struct Transitions: Sendable {
 /// digest; the tests compare the digests with the server's.
 struct Scripts: Sendable {
   let start = Self.load(
-    PackageResources.start_lua, digest: "5040ca1a426629f728e3abf6f57938f2bdb42f90")
+    PackageResources.start_lua, digest: "3ff1588130d2cdfc69a26768cc44f9e72ee58a95")
   let drain = Self.load(
-    PackageResources.drain_lua, digest: "a56bf543e3c02d5f1efec236811ee390027cbf7f")
+    PackageResources.drain_lua, digest: "0c1422362ecd8d7e4de2195e097a832939399d29")
   let stop = Self.load(
-    PackageResources.stop_lua, digest: "1380bd0ff1a8f4df965d7faa0b9aaf0b946d6fac")
+    PackageResources.stop_lua, digest: "6f6edb9a60d7746e0166aa2600945a6d6d3adbcd")
   let reap = Self.load(
-    PackageResources.reap_lua, digest: "ed4ab99571c16bfe3b4f59d7551dd05391eceb6e")
+    PackageResources.reap_lua, digest: "b4352d43df48da46d38a0e1db47340926253b433")
   let forget = Self.load(
-    PackageResources.forget_lua, digest: "603425c77cb08c488aa8a11528819567dd646f1c")
+    PackageResources.forget_lua, digest: "18c138ab82ce2b1bf005ace4598901e81b12160e")
 
   var all: [RedisScript] { [start, drain, stop, reap, forget] }
 

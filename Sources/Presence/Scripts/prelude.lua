@@ -1,7 +1,7 @@
 -- What all transitions share; put in front of each of them.
 --
 -- KEYS  1 bus (hash), 2 instances (hash), 3 leases (sorted set), 4 ended (sorted set),
---       5 events (stream)
+--       5 events (stream), 6 usage (hash)
 --
 -- A script does not roll back, so `check` runs first: it returns an error before anything is
 -- written where a key holds another type, a permission or a command is missing, or the server takes no
@@ -10,6 +10,7 @@
 -- Nothing here decodes JSON: records are spliced, so what an announcer wrote stays to the byte.
 
 local bus, instances, leases, ended, events = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local usage = KEYS[6]
 local KEEP_KEYS = 604800        -- s; every key lives a week after the last transition
 local KEEP_ENDED = 3600000      -- ms; how long those that ended can be listed
 local MOST_BYTES = 8192         -- of one event
@@ -106,7 +107,7 @@ local function store_bus()
 end
 
 local function keep_keys()
-  for index = 1, 5 do call('EXPIRE', KEYS[index], KEEP_KEYS) end
+  for index = 1, 6 do call('EXPIRE', KEYS[index], KEEP_KEYS) end
 end
 
 -- The state of an instance and its record, which stands without the braces.
@@ -142,6 +143,9 @@ local function too_large(record, extra)
   end
 end
 
+-- What an instance uses is no part of its state, so nothing fails for want of it.
+local function forget_usage(id) redis.pcall('HDEL', usage, id) end
+
 -- Takes an instance from those present to those that ended, and forgets who ended long ago.
 local function retire(id)
   call('ZREM', leases, id)
@@ -150,6 +154,7 @@ local function retire(id)
   for _, gone in ipairs(old) do
     call('HDEL', instances, gone)
     call('ZREM', ended, gone)
+    forget_usage(gone)
   end
 end
 

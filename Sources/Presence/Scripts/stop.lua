@@ -33,5 +33,6 @@ else
   call('HSET', instances, id, 'stopped 0 {' .. record .. '}')
 end
 retire(id)
+forget_usage(id)
 keep_keys()
 return answer(announced and 'stop' or 'silent', started_of(record))

@@ -117,7 +117,7 @@ public struct HubState: Sendable {
   }
 
   mutating func renew(_ leases: Leases) {
-    roster.renew(leases.ends)
+    roster.renew(leases)
     roster.forgetEnded(before: leases.clock.time - Self.remembrance)
     (clock, leasesRead) = (leases.clock, leases.clock)
   }

@@ -40,6 +40,7 @@ package struct Roster: Sendable {
     let known = statuses[id]
     var status = InstanceStatus(
       instance: event.instance, state: state, seq: event.position.seq)
+    status.usage = known?.usage
     if status.isPresent {
       status.leaseEnd = max(known?.leaseEnd ?? 0, event.at + event.instance.lease)
       ends[id] = nil
@@ -50,12 +51,13 @@ package struct Roster: Sendable {
     return true
   }
 
-  /// Takes what the leases are now: id → the end of the lease in ms by the server's clock.
-  package mutating func renew(_ leaseEnds: [String: Int64]) {
+  /// Takes what the leases are now, and what the instances use.
+  package mutating func renew(_ leases: Leases) {
     version += 1
-    for (id, end) in leaseEnds where statuses[id]?.isPresent == true {
+    for (id, end) in leases.ends where statuses[id]?.isPresent == true {
       statuses[id]?.leaseEnd = end
     }
+    for (id, usage) in leases.usages { statuses[id]?.usage = usage }
   }
 
   /// Forgets those that ended before a moment of the server's clock, in ms.

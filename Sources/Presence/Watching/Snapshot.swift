@@ -16,6 +16,8 @@ public struct InstanceStatus: Sendable, Hashable {
   public var seq: Int64
   /// When the lease ends, in ms by the server's clock; nil for an instance without a lease.
   public var leaseEnd: Int64?
+  /// What it uses, where that was read.
+  public var usage: InstanceUsage?
 
   /// Whether the instance is present, that is, it has neither stopped nor been declared lost.
   public var isPresent: Bool { state == .up || state == .stopping || state == .overdue }
@@ -38,6 +40,7 @@ extension InstanceStatus {
     text.member("state", state.rawValue)
     text.member("seq", seq)
     instance.addMembers(to: &text)
+    if let usage { text.member("usage", json: usage.json) }
   }
 }
 
@@ -175,12 +178,16 @@ package struct Leases: Sendable {
   package var ends: [String: Int64]
   /// The server's clock at that moment.
   package var clock: ServerClock
+  /// id → what the instance uses.
+  package var usages: [String: InstanceUsage] = [:]
 
   /// - Throws: `RedisError`.
   package static func read(keys: Keys, on connection: RedisConnection) async throws -> Leases {
     let clock = try await ServerClock.read(on: connection)
     let reply = try await connection.send(
       RedisCommand("ZRANGE", keys.leases, "0", "-1", "WITHSCORES"))
-    return Leases(ends: Snapshot.scores(try reply.elements(to: "ZRANGE")), clock: clock)
+    let usages = try await InstanceUsage.read(keys: keys, on: connection)
+    return Leases(
+      ends: Snapshot.scores(try reply.elements(to: "ZRANGE")), clock: clock, usages: usages)
   }
 }

@@ -36,6 +36,14 @@ public enum EventType: String, Sendable, CaseIterable, Codable {
   case start, stopping, stop, lost, back, forgotten
 }
 
+/// The memory of an instance that ended, in bytes, as far as it was measured.
+public struct EventMemory: Sendable, Hashable {
+  /// What it used.
+  public var used: Int64?
+  /// What it might have used.
+  public var limit: Int64?
+}
+
 /// Something that happened to an instance. It never changes, so it is handed on without being
 /// copied.
 public final class Event: Sendable {
@@ -54,7 +62,8 @@ public final class Event: Sendable {
   public let lease: Int64
   /// Whether the tutorial's bare words are published with it.
   package let isPlain: Bool
-  /// Why it happened: a signal's name, `exit`, `signal`, `pid-gone`, `lease`, `connection`.
+  /// Why it happened: a signal's name, `exit`, `signal`, `pid-gone`, `oom`, `lease`,
+  /// `connection`.
   public let reason: String?
   /// The status of a wrapped command as a shell tells it.
   public let exit: Int64?
@@ -62,6 +71,8 @@ public final class Event: Sendable {
   public let signal: String?
   /// When the lease ended, in ms.
   public let expired: Int64?
+  /// What the instance used when that was last measured.
+  public let memory: EventMemory
   /// The JSON that the instance is read from. It is a slice of memory that is shared by all events
   /// that came at once, and it keeps all of that memory alive. Where few events came, that is
   /// little; where many came, many share it.
@@ -87,7 +98,8 @@ public final class Event: Sendable {
 
   init(
     type: EventType, position: Position, at: Int64, instance: Instance, reason: String? = nil,
-    exit: Int64? = nil, signal: String? = nil, expired: Int64? = nil
+    exit: Int64? = nil, signal: String? = nil, expired: Int64? = nil,
+    memory: EventMemory = EventMemory()
   ) {
     self.type = type
     self.position = position
@@ -97,6 +109,7 @@ public final class Event: Sendable {
     self.exit = exit
     self.signal = signal
     self.expired = expired
+    self.memory = memory
     (json, isVerbatim) = (nil, false)
     known = Mutex(KnownInstance(instance: instance))
   }
@@ -106,8 +119,8 @@ public final class Event: Sendable {
   /// - Parameter json: the event, of which the scanner can read the instance.
   init(
     type: EventType, position: Position, at: Int64, app: String, lease: Int64, isPlain: Bool,
-    reason: String?, exit: Int64?, signal: String?, expired: Int64?, json: ArraySlice<UInt8>,
-    isVerbatim: Bool
+    reason: String?, exit: Int64?, signal: String?, expired: Int64?, memory: EventMemory,
+    json: ArraySlice<UInt8>, isVerbatim: Bool
   ) {
     self.type = type
     self.position = position
@@ -119,6 +132,7 @@ public final class Event: Sendable {
     self.exit = exit
     self.signal = signal
     self.expired = expired
+    self.memory = memory
     self.json = json
     self.isVerbatim = isVerbatim
     known = Mutex(nil)
@@ -157,6 +171,8 @@ public final class Event: Sendable {
     text.member("exit", exit)
     text.member("signal", signal)
     text.member("expired", expired)
+    text.member("memory", memory.used)
+    text.member("limit", memory.limit)
   }
 }
 
@@ -174,6 +190,7 @@ extension Event: Hashable {
       || (one.type, one.position, one.at) == (other.type, other.position, other.at)
         && (one.reason, one.exit, one.signal, one.expired)
           == (other.reason, other.exit, other.signal, other.expired)
+        && one.memory == other.memory
         && one.instance == other.instance
   }
 

@@ -45,7 +45,7 @@ struct WireEvent: Decodable {
   var type: EventType
   var epoch, seq, at: Int64
   var reason, signal: String?
-  var exit, expired: Int64?
+  var exit, expired, memory, limit: Int64?
 }
 
 extension Event {
@@ -66,7 +66,7 @@ extension Event {
     return Event(
       type: wire.type, position: Position(epoch: wire.epoch, seq: wire.seq), at: wire.at,
       instance: instance, reason: wire.reason, exit: wire.exit, signal: wire.signal,
-      expired: wire.expired)
+      expired: wire.expired, memory: EventMemory(used: wire.memory, limit: wire.limit))
   }
 
   /// From 1970 to the year 3000, in ms.

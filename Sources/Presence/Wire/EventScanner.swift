@@ -82,11 +82,13 @@ struct EventScanner {
     let exit = number(#","exit":"#)
     let signal = text(#","signal":"#)
     let expired = number(#","expired":"#)
+    let memory = EventMemory(used: number(#","memory":"#), limit: number(#","limit":"#))
     guard consumeEnd() else { return nil }
     return Event(
       type: front.type, position: front.position, at: front.at, app: string(members.app),
       lease: members.lease, isPlain: members.isPlain, reason: reason.map(string), exit: exit,
-      signal: signal.map(string), expired: expired, json: message, isVerbatim: isVerbatim)
+      signal: signal.map(string), expired: expired, memory: memory, json: message,
+      isVerbatim: isVerbatim)
   }
 
   private mutating func type() -> EventType? {

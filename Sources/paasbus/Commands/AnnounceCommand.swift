@@ -78,6 +78,9 @@ struct AnnounceCommand: PaasbusSubcommand {
   @Flag(help: "Reap the orphans of the command even if paasbus is not process 1")
   var subreaper = false
 
+  @Flag(help: "Do not publish the memory and processor time that the command or process uses")
+  var noUsage = false
+
   @Argument(
     parsing: .postTerminator,
     help: ArgumentHelp("Command to run, after '--'", valueName: "command"))
@@ -135,8 +138,12 @@ struct AnnounceCommand: PaasbusSubcommand {
 
   private func announce() throws -> Never {
     let (setup, instance) = try subject(processID: followedID ?? Setup.processID)
-    let announcement = announcement(setup, instance)
+    var announcement = announcement(setup, instance)
     if let followedID {
+      if !noUsage {
+        let meter = UsageMeter(of: followedID, setup.diagnostics)
+        announcement.options.usage = { meter.measure() }
+      }
       try announcement.follow(FollowedProcess.found(followedID, setup.diagnostics))
     }
     announcement.announce()

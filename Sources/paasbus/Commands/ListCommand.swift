@@ -66,8 +66,14 @@ struct ListCommand: PaasbusSubcommand {
   private func snapshot(_ setup: Setup, _ connector: RedisConnector) async throws -> Snapshot? {
     guard let app = try await setup.readableApp(by: connector) else { return nil }
     let keys = Keys(app: app)
-    let snapshot = try await connector.routed(to: keys.bus).withConnection {
-      try await Snapshot.read(keys: keys, on: $0)
+    let snapshot = try await connector.routed(to: keys.bus).withConnection { connection in
+      var snapshot = try await Snapshot.read(keys: keys, on: connection)
+      let usages = try await InstanceUsage.read(keys: keys, on: connection)
+      guard !usages.isEmpty else { return snapshot }
+      for index in snapshot.instances.indices {
+        snapshot.instances[index].usage = usages[snapshot.instances[index].instance.id]
+      }
+      return snapshot
     }
     try setup.check(channel: snapshot.channel, of: app)
     return snapshot

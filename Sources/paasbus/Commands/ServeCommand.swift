@@ -46,6 +46,9 @@ struct ServeCommand: PaasbusSubcommand {
   @Flag(help: "Serve /metrics without the password")
   var openMetrics = false
 
+  @Flag(help: "Add the memory of each instance to /metrics, with its name and ID as labels")
+  var instanceMetrics = false
+
   @OptionGroup(title: "Relay") var relay: RelayOptions
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
@@ -86,7 +89,7 @@ struct ServeCommand: PaasbusSubcommand {
       gateway = try Gateway(
         .init(
           address: serving.address, access: serving.access, showsPanel: !noPanel,
-          version: Version.text,
+          version: Version.text, namesInstances: instanceMetrics,
           relay: relay.configuration(setup, connector, channel: relayChannel)),
         connector: connector, app: app, channel: relayChannel == nil ? setup.channel : nil
       ) { setup.diagnostics.report($0, connector.endpoint) }

@@ -74,6 +74,7 @@ enum Remark {
   case noProcess(errno: CInt)
   case announcerEnded(CommandStatus)
   case undeliveredInTime
+  case killedForMemory(count: Int64, limit: Int64?)
 
   var text: String {
     switch self {
@@ -165,6 +166,9 @@ enum Remark {
         + "starting it again; the command is not affected"
     case .undeliveredInTime:
       "the stop could not be delivered in time: watchers report the instance lost"
+    case .killedForMemory(let kills, let limit):
+      "out of memory\(limit.map { " (limit \(UsageText.bytes($0)))" } ?? ""): the kernel has killed "
+        + "\(kills == 1 ? "1 process" : "\(kills) processes") of this instance so far"
     default: nil
     }
   }
