@@ -144,6 +144,19 @@ struct UsageTests {
 
     deinit { rmdir(folder) }
 
+    /// Runs `body` with one; afterwards all that is in it ends.
+    static func with(_ body: (Limited) async throws -> Void) async throws {
+      let group = try #require(Limited())
+      try await body(group)
+      try await eventually("it is empty, and gone") {
+        let text = try? String(contentsOfFile: "\(group.folder)/cgroup.procs", encoding: .utf8)
+        for id in (text ?? "").split(separator: "\n").compactMap({ Int32($0) }) {
+          kill(id, SIGKILL)
+        }
+        return rmdir(group.folder) == 0
+      }
+    }
+
     func start(_ words: [String], on server: RedisServer) throws -> ManagedProcess {
       try ManagedProcess(
         "sh", ["-c", #"echo $$ > "$0/cgroup.procs" && exec "$@""#, folder, Paasbus.path] + words,
@@ -162,68 +175,79 @@ struct UsageTests {
     "a command that the kernel kills for lack of memory has stopped for that reason",
     .enabled(if: canLimit, "this machine lets us make no control group with a limit"))
   func outOfMemory() async throws {
-    let group = try #require(Limited())
     try await RedisServer.with { server in
-      let script = "import time; time.sleep(2)\n\(Self.greedy)"
-      let announce = try group.start(
-        ["announce", "--name", "web.1", "--lease", "2s", "--", "python3", "-c", script], on: server)
-      #expect(try await announce.exitStatus() == 137)
-      let history = try Paasbus.start("history", on: server)
-      _ = try await history.exitStatus()
-      #expect(history.output.contains(/oom SIGKILL exit 137, [\d.]+M of 64M/), "\(history.output)")
-      // One that is killed by somebody else there has not.
-      let other = try group.start(
-        ["announce", "--name", "web.2", "--lease", "2s", "--", "sh", "-c", "sleep 1; kill -9 $$"],
-        on: server)
-      #expect(try await other.exitStatus() == 137)
-      let all = try Paasbus.start("history", "--json", "--name", "web.2", on: server)
-      _ = try await all.exitStatus()
-      #expect(all.objects.last?["reason"]?.text == "signal")
-      #expect(all.objects.last?["limit"] == .number(67_108_864))
+      try await Limited.with { group in
+        let script = "import time; time.sleep(2)\n\(Self.greedy)"
+        let announce = try group.start(
+          ["announce", "--name", "web.1", "--lease", "2s", "--", "python3", "-c", script],
+          on: server)
+        #expect(try await announce.exitStatus() == 137)
+        let history = try Paasbus.start("history", on: server)
+        _ = try await history.exitStatus()
+        #expect(
+          history.output.contains(/oom SIGKILL exit 137, [\d.]+M of 64M/), "\(history.output)")
+        // One that is killed by somebody else there has not.
+        let other = try group.start(
+          [
+            "announce", "--name", "web.2", "--lease", "2s", "--", "sh", "-c", "sleep 1; kill -9 $$",
+          ],
+          on: server)
+        #expect(try await other.exitStatus() == 137)
+        let all = try Paasbus.start("history", "--json", "--name", "web.2", on: server)
+        _ = try await all.exitStatus()
+        #expect(all.objects.last?["reason"]?.text == "signal")
+        #expect(all.objects.last?["limit"] == .number(67_108_864))
+      }
     }
-    withExtendedLifetime(group) {}
   }
 
   @Test(
     "a worker that is killed for lack of memory is counted and told, and its command goes on",
     .enabled(if: canLimit, "this machine lets us make no control group with a limit"))
   func worker() async throws {
-    let group = try #require(Limited())
     try await RedisServer.with { server in
-      let announce = try group.start(
-        ["announce", "--lease", "2s", "--", "sh", "-c", "python3 -c '\(Self.greedy)'; sleep 1000"],
-        on: server)
-      try await eventually("it is counted") { try await usages(server).first?.oomKills == 1 }
-      try await eventually("it is told: \(announce.errorOutput)") {
-        announce.errorOutput.contains("out of memory (limit 64M): the kernel has killed 1 process")
+      try await Limited.with { group in
+        let announce = try group.start(
+          [
+            "announce", "--lease", "2s", "--", "sh", "-c",
+            "python3 -c '\(Self.greedy)'; sleep 1000",
+          ],
+          on: server)
+        try await eventually("it is counted") { try await usages(server).first?.oomKills == 1 }
+        try await eventually("it is told: \(announce.errorOutput)") {
+          announce.errorOutput.contains(
+            "out of memory (limit 64M): the kernel has killed 1 process")
+        }
+        announce.signal(SIGTERM)
+        _ = try await announce.exitStatus()
+        let history = try Paasbus.start("history", "--json", on: server)
+        _ = try await history.exitStatus()
+        #expect(history.objects.last?["reason"]?.text == "SIGTERM")
       }
-      announce.signal(SIGTERM)
-      _ = try await announce.exitStatus()
-      let history = try Paasbus.start("history", "--json", on: server)
-      _ = try await history.exitStatus()
-      #expect(history.objects.last?["reason"]?.text == "SIGTERM")
     }
-    withExtendedLifetime(group) {}
   }
 
   @Test(
     "one that dies with its announcer is lost, and told with what it used last",
     .enabled(if: canLimit, "this machine lets us make no control group with a limit"))
   func lostWithAll() async throws {
-    let group = try #require(Limited())
     try await RedisServer.with { server in
-      let announce = try group.start(["announce", "--lease", "2s", "--"] + taking(30), on: server)
-      try await eventually("it is told") { try await usages(server).first?.memory ?? 0 > 30 << 20 }
-      let watch = try await Paasbus.watch(on: server)
-      let ids = try String(contentsOfFile: "\(group.folder)/cgroup.procs", encoding: .utf8)
-      for id in ids.split(separator: "\n").compactMap({ Int32($0) }) { kill(id, SIGKILL) }
-      let lost = try #require(try await watch.waitFor("lost").first)
-      #expect(lost["memory"] != nil && lost["limit"] == .number(67_108_864))
-      let list = try Paasbus.start("list", "--state", "lost", "--json", on: server)
-      _ = try await list.exitStatus()
-      #expect(list.output.contains(/"usage":{"memory":\d+,"limit":67108864,/), "\(list.output)")
-      _ = try await announce.exitStatus()
+      try await Limited.with { group in
+        let announce = try group.start(
+          ["announce", "--lease", "2s", "--"] + taking(30), on: server)
+        try await eventually("it is told") {
+          try await usages(server).first?.memory ?? 0 > 30 << 20
+        }
+        let watch = try await Paasbus.watch(on: server)
+        let ids = try String(contentsOfFile: "\(group.folder)/cgroup.procs", encoding: .utf8)
+        for id in ids.split(separator: "\n").compactMap({ Int32($0) }) { kill(id, SIGKILL) }
+        let lost = try #require(try await watch.waitFor("lost").first)
+        #expect(lost["memory"] != nil && lost["limit"] == .number(67_108_864))
+        let list = try Paasbus.start("list", "--state", "lost", "--json", on: server)
+        _ = try await list.exitStatus()
+        #expect(list.output.contains(/"usage":{"memory":\d+,"limit":67108864,/), "\(list.output)")
+        _ = try await announce.exitStatus()
+      }
     }
-    withExtendedLifetime(group) {}
   }
 }

@@ -136,6 +136,7 @@ struct WordsTests {
       .shellWithoutExec("sh"), .notYetAnnounced(failure), .notAnnounced(failure), .unanswered,
       .undelivered(nil), .undelivered(.redis(lost)), .noProcess(errno: EAGAIN),
       .announcerEnded(.signalled(SIGKILL)), .undeliveredInTime,
+      .killedForMemory(count: 1, limit: 67_108_864), .killedForMemory(count: 2, limit: nil),
       .serving(url: "http://127.0.0.1:8080/"), .servingSocket(path: "/run/panel.sock"),
       .openSecretFile, .extensionMayBeUndone,
       .openedSession(short: "VbH9u_~843cb473", user: "42", path: "user.id"),
