@@ -1,6 +1,11 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
+// So that a binary can say what it was built from.
+let commit = Context.gitInformation.map { git in
+  git.currentCommit + (git.hasUncommittedChanges ? "+" : "")
+}
+
 let package = Package(
   name: "paasbus",
   platforms: [.macOS(.v15)],
@@ -22,6 +27,9 @@ let package = Package(
   targets: [
     // The module map links libhiredis.a, so the binary needs no hiredis where it runs.
     .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
+    .target(
+      name: "CBuild",
+      cSettings: commit.map { [.define("PAASBUS_COMMIT", to: "\"\($0)\"")] } ?? []),
     .target(name: "CSupervisor"),
     .systemLibrary(name: "CTerminal"),
     .target(name: "Supervisor", dependencies: ["CSupervisor"]),
@@ -74,8 +82,8 @@ let package = Package(
     .executableTarget(
       name: "paasbus",
       dependencies: [
-        "CSupervisor", "ExpressSessions", "Gateway", "Platforms", "Presence", "PaasbusRedis",
-        "Supervisor", "Terminal", "Views",
+        "CBuild", "CSupervisor", "ExpressSessions", "Gateway", "Platforms", "Presence",
+        "PaasbusRedis", "Supervisor", "Terminal", "Views",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]
     ),

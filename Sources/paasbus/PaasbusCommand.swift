@@ -30,12 +30,8 @@ struct PaasbusCommand: ParsableCommand {
   static let ours: [any PaasbusSubcommand.Type] = [
     AnnounceCommand.self, WatchCommand.self, ListCommand.self, HistoryCommand.self,
     TopCommand.self, WaitCommand.self, ForgetCommand.self, PublishCommand.self,
-    SubscribeCommand.self, DoctorCommand.self, ServeCommand.self,
+    SubscribeCommand.self, DoctorCommand.self, ServeCommand.self, VersionCommand.self,
   ]
-}
-
-enum Version {
-  static let text = "0.1.0"
 }
 
 /// The way in. The main thread waits here until the command's task has ended: it must not end

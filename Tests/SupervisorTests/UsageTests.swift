@@ -12,9 +12,9 @@ struct UsageTests {
       import os, time
       memory = bytearray(\(megabytes) * 1024 * 1024)
       if os.fork() == 0:
+          memory = None
           memory = bytearray(\(megabytes) * 1024 * 1024)
-          time.sleep(1000)
-      print('here', flush=True)
+          print('here', flush=True)
       time.sleep(1000)
       """
     let process = try ManagedProcess("python3", ["-c", script])
@@ -25,11 +25,9 @@ struct UsageTests {
   @Test("a tree is measured by /proc: its own memory added up, what it shares once")
   func tree() async throws {
     let process = try await family(megabytes: 40)
-    try await eventually("the child has its memory") {
-      ProcessTree(of: process.processID, without: []).memory > 110 << 20
-    }
     let tree = ProcessTree(of: process.processID, without: [])
-    #expect(tree.ids.count == 2 && tree.memory < 170 << 20)
+    #expect(tree.ids.count == 2)
+    #expect(tree.memory > 80 << 20 && tree.memory < 120 << 20, "\(tree.memory)")
     let child = try #require(tree.ids.first { $0 != process.processID })
     let without = ProcessTree(of: process.processID, without: [process.processID])
     #expect(without.ids == [child])
