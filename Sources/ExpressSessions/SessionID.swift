@@ -33,7 +33,7 @@ public struct SessionID: Sendable, Hashable {
   public var text: String { String(decoding: bytes, as: UTF8.self) }
 
   /// What may be shown of it: its first six characters, at most half of it, and eight digits of its SHA-256.
-  /// It tells two sessions apart and logs in nobody.
+  /// It tells two sessions apart, and cannot be used to log in.
   public var short: String { "\(shownStart)~\(fingerprint)" }
 
   /// The characters of which ``short`` shows the first.

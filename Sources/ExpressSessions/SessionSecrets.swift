@@ -74,7 +74,7 @@ public struct SessionSecrets: Sendable {
 
 /// Comparisons that tell nothing by the time that they take.
 package enum ConstantTime {
-  /// Differs in every process, so that the bytes that are really compared are known to nobody.
+  /// Differs in every process, so that no client knows the bytes that are really compared.
   private static let key = SymmetricKey(size: .bits256)
 
   package static func isEqual(_ one: [UInt8], _ other: [UInt8]) -> Bool {

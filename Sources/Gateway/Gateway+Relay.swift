@@ -151,15 +151,13 @@ enum RelayRoute: String {
 
 /// Which pages may connect to the relay.
 struct RelayAccess {
-  private static let loopbackNames: Set<String> = ["localhost", "127.0.0.1", "[::1]"]
-
   let hosts: Set<String>
   let origins: Set<String>
   let isLoopback: Bool
 
   func isHost(_ request: Request) -> Bool {
     guard !hosts.isEmpty else { return true }
-    let names = isLoopback ? hosts.union(Self.loopbackNames) : hosts
+    let names = isLoopback ? hosts.union(Access.loopbackNames) : hosts
     return request.host.map(names.contains) ?? true
   }
 

@@ -44,7 +44,7 @@ package struct Access: Sendable {
     case insecureCredentials
   }
 
-  private static let loopbackNames: Set<String> = ["localhost", "127.0.0.1", "[::1]"]
+  static let loopbackNames: Set<String> = ["localhost", "127.0.0.1", "[::1]"]
   private static func isOfProxy(_ header: String) -> Bool {
     let name = header.lowercased()
     return name == "forwarded" || name == "via" || name.hasPrefix("x-forwarded-")

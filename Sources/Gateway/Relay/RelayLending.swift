@@ -64,7 +64,7 @@ final class RelayLending {
     ask(.say(.piece(request: request, lender: feed.name, number: piece, isLast: isLast)))
   }
 
-  /// Forgets what nobody fetches any longer.
+  /// Forgets offers and loans that are no longer fetched.
   func tick(_ now: ContinuousClock.Instant) {
     if !borrowers.isEmpty { borrowers = borrowers.filter { now - $0.value.at < Self.offerLife } }
     if !loans.isEmpty {

@@ -16,7 +16,7 @@ public struct InstanceUsage: Sendable, Hashable {
   /// A usage of which nothing is known yet.
   public init() {}
 
-  /// Values outside of this come from nobody's system, and would make arithmetic overflow later.
+  /// No system has values outside of this, and they would make arithmetic overflow later.
   private static let possible: ClosedRange<Int64> = 0...(1 << 53)
 
   /// Reads what ``json`` writes, with members in any order; nil for anything else.

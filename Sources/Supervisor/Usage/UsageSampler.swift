@@ -24,8 +24,15 @@ public struct ProcessUsage: Sendable, Hashable {
 
 /// Measures what a command uses: by its control group where that is its own, as in a container, and else by `/proc`.
 public final class UsageSampler: Sendable {
+  /// How much was used up to a moment, and who counted it.
+  private struct ProcessorTime {
+    var seconds: Double
+    var isGroup: Bool
+    var at: ContinuousClock.Instant
+  }
+
   private struct State {
-    var lastTime: (processor: Double, at: ContinuousClock.Instant)?
+    var lastTime: ProcessorTime?
     /// The kernel's count of those that it killed: at the beginning, and when the command was last seen alive.
     var firstKills: Int64?
     var knownKills: Int64 = 0
@@ -66,16 +73,18 @@ public final class UsageSampler: Sendable {
     let everybody = tree.ids.union(hidden).union([root])
     let ownGroup = group.flatMap { isContainer || $0.isMemory(of: everybody) ? $0 : nil }
     let hasOwnProcessor = isContainer || group?.isProcessor(of: everybody) ?? false
-    let time = (hasOwnProcessor ? group?.processorTime : nil) ?? tree.processorTime
+    let counted = hasOwnProcessor ? group?.processorTime : nil
+    let time = ProcessorTime(
+      seconds: counted ?? tree.processorTime, isGroup: counted != nil, at: now)
     var usage = ProcessUsage(
       memory: ownGroup?.usedMemory ?? tree.memory, limit: ownGroup?.maxMemory,
       processes: tree.ids.count, memoryKills: 0)
     state.withLock { state in
-      if let last = state.lastTime {
-        let seconds = (now - last.at) / .seconds(1)
-        if seconds > 0 { usage.processors = max(0, (time - last.processor) / seconds) }
+      if let last = state.lastTime, last.isGroup == time.isGroup {
+        let passed = (now - last.at) / .seconds(1)
+        if passed > 0 { usage.processors = max(0, (time.seconds - last.seconds) / passed) }
       }
-      state.lastTime = (time, now)
+      state.lastTime = time
       usage.memoryKills = max(0, (kills ?? 0) - (state.firstKills ?? 0))
       guard let kills, command.map(ProcessTree.isAlive) ?? true else { return }
       if kills > state.knownKills { state.lastRise = now }
