@@ -43,20 +43,22 @@ struct WrappedAnnouncer {
       try WrappedAnnouncer(
         command.announcement(setup, instance), task, measures: !command.noUsage,
         sendsKill: plan.rewrites.values.contains(SIGKILL)
-      ).run(link)
+      ) { link.leave("kills", $0) }.run(link)
     } catch {
       exit(Program.report(error))
     }
   }
 
   private init(
-    _ announcement: Announcement, _ task: AnnouncerTask, measures: Bool, sendsKill: Bool
+    _ announcement: Announcement, _ task: AnnouncerTask, measures: Bool, sendsKill: Bool,
+    leaveKills: @escaping @Sendable (String) -> Void
   ) {
     (self.task, self.sendsKill) = (task, sendsKill)
     let meter =
       measures
       ? UsageMeter(
-        of: task.supervisor, without: [task.supervisor, getpid()], announcement.setup.diagnostics)
+        of: task.supervisor, without: [task.supervisor, getpid()], left: task.facts["kills"],
+        announcement.setup.diagnostics, leave: leaveKills)
       : nil
     self.meter = meter
     var announcement = announcement
@@ -145,10 +147,12 @@ struct WrappedAnnouncer {
         reason = signal
         announcer.drain(reason: signal)
       case .ended(let status):
+        let own = ownReason(status)
+        // The kernel may have killed a worker, and its parent has ended for want of it.
+        if own != "oom" { meter?.ended() }
         return announcer.stop(
           InstanceStop(
-            reason: reason ?? ownReason(status), exit: status.shellStatus,
-            signal: status.signalName))
+            reason: reason ?? own, exit: status.shellStatus, signal: status.signalName))
       case .started, .failed: continue
       }
     }

@@ -228,6 +228,46 @@ struct UsageTests {
   }
 
   @Test(
+    "a shell that ends since its worker was killed tells that in a remark",
+    .enabled(if: canLimit, "this machine lets us make no control group with a limit"))
+  func shell() async throws {
+    try await RedisServer.with { server in
+      try await Limited.with { group in
+        let announce = try group.start(
+          ["announce", "--lease", "30s", "--", "sh", "-c", "python3 -c '\(Self.greedy)'; exit $?"],
+          on: server)
+        #expect(try await announce.exitStatus() == 137)
+        #expect(announce.errorOutput.contains("out of memory: the kernel has killed 1 process"))
+      }
+    }
+  }
+
+  @Test(
+    "where others are in the group too, what is killed there is not told as one's own",
+    .enabled(if: canLimit, "this machine lets us make no control group with a limit"))
+  func shared() async throws {
+    try await RedisServer.with { server in
+      try await Limited.with { group in
+        let first = try group.start(
+          ["announce", "--lease", "2s", "--name", "a", "--"] + taking(5), on: server)
+        let second = try group.start(
+          ["announce", "--lease", "2s", "--name", "b", "--", "python3", "-c"]
+            + ["import time; time.sleep(2)\n\(Self.greedy)"], on: server)
+        #expect(try await second.exitStatus() == 137)
+        // Some beats.
+        try await pass(.seconds(3))
+        #expect(try await usages(server).allSatisfy { $0.oomKills == nil })
+        first.signal(SIGTERM)
+        _ = try await first.exitStatus()
+        #expect(!(first.errorOutput + second.errorOutput).contains("out of memory"))
+        let history = try Paasbus.start("history", "--json", "--only", "stop", on: server)
+        _ = try await history.exitStatus()
+        #expect(history.objects.compactMap { $0["reason"]?.text } == ["signal", "SIGTERM"])
+      }
+    }
+  }
+
+  @Test(
     "one that dies with its announcer is lost, and told with what it used last",
     .enabled(if: canLimit, "this machine lets us make no control group with a limit"))
   func lostWithAll() async throws {

@@ -65,9 +65,12 @@ struct UsageTests {
     var report = UsageReport(keys: Keys(app: "shop"), id: "A")
     _ = report.commands(usage(1))
     report.receive([.error("OOM command not allowed when used memory > 'maxmemory'.")])
-    #expect(report.isWanted)
+    #expect(words(report.commands(usage(1))) == ["HSET", "EXPIRE"])
+    report.receive([.error("READONLY You can't write against a read only replica.")])
     #expect(words(report.commands(usage(1))) == ["HSET", "EXPIRE"])
     report.receive([.error("NOPERM this user has no permissions to run the 'hset' command")])
-    #expect(!report.isWanted)
+    #expect(report.commands(usage(2)).isEmpty && report.last?.memory == 2, "it is measured still")
+    report.forget()
+    #expect(words(report.commands(usage(2))) == ["HSET", "EXPIRE"], "on another connection")
   }
 }

@@ -33,7 +33,7 @@ struct UsageTests {
     #expect(without.ids == [child])
     kill(child, SIGKILL)
     // Its parent does not wait for it.
-    try await eventually("it has ended") { !ProcessTree.isAlive(child) }
+    try await eventually("it has ended") { ProcessStatus(child)?.isAlive == false }
     #expect(ProcessTree(of: process.processID, without: []).ids == [process.processID])
     #expect(ProcessTree(of: 999_999_99, without: []).ids.isEmpty)
   }
@@ -45,7 +45,7 @@ struct UsageTests {
     let first = try #require(sampler.sample())
     #expect(first.processors == nil && first.processes == 1 && (first.memory ?? 0) > 0)
     let begun = ContinuousClock.now
-    let ticks = { ProcessTree(of: process.processID, without: []).processorTime }
+    let ticks = { ProcessTree(of: process.processID, without: []).processorTime ?? 0 }
     let before = ticks()
     try await pass(.seconds(1))
     let second = try #require(sampler.sample())
@@ -53,6 +53,44 @@ struct UsageTests {
     #expect(abs((second.processors ?? -1) - expected) < 0.1)
     process.signal(SIGKILL)
     try await eventually("it has ended") { sampler.sample() == nil }
+  }
+
+  @Test("what one spent that ended and was not waited for yet is neither lost nor counted twice")
+  func zombies() async throws {
+    let script = """
+      import os, sys, time
+      if os.fork() == 0:
+          while time.process_time() < 0.6: pass
+          os._exit(0)
+      time.sleep(1.5)
+      print('ended', flush=True)
+      sys.stdin.readline()
+      os.wait()
+      print('waited', flush=True)
+      time.sleep(1000)
+      """
+    let process = try ManagedProcess("python3", ["-c", script], input: Array("\n".utf8))
+    func spent() -> Double { ProcessTree(of: process.processID, without: []).processorTime ?? -1 }
+    try await eventually("the child has ended") { process.output.contains("ended") }
+    let before = spent()
+    #expect(before >= 0.55)
+    try await eventually("it was waited for") { process.output.contains("waited") }
+    #expect(abs(spent() - before) < 0.2)
+  }
+
+  @Test("of more processes than are counted the same ones are, and their share is not guessed")
+  func many() async throws {
+    let script = "for i in $(seq 80); do sleep 1040 & done; echo here; wait"
+    let process = try ManagedProcess("sh", ["-c", "trap 'kill $(jobs -p); exit' TERM; \(script)"])
+    try await eventually("they run") {
+      process.output.contains("here")
+        && ProcessTree(of: process.processID, without: []).isCut
+    }
+    let tree = ProcessTree(of: process.processID, without: [])
+    #expect(tree.ids.count == ProcessTree.maxProcesses && tree.processorTime == nil)
+    #expect(ProcessTree(of: process.processID, without: []).ids == tree.ids)
+    process.signal(SIGTERM)
+    _ = try await process.exitStatus()
   }
 
   /// Files as the kernel has them below a folder.
@@ -83,8 +121,8 @@ struct UsageTests {
     ]) { root in
       let found = try #require(ControlGroup(of: 7, root: root))
       #expect(found.usedMemory == 30_000_000 && found.maxMemory == 64_000_000)
-      #expect(found.processorTime == 2.5 && found.memoryKills == 3 && found.processes == 2)
-      #expect(found.isMemory(of: [7, 8, 9]) && !found.isMemory(of: [7]))
+      #expect(found.processorTime == 2.5 && found.memoryKills == 3)
+      #expect(found.processes == [7, 8] && found.countsProcessors(of: [7]))
     }
     // In a container its own group stands at the top, whatever its path is outside.
     try withFiles([
@@ -111,7 +149,8 @@ struct UsageTests {
       let found = try #require(ControlGroup(of: 7, root: root))
       #expect(found.usedMemory == 30_000_000 && found.maxMemory == 67_108_864)
       #expect(found.processorTime == 1.5 && found.memoryKills == 2)
-      #expect(!found.isMemory(of: [7]), "one of another container is in it")
+      #expect(found.processes == [7, 0], "one of another container is in it")
+      #expect(!found.countsProcessors(of: [7]), "nobody says whose they are")
     }
     try withFiles([
       "proc/7/cgroup": "4:memory:/docker/1\n",

@@ -31,6 +31,7 @@ extension Announcer {
       throw CancellationError()
     }
     connection = fresh
+    report.forget()
     beginLooking()
   }
 
@@ -82,11 +83,12 @@ extension Announcer {
     _ commands: [RedisCommand], on connection: RedisConnection
   ) async throws -> AnnouncerState.Outcome {
     let connection = connection.limited(to: patience)
+    // Before the clock is read, by which the replies are judged.
+    let usage = report.commands(options.usage?())
     let asked = ContinuousClock.now
     hasBeaten = true
     guard var reaper, let clock = state.clock else { throw RedisError(.closed) }
     let look = reaper.overdueCommand(near: clock.now)
-    let usage = report.commands(report.isWanted ? options.usage?() : nil)
     let replies = try await connection.pipeline(commands + usage + [look])
     let answers = Array(replies.prefix(commands.count))
     report.receive(replies.dropFirst(commands.count).prefix(usage.count))

@@ -20,14 +20,12 @@ struct UsageReport: Sendable {
     (key, self.id) = (keys.usage, id)
   }
 
-  /// Whether it is worth measuring.
-  var isWanted: Bool { !isRefused }
-
   /// The commands that go out with a beat.
   mutating func commands(_ usage: InstanceUsage?) -> [RedisCommand] {
     guard let usage else { return [] }
     last = usage
     silence += 1
+    if isRefused { return [] }
     if let told, silence < Self.maxSilence, usage.isLike(told) { return [] }
     (told, silence) = (usage, 0)
     let write = RedisCommand(arguments: [
@@ -44,10 +42,10 @@ struct UsageReport: Sendable {
       return
     }
     told = nil
-    // A full memory passes; what is forbidden stays so.
-    isRefused = isRefused || RedisError.server(text).kind != .unavailable
+    // A full memory or another master passes; what is forbidden stays so on this connection.
+    isRefused = [.refused, .configuration].contains(RedisError.server(text).kind)
   }
 
-  /// Redis has forgotten the instance, and perhaps this too.
-  mutating func forget() { (told, isKept) = (nil, false) }
+  /// Another connection, or a server that has forgotten the instance, and perhaps this too.
+  mutating func forget() { (told, isKept, isRefused) = (nil, false, false) }
 }

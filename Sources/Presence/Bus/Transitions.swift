@@ -158,15 +158,15 @@ package struct Transitions: Sendable {
 /// digest; the tests compare the digests with the server's.
 struct Scripts: Sendable {
   let start = Self.load(
-    PackageResources.start_lua, digest: "3ff1588130d2cdfc69a26768cc44f9e72ee58a95")
+    PackageResources.start_lua, digest: "859c2cad3ecf070f3ad41c92b558bb0db7d4f126")
   let drain = Self.load(
-    PackageResources.drain_lua, digest: "0c1422362ecd8d7e4de2195e097a832939399d29")
+    PackageResources.drain_lua, digest: "e11a898d5a5dd88df588878982640a9ed26204f6")
   let stop = Self.load(
-    PackageResources.stop_lua, digest: "6f6edb9a60d7746e0166aa2600945a6d6d3adbcd")
+    PackageResources.stop_lua, digest: "c0ee70132a27fbb7759e63b4e08167663af71436")
   let reap = Self.load(
-    PackageResources.reap_lua, digest: "b4352d43df48da46d38a0e1db47340926253b433")
+    PackageResources.reap_lua, digest: "66f2106bee713f389928b3c93537bb480935ec22")
   let forget = Self.load(
-    PackageResources.forget_lua, digest: "18c138ab82ce2b1bf005ace4598901e81b12160e")
+    PackageResources.forget_lua, digest: "9d3e60653c790468fe4a16cb5b0962fff9ecfa64")
 
   var all: [RedisScript] { [start, drain, stop, reap, forget] }
 

@@ -144,6 +144,16 @@ local function too_large(record, extra)
 end
 
 -- What an instance uses is no part of its state, so nothing fails for want of it.
+local function last_usage(id)
+  local used = redis.pcall('HGET', usage, id)
+  local extra = ''
+  for _, name in ipairs({ 'memory', 'limit' }) do
+    local number = type(used) == 'string' and string.match(used, '"' .. name .. '":(%d+)')
+    if number and #number < 17 then extra = extra .. ',"' .. name .. '":' .. number end
+  end
+  return extra
+end
+
 local function forget_usage(id) redis.pcall('HDEL', usage, id) end
 
 -- Takes an instance from those present to those that ended, and forgets who ended long ago.

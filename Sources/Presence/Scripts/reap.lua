@@ -21,11 +21,7 @@ end
 local extra = ',"reason":"' .. ARGV[4] .. '"'
 if ARGV[4] == 'lease' then extra = extra .. ',"expired":' .. text(ends) end
 -- The last that is known of its memory may say why. It stays beside the record as long as that.
-local used = redis.pcall('HGET', usage, id)
-for _, name in ipairs({ 'memory', 'limit' }) do
-  local number = type(used) == 'string' and string.match(used, '"' .. name .. '":(%d+)')
-  if number and #number < 17 then extra = extra .. ',"' .. name .. '":' .. number end
-end
+extra = extra .. last_usage(id)
 ensure_bus('', '')
 emit('lost', record, extra)
 store(id, 'lost', record)

@@ -18,6 +18,8 @@ if failure then return failure end
 local word, record = find(id)
 if word == 'stopped' then return answer('silent') end
 
+-- One that took over from another announcer may have measured nothing yet.
+if not string.find(extra, ',"memory":', 1, true) then extra = extra .. last_usage(id) end
 local announced = record ~= nil or started ~= ''
 if not record then
   if started == '' then started = text(now - ARGV[5]) end

@@ -46,6 +46,7 @@ package struct Roster: Sendable {
       ends[id] = nil
     } else {
       ends[id] = event.at
+      status.usage?.cpu = nil
     }
     statuses[id] = status
     return true

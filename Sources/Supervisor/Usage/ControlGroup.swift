@@ -56,20 +56,16 @@ struct ControlGroup: Sendable {
     self.mount = mount
   }
 
-  /// Whether all processes of a group are these ones, so that what it counts is theirs.
-  ///
-  /// Processes of other containers count as others: their ids read 0 here.
-  func isMemory(of ids: Set<pid_t>) -> Bool { Self.holdsOnly(ids, memory) }
-  func isProcessor(of ids: Set<pid_t>) -> Bool {
-    processor.map { Self.holdsOnly(ids, $0) } ?? false
-  }
+  /// Those that are in it. The id of one of another container reads 0 here.
+  var processes: Set<pid_t>? { SystemFile.ids("\(memory)/cgroup.procs") }
 
-  private static func holdsOnly(_ ids: Set<pid_t>, _ folder: String) -> Bool {
-    SystemFile.ids("\(folder)/cgroup.procs").map { !$0.isEmpty && $0.isSubset(of: ids) } ?? false
+  /// Whether what it counts of processors is that of these ones alone.
+  func countsProcessors(of ids: Set<pid_t>) -> Bool {
+    guard let processor else { return false }
+    return processor == memory
+      || SystemFile.ids("\(processor)/cgroup.procs").map { !$0.isEmpty && $0.isSubset(of: ids) }
+        ?? false
   }
-
-  /// How many processes are in it.
-  var processes: Int? { SystemFile.ids("\(memory)/cgroup.procs")?.count }
 
   /// In bytes, without files' pages that the kernel can drop at once.
   var usedMemory: Int64? {

@@ -18,8 +18,22 @@ public struct ProcessUsage: Sendable, Hashable {
   public var processors: Double?
   /// How many processes it has.
   public var processes: Int?
-  /// How many of them the kernel has killed since they ran out of memory, since the first sample.
-  public var memoryKills: Int64
+}
+
+/// The kernel's count of processes that it killed because the memory ran out.
+public struct MemoryKills: Sendable, Hashable {
+  /// When the instance began.
+  public var first: Int64
+  /// When its command was last seen alive.
+  public var known: Int64
+
+  /// Counts of one who measured before.
+  public init(first: Int64, known: Int64) {
+    (self.first, self.known) = (first, known)
+  }
+
+  /// How many it were since the beginning.
+  public var count: Int64 { max(0, known - first) }
 }
 
 /// Measures what a command uses: by its control group where that is its own, as in a container, and else by `/proc`.
@@ -33,11 +47,11 @@ public final class UsageSampler: Sendable {
 
   private struct State {
     var lastTime: ProcessorTime?
-    /// The kernel's count of those that it killed: at the beginning, and when the command was last seen alive.
-    var firstKills: Int64?
-    var knownKills: Int64 = 0
-    /// When a sample last found that the count had risen.
+    var kills: MemoryKills?
+    /// When a sample last found that the kernel had killed.
     var lastRise: ContinuousClock.Instant?
+    /// How often in a row others were in the group; nil where it never was its own.
+    var strangers: Int?
   }
 
   /// A command that the kernel has chosen takes up to this long to be gone.
@@ -45,61 +59,127 @@ public final class UsageSampler: Sendable {
 
   private let root: pid_t
   private let hidden: Set<pid_t>
-  private let isContainer: Bool
+  /// Those above: what starts a container, a shell.
+  private let ancestors: Set<pid_t>
   private let group: ControlGroup?
   private let state = Mutex(State())
 
   /// - Parameters:
   ///   - root: the process whose descendants are measured.
   ///   - hidden: those of them that are ours.
-  public init(of root: pid_t, without hidden: Set<pid_t> = []) {
+  ///   - kills: as they stood for one that measured before; nil for the first.
+  public init(of root: pid_t, without hidden: Set<pid_t> = [], kills: MemoryKills? = nil) {
     (self.root, self.hidden) = (root, hidden)
-    isContainer = getpid() == 1 || hidden.contains(1) || root == 1
+    ancestors = ProcessStatus.ancestors(of: root)
     group = ControlGroup(of: root)
-    let kills = group?.memoryKills
-    state.withLock { ($0.firstKills, $0.knownKills) = (kills, kills ?? 0) }
+    let counted = group?.memoryKills
+    state.withLock { $0.kills = kills ?? counted.map { MemoryKills(first: $0, known: $0) } }
   }
 
-  /// Takes some 0.1 ms.
+  /// How often the kernel has killed, as of the last sample; nil where that is not known.
+  public var kills: MemoryKills? { state.withLock(\.kills) }
+
+  /// Takes some 0.2 ms.
   ///
   /// - Parameter command: the process that was started first, where it is known.
   /// - Returns: nil where nothing runs.
   public func sample(command: pid_t? = nil) -> ProcessUsage? {
     // Before it is looked whether the command is alive: so a kill that was counted is not taken for an earlier one.
-    let kills = group?.memoryKills
-    let tree = ProcessTree(of: root, without: hidden)
+    let counted = group?.memoryKills
+    let members = ownMembers()
+    let tree = members.map { ProcessTree($0) } ?? ProcessTree(of: root, without: hidden)
     let now = ContinuousClock.now
-    guard !tree.ids.isEmpty else { return nil }
-    let everybody = tree.ids.union(hidden).union([root])
-    let ownGroup = group.flatMap { isContainer || $0.isMemory(of: everybody) ? $0 : nil }
-    let hasOwnProcessor = isContainer || group?.isProcessor(of: everybody) ?? false
-    let counted = hasOwnProcessor ? group?.processorTime : nil
-    let time = ProcessorTime(
-      seconds: counted ?? tree.processorTime, isGroup: counted != nil, at: now)
-    var usage = ProcessUsage(
-      memory: ownGroup?.usedMemory ?? tree.memory, limit: ownGroup?.maxMemory,
-      processes: tree.ids.count, memoryKills: 0)
-    state.withLock { state in
-      if let last = state.lastTime, last.isGroup == time.isGroup {
-        let passed = (now - last.at) / .seconds(1)
-        if passed > 0 { usage.processors = max(0, (time.seconds - last.seconds) / passed) }
-      }
-      state.lastTime = time
-      usage.memoryKills = max(0, (kills ?? 0) - (state.firstKills ?? 0))
-      guard let kills, command.map(ProcessTree.isAlive) ?? true else { return }
-      if kills > state.knownKills { state.lastRise = now }
-      state.knownKills = kills
+    if let counted {
+      if members != nil { note(counted, command, now) } else { ignore(counted) }
     }
+    guard !tree.ids.isEmpty else { return nil }
+    var usage = ProcessUsage(
+      memory: tree.memory, processes: members?.count ?? tree.ids.count)
+    if members != nil, let group {
+      (usage.memory, usage.limit) = (group.usedMemory ?? tree.memory, group.maxMemory)
+    }
+    usage.processors = processors(members, tree, now)
     return usage
   }
 
-  /// Whether the kernel killed a process of the command, since that ran out of memory, after the command was last
-  /// seen alive, or shortly before.
+  /// Whether the kernel killed a process of the command, since the memory ran out, after the command was last seen
+  /// alive, or shortly before.
   public var killsForMemory: Bool {
-    let kills = group?.memoryKills ?? 0
+    guard let counted = group?.memoryKills, ownMembers() != nil else { return false }
     return state.withLock { state in
-      kills > state.knownKills
+      counted > state.kills?.known ?? counted
         || state.lastRise.map { ContinuousClock.now - $0 < Self.dyingTime } ?? false
     }
+  }
+
+  /// Notes what the kernel has killed up to now, whether or not the command is alive.
+  public func countKills() {
+    if ownMembers() != nil, let counted = group?.memoryKills { note(counted, nil, .now) }
+  }
+
+  private func note(_ counted: Int64, _ command: pid_t?, _ now: ContinuousClock.Instant) {
+    guard command.map({ ProcessStatus($0)?.isAlive ?? false }) ?? true else { return }
+    state.withLock { state in
+      guard let known = state.kills?.known, counted > known else { return }
+      state.kills?.known = counted
+      state.lastRise = now
+    }
+  }
+
+  /// Notes kills in a group that others are in as well: nobody knows whose they were.
+  private func ignore(_ counted: Int64) {
+    state.withLock { state in
+      guard let known = state.kills?.known, counted > known else { return }
+      state.kills?.first += counted - known
+      state.kills?.known = counted
+    }
+  }
+
+  private func processors(
+    _ members: Set<pid_t>?, _ tree: ProcessTree, _ now: ContinuousClock.Instant
+  ) -> Double? {
+    let isOwn = members.map { group?.countsProcessors(of: $0.union(ours)) ?? false } ?? false
+    let counted = isOwn ? group?.processorTime : nil
+    guard let seconds = counted ?? tree.processorTime else { return nil }
+    let time = ProcessorTime(seconds: seconds, isGroup: counted != nil, at: now)
+    return state.withLock { state in
+      defer { state.lastTime = time }
+      guard let last = state.lastTime, last.isGroup == time.isGroup else { return nil }
+      let passed = (now - last.at) / .seconds(1)
+      return passed > 0 ? max(0, (seconds - last.seconds) / passed) : nil
+    }
+  }
+
+  private var ours: Set<pid_t> { hidden.union(ancestors) }
+
+  /// The processes of the group where it is its own: where there is nothing in it but what we measure, ourselves and
+  /// those above us.
+  private func ownMembers() -> Set<pid_t>? {
+    guard let ids = group?.processes else { return nil }
+    let isOwn =
+      getpid() == 1 || hidden.contains(1) || root == 1
+      || ids.subtracting(ours).allSatisfy { isDescendant($0) }
+    let counts = state.withLock { state -> Bool in
+      guard !isOwn else {
+        state.strangers = 0
+        return true
+      }
+      // One that is just being started, or looks in for a moment, does not change whose it is.
+      state.strangers = state.strangers.map { $0 + 1 }
+      return state.strangers.map { $0 < 2 } ?? false
+    }
+    return counts ? ids.subtracting(ours) : nil
+  }
+
+  private func isDescendant(_ id: pid_t) -> Bool {
+    guard id != root else { return true }
+    var (next, steps) = (ProcessStatus(id)?.parent, 0)
+    // One that has ended meanwhile is nobody.
+    guard next != nil else { return id != 0 }
+    while let id = next, id > 1, steps < 64 {
+      if id == root || hidden.contains(id) { return true }
+      (next, steps) = (ProcessStatus(id)?.parent, steps + 1)
+    }
+    return false
   }
 }

@@ -141,7 +141,7 @@ struct AnnounceCommand: PaasbusSubcommand {
     var announcement = announcement(setup, instance)
     if let followedID {
       if !noUsage {
-        let meter = UsageMeter(of: followedID, setup.diagnostics)
+        let meter = UsageMeter(of: followedID, without: [Setup.processID], setup.diagnostics)
         announcement.options.usage = { meter.measure() }
       }
       try announcement.follow(FollowedProcess.found(followedID, setup.diagnostics))
