@@ -50,7 +50,7 @@ public final class UsageSampler: Sendable {
     var kills: MemoryKills?
     /// When a sample last found that the kernel had killed.
     var lastRise: ContinuousClock.Instant?
-    /// How often in a row others were in the group; nil where it never was its own.
+    /// In how many samples in a row others were in the group; nil before the first sample.
     var strangers: Int?
   }
 
@@ -86,11 +86,12 @@ public final class UsageSampler: Sendable {
   public func sample(command: pid_t? = nil) -> ProcessUsage? {
     // Before it is looked whether the command is alive: so a kill that was counted is not taken for an earlier one.
     let counted = group?.memoryKills
-    let members = ownMembers()
+    let own = ownMembers(isSample: true)
+    let members = own?.ids
     let tree = members.map { ProcessTree($0) } ?? ProcessTree(of: root, without: hidden)
     let now = ContinuousClock.now
     if let counted {
-      if members != nil { note(counted, command, now) } else { ignore(counted) }
+      if own?.isAlone == true { note(counted, command, now) } else { ignore(counted) }
     }
     guard !tree.ids.isEmpty else { return nil }
     var usage = ProcessUsage(
@@ -105,7 +106,7 @@ public final class UsageSampler: Sendable {
   /// Whether the kernel killed a process of the command, since the memory ran out, after the command was last seen
   /// alive, or shortly before.
   public var killsForMemory: Bool {
-    guard let counted = group?.memoryKills, ownMembers() != nil else { return false }
+    guard let counted = group?.memoryKills, ownMembers()?.isAlone == true else { return false }
     return state.withLock { state in
       counted > state.kills?.known ?? counted
         || state.lastRise.map { ContinuousClock.now - $0 < Self.dyingTime } ?? false
@@ -114,7 +115,7 @@ public final class UsageSampler: Sendable {
 
   /// Notes what the kernel has killed up to now, whether or not the command is alive.
   public func countKills() {
-    if ownMembers() != nil, let counted = group?.memoryKills { note(counted, nil, .now) }
+    if ownMembers()?.isAlone == true, let counted = group?.memoryKills { note(counted, nil, .now) }
   }
 
   private func note(_ counted: Int64, _ command: pid_t?, _ now: ContinuousClock.Instant) {
@@ -154,21 +155,21 @@ public final class UsageSampler: Sendable {
 
   /// The processes of the group where it is its own: where there is nothing in it but what we measure, ourselves and
   /// those above us.
-  private func ownMembers() -> Set<pid_t>? {
+  ///
+  /// - Returns: also whether no others were in it since the last sample.
+  private func ownMembers(isSample: Bool = false) -> (ids: Set<pid_t>, isAlone: Bool)? {
     guard let ids = group?.processes else { return nil }
+    let members = ids.subtracting(ours)
     let isOwn =
       getpid() == 1 || hidden.contains(1) || root == 1
-      || ids.subtracting(ours).allSatisfy { isDescendant($0) }
-    let counts = state.withLock { state -> Bool in
-      guard !isOwn else {
-        state.strangers = 0
-        return true
-      }
+      || members.allSatisfy { isDescendant($0) }
+    return state.withLock { state in
+      let before = state.strangers
+      if isSample { state.strangers = isOwn ? 0 : (before ?? 0) + 1 }
+      if isOwn { return (members, before ?? 0 == 0) }
       // One that is just being started, or looks in for a moment, does not change whose it is.
-      state.strangers = state.strangers.map { $0 + 1 }
-      return state.strangers.map { $0 < 2 } ?? false
+      return before == 0 ? (members, false) : nil
     }
-    return counts ? ids.subtracting(ours) : nil
   }
 
   private func isDescendant(_ id: pid_t) -> Bool {
