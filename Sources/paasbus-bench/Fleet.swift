@@ -130,7 +130,7 @@ extension Bench {
     try await fill(count)
     let seconds = 10.0
     let ids = (1...count).map { String(format: "01KE8H0A00%016d", $0) }
-    let own = try await load(rate: Double(count) / 5, seconds) { number in
+    let beat: @Sendable (Int) -> [RedisCommand] = { number in
       let id = ids[number % count]
       return [
         RedisCommand("TIME"),
@@ -141,6 +141,12 @@ extension Bench {
         RedisCommand(
           "ZRANGEBYSCORE", Self.keys.leases, "-inf", "1", "WITHSCORES", "LIMIT", "0", "1000"),
       ]
+    }
+    let own = try await load(rate: Double(count) / 5, seconds, beat)
+    // As if what each uses had changed with each beat.
+    let telling = try await load(rate: Double(count) / 5, seconds) { number in
+      let usage = #"{"memory":\(60_000_000 + number),"limit":67108864,"cpu":0.25,"processes":3}"#
+      return beat(number) + [RedisCommand("HSET", Self.keys.usage, ids[number % count], usage)]
     }
     let peer = try await load(rate: Double(count) / 5, seconds) { _ in
       Array(repeating: RedisCommand("ECHO", "x"), count: 5)
@@ -153,6 +159,14 @@ extension Bench {
       Row(
         what: "\(name): commandstats", own: Samples("us a beat", [own.perBeat]),
         peer: ("as many ECHO", Samples("us", [peer.perBeat]))),
+      Row(
+        what: "\(name), each telling what it uses: Redis' CPU",
+        own: Samples("%", [telling.processor * 100 / seconds]),
+        peer: ("without", Samples("%", [own.processor * 100 / seconds]))),
+      Row(
+        what: "\(name), each telling what it uses: commandstats",
+        own: Samples("us a beat", [telling.perBeat]),
+        peer: ("without", Samples("us a beat", [own.perBeat]))),
       Row(what: "\(name): answered", own: own.answers, peer: ("as many ECHO", peer.answers)),
       Row(
         what: "\(name): answered, 99th percentile",
@@ -189,7 +203,7 @@ extension Bench {
       }
     }
     let after = try await serverCost()
-    let spent = ["time", "zadd", "hexists", "exists", "zrangebyscore", "echo"].reduce(0) {
+    let spent = ["time", "zadd", "hexists", "exists", "zrangebyscore", "hset", "echo"].reduce(0) {
       $0 + (after.commands[$1] ?? 0) - (before.commands[$1] ?? 0)
     }
     return (

@@ -6,7 +6,7 @@ import Synchronization
 /// one by one while the processors have nothing to do.
 enum Turns {
   private static let minAtOnce = 6
-  private static let maxAtOnce = 24
+  private static let maxAtOnce = 12
   /// How much of all processors' time must be unused for another one to be let in.
   private static let minIdle = 0.35
   private static let interval = 0.25

@@ -158,7 +158,8 @@ public final class UsageSampler: Sendable {
   ///
   /// - Returns: also whether no others were in it since the last sample.
   private func ownMembers(isSample: Bool = false) -> (ids: Set<pid_t>, isAlone: Bool)? {
-    guard let ids = group?.processes else { return nil }
+    // Of a process in another container, ours may have been found.
+    guard let ids = group?.processes, ids.contains(root) else { return nil }
     let members = ids.subtracting(ours)
     let isOwn =
       getpid() == 1 || hidden.contains(1) || root == 1
