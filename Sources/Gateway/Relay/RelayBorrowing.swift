@@ -70,7 +70,7 @@ final class RelayBorrowing {
     }
   }
 
-  /// Nothing more can be had from those who were asked.
+  /// The gateways that were asked have nothing more.
   private func finish() {
     let hasLostLender = filling?.hasLostLender ?? false
     filling = nil

@@ -11,7 +11,7 @@ final class RelayLending {
   private let feed: RelayFeed
   /// Has something asked of Redis.
   private let ask: (RelayWork) -> Void
-  /// The first marks of those who were offered something.
+  /// The first marks of the gateways that were offered something.
   private var borrowers: [String: (mark: RelayMark, at: ContinuousClock.Instant)] = [:]
   private var loans: [String: RelayLoan] = [:]
 

@@ -68,7 +68,7 @@ struct RelayMessage: Sendable, Hashable {
   /// Whether all of it is remembered.
   var isWhole: Bool { payload.count == length }
 
-  /// Whether it can be passed on by a gateway that passes on so many bytes.
+  /// Whether a gateway with this limit, in bytes, passes it on.
   func isPassedOn(_ maxMessage: Int) -> Bool { length <= maxMessage && isWhole }
 
   /// What it takes in memory, approximately, in bytes.

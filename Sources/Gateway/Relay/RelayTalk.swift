@@ -3,7 +3,7 @@ enum RelayTalk: Sendable, Equatable {
   case mark(RelayMemory.HeardMark)
   /// A gateway lacks what was before its first mark.
   case need(request: String, before: RelayMark, end: RelayPosition?)
-  /// Another one can lend so many bytes, perhaps all that is lacking. Where all of it is one chain, `chain` is its
+  /// Another gateway can lend so many bytes, perhaps all that is missing. Where all of it is one chain, `chain` is its
   /// first mark.
   case offer(request: String, lender: String, size: Int, isWhole: Bool, chain: RelayMark?)
   case nothing(request: String, lender: String)

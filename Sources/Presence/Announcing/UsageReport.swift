@@ -2,7 +2,7 @@ import PaasbusRedis
 
 /// What an announcer tells of the usage of its instance: with a beat, where it has changed.
 struct UsageReport: Sendable {
-  /// After so many beats it is told again, whatever it is.
+  /// After so many beats it is sent again even if it has not changed.
   private static let maxSilence = 20
 
   private let key: String

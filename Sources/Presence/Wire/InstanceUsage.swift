@@ -74,7 +74,7 @@ extension InstanceUsage {
   package static func read(
     keys: Keys, on connection: RedisConnection
   ) async throws -> [String: InstanceUsage] {
-    // A reader who may not read it, or another kind of key, leaves the rest as it is.
+    // Without the permission to read it, or with a key of another type, there is just no usage.
     let flat =
       try await connection.pipeline([RedisCommand("HGETALL", keys.usage)]).first?.elements ?? []
     var usages: [String: InstanceUsage] = [:]

@@ -58,7 +58,7 @@ struct ProcessTree {
   /// In bytes. Pages of files and shared memory are counted once, since processes of one program mostly share them.
   var memory: Int64 { own + shared }
   /// Seconds that they and their children that have ended spent on processors; nil where not all were counted, since
-  /// then nobody knows which.
+  /// the ones that are left out may differ from one time to the next.
   var processorTime: Double? { isCut ? nil : Double(ticks) / Self.ticksPerSecond }
 
   /// - Parameters:

@@ -127,7 +127,7 @@ public final class UsageSampler: Sendable {
     }
   }
 
-  /// Notes kills in a group that others are in as well: nobody knows whose they were.
+  /// Notes kills in a group that has other processes too: they are not counted as this instance's.
   private func ignore(_ counted: Int64) {
     state.withLock { state in
       guard let known = state.kills?.known, counted > known else { return }
@@ -176,7 +176,7 @@ public final class UsageSampler: Sendable {
   private func isDescendant(_ id: pid_t) -> Bool {
     guard id != root else { return true }
     var (next, steps) = (ProcessStatus(id)?.parent, 0)
-    // One that has ended meanwhile is nobody.
+    // A process that has ended meanwhile does not count.
     guard next != nil else { return id != 0 }
     while let id = next, id > 1, steps < 64 {
       if id == root || hidden.contains(id) { return true }
