@@ -23,7 +23,7 @@ public struct FollowedProcess: Sendable {
 
   public let id: pid_t
   private let descriptor: CInt
-  private let started: String?
+  private let started: Int64?
 
   /// - Throws: ``Obstacle``.
   public init(_ id: pid_t) throws(Obstacle) {
@@ -72,19 +72,10 @@ public struct FollowedProcess: Sendable {
     }
   }
 
-  /// When a process started, in ticks since the system did (proc(5), the 22nd field of `stat`); nil
-  /// where the process does not exist or has ended, and where the system has no such file.
-  private static func startTime(of id: pid_t) -> String? {
-    guard let file = fopen("/proc/\(id)/stat", "r") else { return nil }
-    defer { fclose(file) }
-    var buffer = [CChar](repeating: 0, count: 1024)
-    guard fgets(&buffer, CInt(buffer.count), file) != nil else { return nil }
-    let text = String(
-      decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    // The second field, a name in brackets, may hold anything.
-    let fields = text[(text.lastIndex(of: ")") ?? text.startIndex)...].split(separator: " ")
-    let isZombie = fields.dropFirst().first == "Z"
-    return fields.count > 20 && !isZombie ? String(fields[20]) : nil
+  /// When a process started, in ticks since the system did; nil where the process does not exist or has ended, and
+  /// where the system has no such file.
+  private static func startTime(of id: pid_t) -> Int64? {
+    ProcessStatus(id).flatMap { $0.isAlive ? $0.started : nil }
   }
 }
 

@@ -2,8 +2,8 @@ import Presence
 
 /// What a hub knows, in the text format of Prometheus (version 0.0.4).
 ///
-/// Only what has few values is a label: never an id, a host or a commit, unless that is asked for. Values come from the roster, so a
-/// release goes an hour after its last instance.
+/// Only what has few values is a label: never an id, a host or a commit, unless that is asked for. Values come from
+/// the roster, so a release goes an hour after its last instance.
 struct MetricsText {
   /// More releases than these, the oldest ones, are counted together.
   static let maxReleases = 20

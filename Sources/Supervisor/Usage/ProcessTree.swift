@@ -13,6 +13,8 @@ struct ProcessStatus: Sendable {
   let parent: pid_t
   /// What it spent on processors, with its children that were waited for.
   let ticks: Int64
+  /// When it started, in ticks since the system did.
+  let started: Int64
 
   /// nil where there is no such process.
   init?(_ id: pid_t) {
@@ -21,8 +23,10 @@ struct ProcessStatus: Sendable {
       return nil
     }
     let words = text[text.index(after: end)...].split(separator: " ")
-    guard words.count > 14, let parent = pid_t(words[1]) else { return nil }
-    self.parent = parent
+    guard words.count > 19, let parent = pid_t(words[1]), let started = Int64(words[19]) else {
+      return nil
+    }
+    (self.parent, self.started) = (parent, started)
     isAlive = !["Z", "X", "x"].contains(words[0])
     // In user and kernel mode, and the same of its children.
     ticks = words[11...14].reduce(0) { $0 &+ (Int64($1) ?? 0) }
