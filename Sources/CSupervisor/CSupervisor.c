@@ -11,6 +11,7 @@
 
 #ifdef __linux__
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #endif
 
@@ -211,6 +212,16 @@ int csupervisor_process_descriptor(pid_t process) {
     return (int)syscall(SYS_pidfd_open, process, 0);
 #else
     (void)process;
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
+int csupervisor_signal_descriptor(const sigset_t *signals) {
+#ifdef __linux__
+    return signalfd(-1, signals, SFD_CLOEXEC);
+#else
+    (void)signals;
     errno = ENOSYS;
     return -1;
 #endif

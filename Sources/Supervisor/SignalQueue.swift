@@ -1,3 +1,5 @@
+import CSupervisor
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -82,6 +84,28 @@ public struct SignalQueue: Sendable {
       #endif
       return ReceivedSignal(number: number, sender: isKernel ? .kernel : .process)
     }
+  }
+
+  /// Waits for the next signal; nil once nobody reads any longer what is written to a descriptor.
+  ///
+  /// A write would notice this only when there is something to write.
+  public func next(orUnread descriptor: CInt) -> ReceivedSignal? {
+    #if os(Linux)
+      var set = set
+      let signals = csupervisor_signal_descriptor(&set)
+      defer { if signals >= 0 { close(signals) } }
+      // No events are asked for: the end of the reader and errors come unasked (poll(2)).
+      var waiting = [
+        pollfd(fd: signals, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: descriptor, events: 0, revents: 0),
+      ]
+      while signals >= 0 {
+        guard poll(&waiting, 2, -1) > 0 else { continue }
+        if let signal = next(until: .now) { return signal }
+        if waiting[1].revents & Int16(POLLERR | POLLHUP) != 0 { return nil }
+      }
+    #endif
+    return next()
   }
 
   /// `SI_KERNEL`, which is an enumerator in C.

@@ -22,6 +22,37 @@ package protocol Drawing: Sendable {
   func close()
 }
 
+/// What a terminal has not taken yet of what was written to it, since its reader stalls.
+struct Backlog: Sendable {
+  private let descriptor: CInt
+  private var rest: ArraySlice<UInt8> = []
+
+  init(_ descriptor: CInt) { self.descriptor = descriptor }
+
+  var isEmpty: Bool { rest.isEmpty }
+
+  /// Writes as much as can be written without waiting, behind what is left of before.
+  ///
+  /// - Throws: as `StandardStreams.write`.
+  mutating func write(_ bytes: [UInt8]) throws {
+    rest = try StandardStreams.writeAtOnce(rest + bytes, to: descriptor)
+  }
+
+  /// Waits until the terminal has taken all.
+  ///
+  /// - Throws: as `StandardStreams.write`.
+  mutating func finish() throws {
+    defer { rest = [] }
+    try StandardStreams.write(Array(rest), to: descriptor)
+  }
+
+  /// Writes what the terminal takes soon, so that no sequence stays half written.
+  mutating func finishSoon() {
+    StandardStreams.writeSoon(Array(rest), to: descriptor)
+    rest = []
+  }
+}
+
 /// The only drawing of this process, since there is only one terminal.
 package enum CurrentDrawing {
   private static let current = Mutex<(any Drawing)?>(nil)

@@ -18,6 +18,7 @@ package final class Screen: Drawing {
     var isUnknown = false
     /// The rows that the terminal shows.
     var shown: [String] = []
+    var backlog = Backlog(STDOUT_FILENO)
     /// Texts for the user that came while the screen was open.
     var said: [String] = []
   }
@@ -36,10 +37,11 @@ package final class Screen: Drawing {
 
   /// Draws rows from the top. Only rows that have changed are written.
   ///
+  /// - Returns: whether the terminal has taken all; if not, ``finish()`` waits for it.
   /// - Throws: as `StandardStreams.write`.
-  package func draw(_ rows: [String]) throws {
+  package func draw(_ rows: [String]) throws -> Bool {
     try state.withLock { state in
-      guard state.isOpen else { return }
+      guard state.isOpen else { return true }
       var text = state.isUnknown ? Self.clear : ""
       for (number, row) in rows.enumerated()
       where number >= state.shown.count || state.shown[number] != row {
@@ -47,9 +49,15 @@ package final class Screen: Drawing {
       }
       if rows.count < state.shown.count { text += "\u{1b}[\(rows.count + 1);1H\u{1b}[J" }
       (state.shown, state.isUnknown) = (rows, false)
-      if !text.isEmpty { try StandardStreams.write(Array(text.utf8)) }
+      try state.backlog.write(Array(text.utf8))
+      return state.backlog.isEmpty
     }
   }
+
+  /// Waits until the terminal has taken all.
+  ///
+  /// - Throws: as `StandardStreams.write`.
+  package func finish() throws { try state.withLock { try $0.backlog.finish() } }
 
   // MARK: Drawing
 
@@ -60,6 +68,7 @@ package final class Screen: Drawing {
   package func suspend() {
     state.withLockSoon { state in
       guard state.isOpen else { return }
+      state.backlog.finishSoon()
       StandardStreams.writeSoon(Array(Self.leave.utf8))
       state.mode?.restore()
       (state.isOpen, state.mode, state.shown) = (false, nil, [])

@@ -69,6 +69,44 @@ package enum StandardStreams {
     }
   }
 
+  /// Writes as much as can be written without waiting for a slow reader.
+  ///
+  /// - Returns: the rest.
+  /// - Throws: as ``write(_:to:)``.
+  package static func writeAtOnce(
+    _ bytes: ArraySlice<UInt8>, to descriptor: CInt = 1
+  ) throws -> ArraySlice<UInt8> {
+    let outlet = outlet(descriptor)
+    var rest = bytes
+    while !rest.isEmpty {
+      let count = outlet.write(rest)
+      if count > 0 {
+        rest = rest.dropFirst(count)
+      } else if errno == EPIPE {
+        throw OutputClosed()
+      } else if errno == EAGAIN {
+        break
+      } else if errno != EINTR {
+        throw StreamError.cannotWrite(errno)
+      }
+    }
+    return rest
+  }
+
+  /// Writes all bytes, and waits for a slow reader on a thread where that delays nothing else.
+  ///
+  /// - Throws: as ``write(_:to:)``.
+  package static func writeAll(_ bytes: [UInt8], to descriptor: CInt = 1) async throws {
+    let rest = try writeAtOnce(bytes[...], to: descriptor)
+    guard !rest.isEmpty else { return }
+    try await patiently { try write(Array(rest), to: descriptor) }
+  }
+
+  /// Runs what may wait for a slow reader on a thread where that delays nothing else.
+  package static func patiently(_ body: @escaping @Sendable () throws -> Void) async throws {
+    try await withTaskExecutorPreference(globalConcurrentExecutor) { try body() }
+  }
+
   /// The time between two checks of whether to go on waiting for a reader. Also how long a remark
   /// waits for a slow reader.
   private static let patience = Duration.milliseconds(100)
@@ -117,31 +155,6 @@ package enum StandardStreams {
     let bytes = Array((note + text).utf8)
     if writeSoon(bytes, to: STDERR_FILENO) == bytes.count {
       droppedRemarks.add(dropped + 1, ordering: .relaxed)
-    }
-  }
-
-  /// Runs `body` until it ends, a signal comes, or our output no longer has a reader.
-  package static func untilUnread(
-    or signals: AsyncStream<String>, _ body: sending @escaping () async throws -> Void
-  ) async throws {
-    let work = Task { try await body() }
-    Task {
-      for await _ in signals { work.cancel() }
-    }
-    Task {
-      await waitUntilUnread()
-      work.cancel()
-    }
-    try await work.value
-  }
-
-  /// Returns once our output no longer has a reader, or when the task is cancelled. A write would
-  /// notice this only when there is something to write.
-  private static func waitUntilUnread() async {
-    while !Task.isCancelled {
-      var state = pollfd(fd: 1, events: 0, revents: 0)
-      if poll(&state, 1, 0) > 0, state.revents & Int16(POLLERR | POLLHUP) != 0 { return }
-      try? await Task.sleep(for: .milliseconds(500))
     }
   }
 

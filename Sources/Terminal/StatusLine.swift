@@ -22,6 +22,7 @@ package final class StatusLine: Drawing {
     var shown: String?
     var isAway = true
     var mode: TerminalMode?
+    var backlog: Backlog
   }
 
   /// Erases the row of the cursor (EL, ECMA-48, 8.3.41) and, from the next one on, all below (ED,
@@ -30,12 +31,13 @@ package final class StatusLine: Drawing {
   private static let erase = "\r\u{1b}7\u{1b}[K\u{1b}[B\u{1b}[J\u{1b}8"
 
   private let descriptor: CInt
-  private let state = Mutex(State())
+  private let state: Mutex<State>
 
   /// nil where `descriptor` does not lead to a terminal that can show it.
   package init?(descriptor: CInt, environment: [String: String]) {
     guard CurrentDrawing.isPossible(on: descriptor, environment: environment) else { return nil }
     self.descriptor = descriptor
+    state = Mutex(State(backlog: Backlog(descriptor)))
   }
 
   /// Shows another text from now on.
@@ -43,18 +45,31 @@ package final class StatusLine: Drawing {
   /// - Parameters:
   ///   - lines: whole lines to write above it.
   ///   - text: gives the text that fits a number of columns.
+  /// - Returns: whether the terminal has taken all; if not, ``finish()`` waits for it.
   /// - Throws: as `StandardStreams.write`.
+  @discardableResult
   package func show(
     behind lines: [UInt8] = [], _ text: @escaping @Sendable (_ columns: Int) -> String
-  ) throws {
+  ) throws -> Bool {
     func show(_ state: inout State) throws {
       state.text = text
       try draw(behind: lines, &state)
     }
     // Without lines, nothing is lost if another thread is just writing, since that is as recent.
-    guard !lines.isEmpty else { return try state.withLockIfAvailable { try show(&$0) } ?? () }
-    try state.withLock { try show(&$0) }
+    guard !lines.isEmpty else {
+      try state.withLockIfAvailable { if $0.backlog.isEmpty { try show(&$0) } }
+      return true
+    }
+    return try state.withLock { state in
+      try show(&state)
+      return state.backlog.isEmpty
+    }
   }
+
+  /// Waits until the terminal has taken all.
+  ///
+  /// - Throws: as `StandardStreams.write`.
+  package func finish() throws { try state.withLock { try $0.backlog.finish() } }
 
   /// Writes the lines and, where it has changed or was erased for them, the text.
   private func draw(behind lines: [UInt8], _ state: inout State) throws {
@@ -69,7 +84,7 @@ package final class StatusLine: Drawing {
     if lines.isEmpty {
       StandardStreams.writeSoon(bytes, to: descriptor)
     } else {
-      try StandardStreams.write(bytes, to: descriptor)
+      try state.backlog.write(bytes)
     }
     state.shown = status
   }
@@ -78,6 +93,7 @@ package final class StatusLine: Drawing {
 
   package func say(_ text: String) {
     state.withLockSoon { state in
+      state.backlog.finishSoon()
       if StandardStreams.isTerminal(STDERR_FILENO) { eraseShown(&state) }
       StandardStreams.writeError(text)
       try? draw(behind: [], &state)
@@ -86,6 +102,7 @@ package final class StatusLine: Drawing {
 
   package func suspend() {
     state.withLockSoon { state in
+      state.backlog.finishSoon()
       eraseShown(&state)
       state.isAway = true
       state.mode?.restore()

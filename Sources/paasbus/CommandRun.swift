@@ -8,7 +8,11 @@ enum CommandRun {
   /// order.
   case untilSignalled(isDrawing: Bool, @Sendable (AsyncStream<String>) async throws -> Void)
   /// The same on the thread of the connection, so that the process has no other threads.
-  case serving(@Sendable (AsyncStream<String>) async throws -> Void)
+  case serving(
+    isDrawing: Bool = false, @Sendable (AsyncStream<String>) async throws -> Void)
+  /// Runs until it ends by itself, because of a signal, or because its output has no reader any longer. It runs on the
+  /// thread of the connection as well, and on a pool of threads where very much comes.
+  case following(isDrawing: Bool, @Sendable () async throws -> Void)
   /// Runs to its end on the thread of the connection. That is enough for a command that asks the
   /// server, computes and prints in turn.
   case onConnectionThread(@Sendable () async throws -> Void)

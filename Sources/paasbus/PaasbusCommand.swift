@@ -70,8 +70,13 @@ enum Program {
     case .onMainThread(let body): return try body()
     case .untilSignalled(let isDrawing, let body):
       untilSignalled(isDrawing: isDrawing) { try await body($0) }
-    case .serving(let body):
-      untilSignalled(on: { ConnectionThread.shared.executor }, body)
+    case .serving(let isDrawing, let body):
+      untilSignalled(isDrawing: isDrawing, on: { ConnectionThread.shared.executor }, body)
+    case .following(let isDrawing, let body):
+      untilSignalled(
+        isDrawing: isDrawing, orUnread: STDOUT_FILENO,
+        on: { ConnectionThread.shared.relievedExecutor }
+      ) { try await cancel(body, at: $0) }
     case .onConnectionThread(let body): start(on: { ConnectionThread.shared.executor }, body)
     case .onPool(let body): start(body)
     }
@@ -111,19 +116,34 @@ enum Program {
   ///
   /// - Parameters:
   ///   - isDrawing: whether it may draw on the terminal.
+  ///   - output: a descriptor whose reader's end counts as SIGPIPE.
   ///   - executor: where it runs; nil for the pool of threads. No thread may be made before the
   ///     signals are blocked, or it would take them, so it is asked for afterwards.
   static func untilSignalled(
-    isDrawing: Bool = false, on executor: (() -> any TaskExecutor)? = nil,
+    isDrawing: Bool = false, orUnread output: CInt? = nil,
+    on executor: (() -> any TaskExecutor)? = nil,
     _ body: sending @escaping (AsyncStream<String>) async throws -> Void
   ) -> Never {
-    let termination = TerminationSignals.block(isDrawing: isDrawing)
+    var termination = TerminationSignals.block(isDrawing: isDrawing, orUnread: output)
     let (signals, continuation) = AsyncStream<String>.makeStream()
     start(on: executor) { try await body(signals) }
     while true {
       continuation.yield(termination.next())
       // Who does not read our output does not keep us from ending.
       StandardStreams.giveUp()
+    }
+  }
+
+  /// Runs `body` until it ends, or cancels it at the first signal.
+  private static func cancel(
+    _ body: @escaping @Sendable () async throws -> Void, at signals: AsyncStream<String>
+  ) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await body() }
+      group.addTask { for await _ in signals { return } }
+      try await group.next()
+      group.cancelAll()
+      try await group.waitForAll()
     }
   }
 

@@ -71,6 +71,11 @@ csupervisor_signals csupervisor_inherited_signals(void);
 /// (pidfd_open(2), Linux 5.3); -1 with errno set.
 int csupervisor_process_descriptor(pid_t process);
 
+/// A descriptor that is readable while one of the blocked signals waits (signalfd(2)); -1 with errno set.
+///
+/// In C because Swift does not see the function.
+int csupervisor_signal_descriptor(const sigset_t *signals);
+
 /// The arguments as the system handed them over, `*count` of them, in the memory that `ps` reads;
 /// NULL where the C library does not tell.
 ///

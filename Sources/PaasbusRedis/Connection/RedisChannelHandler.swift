@@ -29,6 +29,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
 
   private let codec: RedisCodec
   private let answers: AnswerTimes
+  private let flood: Flood
   /// nil where the connection is not encrypted.
   private let records: TLSRecords?
   private var requests = CircularBuffer<Request>()
@@ -40,9 +41,9 @@ final class RedisChannelHandler: ChannelInboundHandler {
   private var isLoggedIn = false
   private var sleeper: EventLoopPromise<Void>?
 
-  init(sizeLimit: Int, records: TLSRecords?, answers: AnswerTimes) {
+  init(sizeLimit: Int, records: TLSRecords?, answers: AnswerTimes, flood: Flood) {
     codec = RedisCodec(sizeLimit: sizeLimit)
-    self.answers = answers
+    (self.answers, self.flood) = (answers, flood)
     self.records = records
   }
 
@@ -106,6 +107,7 @@ final class RedisChannelHandler: ChannelInboundHandler {
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     let buffer = unwrapInboundIn(data)
     hasReceived = true
+    flood.receive(bytes: buffer.readableBytes)
     guard failure == nil else { return }
     do {
       try buffer.withUnsafeReadableBytes { bytes in

@@ -170,7 +170,7 @@ public struct RedisConnector: Sendable {
     // The handlers are kept from the start, since the pipeline of a channel that was closed at once
     // is empty. They are kept by channel, since several addresses of a name may be tried.
     let handlers = Mutex<[ObjectIdentifier: NIOLoopBound<RedisChannelHandler>]>([:])
-    let answers = AnswerTimes()
+    let (answers, flood) = (AnswerTimes(), thread.flood)
     let bootstrap = ClientBootstrap(group: thread.loop)
       .connectTimeout(limit)
       .channelOption(.socketOption(.so_keepalive), value: 1)
@@ -179,7 +179,7 @@ public struct RedisConnector: Sendable {
         channel.eventLoop.makeCompletedFuture {
           let records = try handshake?.begin(on: channel)
           let handler = RedisChannelHandler(
-            sizeLimit: sizeLimit, records: records, answers: answers)
+            sizeLimit: sizeLimit, records: records, answers: answers, flood: flood)
           let bound = NIOLoopBound(handler, eventLoop: channel.eventLoop)
           handlers.withLock { $0[ObjectIdentifier(channel)] = bound }
           try channel.pipeline.syncOperations.addHandler(handler)

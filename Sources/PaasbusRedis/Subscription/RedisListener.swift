@@ -58,7 +58,7 @@ package struct RedisListener: Sendable {
         }
         backoff.connectionEnded(since: connected)
         connected = nil
-        try? await Task.sleep(for: backoff.next())
+        try? await connector.thread.sleep(for: backoff.next())
       }
     }
   }

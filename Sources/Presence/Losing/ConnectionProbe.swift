@@ -24,7 +24,6 @@ struct ConnectionProbe: Sendable {
   static let maxMissing = 200
   /// At most this many clients are listed a second, by all watchers together.
   private static let clientsPerSecond = 1000
-  private static let shortestInterval = Duration.milliseconds(250)
 
   private struct Absence {
     var end: Int64
@@ -63,7 +62,7 @@ struct ConnectionProbe: Sendable {
     for id in present { absences[id] = nil }
     let missing = seen.subtracting(present)
     seen.formUnion(present.subtracting(doubted))
-    nextLook = instant + max(Self.shortestInterval, Self.interval(count, watchers))
+    nextLook = SharedTick.last(within: Self.interval(count, watchers), of: instant)
     return Array(missing)
   }
 

@@ -36,6 +36,12 @@ struct LeaseObserver: Sendable {
     var beat: Duration { .milliseconds(lease) / 3 }
     var patience: Duration { max(.milliseconds(1500), beat * 1.1 + .milliseconds(500)) }
     var patienceAfterBreak: Duration { max(.seconds(5), beat * 1.1 + .seconds(1)) }
+    /// Whether its instance should have renewed it by now.
+    func isAwaitingBeat(_ now: ObservedTime.Look) -> Bool {
+      let left = Duration.milliseconds(max(0, end - now.time))
+      return left < beat * 1.9 - .milliseconds(300)
+        || now.answered - first > beat * 1.1 + .milliseconds(300)
+    }
     /// For how long the same end may be in the future.
     var maxAhead: Duration { .milliseconds(lease) + beat * 1.1 }
   }
@@ -154,6 +160,12 @@ struct LeaseObserver: Sendable {
 
   private func isReturning(in stretch: ObservedTime.Stretch) -> Bool {
     stretch.followsBreak && stretch.last.answered - stretch.first.answered <= Self.maxReturn
+  }
+
+  /// Whether there is a lease that should have been renewed by now.
+  var isAwaitingBeats: Bool {
+    guard let last = stretch?.last else { return false }
+    return sightings.values.contains { $0.isAwaitingBeat(last) }
   }
 
   /// The earliest time at which a look could find an instance lost; nil where there is no lease to

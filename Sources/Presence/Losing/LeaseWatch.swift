@@ -1,48 +1,57 @@
 import PaasbusRedis
-import Synchronization
 
 /// The part of a watch that declares those instances lost whose lease ran out or whose connection
 /// is gone. It uses the connection on which the watch sends its commands, and does not wait for the
 /// output, which may be far behind.
 struct LeaseWatch: Sendable {
-  /// The longest beat that an instance of this bus was seen to have.
-  final class LongestBeat: Sendable {
-    /// A third of the longest lease.
-    private static let max = Duration.seconds(100)
-    private let beat = Mutex(Duration.seconds(5))
-
-    var value: Duration { beat.withLock { $0 } }
-
-    func learn(_ other: Duration) {
-      beat.withLock { $0 = Swift.max($0, min(other, Self.max)) }
-    }
-  }
-
   private static let minInterval = Duration.milliseconds(20)
+  /// How often a reader who wants to see it is told what the instances use, which changes with their beats.
+  private static let usageInterval = Duration.seconds(10)
+  /// More leases than these are not told with each look.
+  private static let manyLeases = 20_000
+  private static let manyInterval = Duration.seconds(5)
+  /// How often the time is asked for where nothing else is.
+  private static let clockInterval = Duration.seconds(5)
 
   let keys: Keys
-  let beat: LongestBeat
+  let times: BusTimes
   let isReconnected: Bool
   let notify: @Sendable (Watcher.Notice) -> Void
+  /// Is told when each instance last said that it is there, and now and then what it uses; nil where nobody wants to
+  /// know.
+  var share: (@Sendable (Leases) -> Void)?
 
-  /// Looks for as long as the connection lives and the user may reap.
+  /// Looks for as long as the connection lives. Where the user may not reap, only what others want to know is read.
   ///
   /// - Throws: `RedisError` where the connection failed, `CancellationError`.
   func run(on connection: RedisConnection) async throws {
     var reaper = Reaper(keys: keys, isReconnected: isReconnected)
     if !connection.takesExtras { reaper.turnProbeOff() }
     var clock = try await ServerClock.read(on: connection)
-    while true {
+    var (nextShare, nextUsage) = (ContinuousClock.now, ContinuousClock.now)
+    while reaper.isPermitted || share != nil {
       let now = ContinuousClock.now
-      if now >= reaper.nextLook ?? now {
-        clock = try await reaper.look(near: clock.now, beat: beat.value, on: connection) ?? clock
+      let shares = share != nil && now >= nextShare
+      let mayReap = reaper.isPermitted
+      let found = try await reaper.look(
+        near: clock.now, beat: times.beat, readsAll: shares, on: connection)
+      if mayReap, !reaper.isPermitted { notify(.cannotReap) }
+      if var found {
+        clock = found.clock
+        times.clock = clock
+        if shares, now >= nextUsage {
+          nextUsage = now + Self.usageInterval
+          found.usages = try await InstanceUsage.read(keys: keys, on: connection)
+        }
+        if shares { share?(found) }
+        nextShare = found.ends.count > Self.manyLeases ? now + Self.manyInterval : now
       }
-      if let probe = reaper.nextProbe, now >= probe {
-        try await reaper.lookAtConnections(on: connection)
-      }
-      guard reaper.isPermitted else { return notify(.cannotReap) }
       let next = [reaper.nextLook, reaper.nextProbe].compactMap { $0 }.min() ?? .now
       try await connection.sleep(for: max(Self.minInterval, next - .now))
+    }
+    while true {
+      try await connection.sleep(for: Self.clockInterval)
+      times.clock = try await ServerClock.read(on: connection)
     }
   }
 }

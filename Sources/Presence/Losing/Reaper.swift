@@ -3,13 +3,16 @@ import PaasbusRedis
 /// Asks the server what the observers of leases and connections want to know, and declares lost the instances
 /// that they found. Many reapers may look at once; the script publishes one `lost`.
 struct Reaper: Sendable {
-  /// A watcher's look asks for at most this many leases, the earliest ends first.
-  private static let maxLeases = 1000
-  /// An announcer's look asks for fewer, since there may be thousands of announcers.
+  /// An announcer's look asks for fewer leases than a watcher's, since there may be thousands of announcers.
   private static let maxOverdue = 50
   /// About this many announcers of a bus go on looking at leases that are over.
   private static let announcersLooking = 10.0
   static let lookInterval = Duration.seconds(1)
+  /// What is due so soon is asked together with what is due now.
+  private static let slack = Duration.milliseconds(50)
+  /// One in so many of a watcher's looks also asks for leases that end later than any lease can, which happens only
+  /// where the server's clock went back.
+  private static let looksBetweenLate = 10
   /// How long after a look its reap may still be carried out by the server, in ms.
   private static let validity: Int64 = 1000
 
@@ -22,6 +25,7 @@ struct Reaper: Sendable {
   private var probe = ConnectionProbe()
   /// When to look again; nil if there is nothing to look at.
   private(set) var nextLook: ContinuousClock.Instant?
+  private var looksSinceLate = 0
   /// Whether this announcer was chosen by chance to look each second.
   private var isDrawn = false
   /// Whether the server lets us write; a reader without permission reaps nothing.
@@ -37,44 +41,70 @@ struct Reaper: Sendable {
 
   // MARK: A watcher's looks
 
-  /// Looks at the leases that end soon, and at those that end later than any lease can.
+  /// Looks at what is due: the leases, the connections, or both in one question.
   ///
   /// - Parameters:
   ///   - now: about what the server's time is, in ms.
   ///   - beat: the longest beat on this bus.
-  /// - Returns: the server's clock; nil where it tells none.
+  ///   - readsAll: whether to look at all leases, for a reader who wants to see them.
+  /// - Returns: the leases that were looked at; nil where the server told none or they were not due.
   /// - Throws: `RedisError` where the connection failed.
   mutating func look(
-    near now: Int64, beat: Duration, on connection: RedisConnection
-  ) async throws -> ServerClock? {
-    // Far enough ahead that a lease has been observed for long enough by the time it ends.
-    let soon = now + (beat * 1.15 + .milliseconds(2500)).milliseconds
-    let late = now + (beat * 3.2 + Self.lookInterval).milliseconds
-    let asked = ContinuousClock.now
-    let replies = try await connection.pipeline([
-      RedisCommand("TIME"), writeCommand,
-      range(from: "-inf", to: "\(soon)", Self.maxLeases),
-      range(from: "(\(late)", to: "+inf", Self.maxLeases),
-    ])
+    near now: Int64, beat: Duration, readsAll: Bool, on connection: RedisConnection
+  ) async throws -> Leases? {
+    let instant = ContinuousClock.now
+    let soon = instant + Self.slack
+    let question = soon >= nextLook ?? instant ? question(near: now, beat, readsAll) : nil
+    let listsConnections = nextProbe.map { soon >= $0 } ?? false
+    let questions = question?.commands(keys) ?? []
+    let list = listsConnections ? [RedisCommand("CLIENT", "LIST")] : []
+    let replies = try await connection.pipeline(questions + list)
     let answered = ContinuousClock.now
-    nextLook = asked + Self.lookInterval
+    var found: Leases?
+    if let question {
+      nextLook = SharedTick.last(within: Self.lookInterval, of: instant)
+      found = try await judge(
+        question, replies.prefix(questions.count), asked: instant, answered, on: connection)
+      if let due = observer.nextDue { nextLook = min(nextLook ?? due, due) }
+      // From here on, a look also tries whether the server takes writes.
+      if observer.isAwaitingBeats, !question.tries { nextLook = .now }
+    }
+    if listsConnections, let reply = replies.last {
+      try await receiveConnections(reply, asked: instant, on: connection)
+    }
+    return found
+  }
+
+  private mutating func question(near now: Int64, _ beat: Duration, _ readsAll: Bool)
+    -> LeaseQuestion
+  {
+    // The first look tells whether we may write.
+    let tries = isPermitted && (observer.isAwaitingBeats || nextLook == nil)
+    guard !readsAll else { return LeaseQuestion(.all, tries: tries, near: now, beat: beat) }
+    let withLate = looksSinceLate % Self.looksBetweenLate == 0
+    looksSinceLate += 1
+    return LeaseQuestion(.due(withLate: withLate), tries: tries, near: now, beat: beat)
+  }
+
+  private mutating func judge(
+    _ question: LeaseQuestion, _ replies: ArraySlice<RedisValue>, asked: ContinuousClock.Instant,
+    _ answered: ContinuousClock.Instant, on connection: RedisConnection
+  ) async throws -> Leases? {
     // Without the server's time, nothing observed so far counts.
     guard let clock = try ServerClock(replies.first, asked: asked, answered: answered) else {
       time.interrupt()
       return nil
     }
-    if replies.dropFirst().allSatisfy({ accept($0) }) {
-      var ends = Snapshot.scores(replies.at(2)?.elements ?? [])
-      ends.merge(Snapshot.scores(replies.at(3)?.elements ?? [])) { first, _ in first }
-      try await judge(ends, clock, on: connection)
-      if let due = observer.nextDue { nextLook = min(asked + Self.lookInterval, due) }
+    let isAnswered = replies.dropFirst().allSatisfy { accept($0) }
+    let ends = question.ends(replies)
+    if isAnswered, isPermitted {
+      let observed = question.observed(ends)
+      // They are looked at each time as long as there are any.
+      if observed.values.contains(where: question.isLate) { looksSinceLate = 0 }
+      try await judge(observed, clock, on: connection)
     }
-    return clock
+    return Leases(ends: ends, clock: clock)
   }
-
-  /// A write that changes nothing. While it fails, as on a full server, no instance can renew its lease,
-  /// so that time does not count.
-  private var writeCommand: RedisCommand { RedisCommand("ZADD", keys.leases, "XX", "0", "") }
 
   /// Whether a command succeeded; if not, the time does not count.
   private mutating func accept(_ reply: RedisValue) -> Bool {
@@ -84,16 +114,13 @@ struct Reaper: Sendable {
     return false
   }
 
-  private func range(from first: String, to last: String, _ count: Int) -> RedisCommand {
-    RedisCommand(
-      "ZRANGEBYSCORE", keys.leases, first, last, "WITHSCORES", "LIMIT", "0", "\(count)")
-  }
-
   // MARK: An announcer's looks
 
   /// The command of a look at the leases that are over, at about this time of the server's (ms).
   func overdueCommand(near now: Int64) -> RedisCommand {
-    range(from: "-inf", to: "(\(now)", Self.maxOverdue)
+    RedisCommand(
+      "ZRANGEBYSCORE", keys.leases, "-inf", "(\(now)", "WITHSCORES", "LIMIT", "0",
+      "\(Self.maxOverdue)")
   }
 
   /// Receives its reply, which came with the server's time. If leases are over, chance decides whether this
@@ -208,13 +235,14 @@ struct Reaper: Sendable {
   /// When to look at the server's connections again; nil where that is of no use.
   var nextProbe: ContinuousClock.Instant? { probe.isOn && isPermitted ? probe.nextLook : nil }
 
-  /// Looks at the server's connections, and reaps instances whose connection is gone.
+  /// Receives the list of the server's connections, and reaps instances whose connection is gone.
   ///
+  /// - Parameter listed: when it was asked for.
   /// - Throws: `RedisError` where the connection failed.
-  mutating func lookAtConnections(on connection: RedisConnection) async throws {
-    let listed = ContinuousClock.now
-    let reply = try await connection.pipeline([RedisCommand("CLIENT", "LIST")]).first
-    guard let text = reply?.string else { return try handleRefusal(reply ?? .null) }
+  private mutating func receiveConnections(
+    _ reply: RedisValue, asked listed: ContinuousClock.Instant, on connection: RedisConnection
+  ) async throws {
+    guard let text = reply.string else { return try handleRefusal(reply) }
     let missing = probe.list(text, at: listed)
     guard !missing.isEmpty else { return }
     let asked = ContinuousClock.now

@@ -4,7 +4,7 @@ import PaasbusRedis
 /// other, so that nothing needs a lock. What to do the ``Timeline`` decides.
 struct BusFollower {
   /// How often the position is compared with the bus, with a PING on the subscription.
-  private static let comparisonInterval = Duration.seconds(4)
+  private static let comparisonInterval = Duration.milliseconds(4700)
   /// How long after a PING the silence of the subscription counts as its death.
   private static let maxSilence = Duration.milliseconds(4500)
   /// Readings of the history, and comparisons, are at least this far apart.
@@ -20,9 +20,8 @@ struct BusFollower {
   private let keys: Keys
   private let connections: WatchConnections
   private let query: RedisConnection
-  private let beat: LeaseWatch.LongestBeat
+  private let times: BusTimes
   private(set) var timeline: Timeline
-  private var clock: ServerClock?
   private var knownApps: Set<String> = []
 
   private var nextComparison = ContinuousClock.now
@@ -35,11 +34,11 @@ struct BusFollower {
   private var needsSnapshot = false
 
   init(
-    _ hub: Hub, _ connections: WatchConnections, timeline: Timeline, clock: ServerClock?,
-    beat: LeaseWatch.LongestBeat, query: RedisConnection
+    _ hub: Hub, _ connections: WatchConnections, timeline: Timeline, times: BusTimes,
+    query: RedisConnection
   ) {
     (self.hub, self.connections, self.query) = (hub, connections, query)
-    (self.timeline, self.clock, self.beat) = (timeline, clock, beat)
+    (self.timeline, self.times) = (timeline, times)
     keys = Keys(app: timeline.app)
   }
 
@@ -90,7 +89,7 @@ struct BusFollower {
     // Once something has been taken from the channel, nothing may keep it from being told.
     try await hub.room()
     lastHeard = .now
-    let now = clock?.now ?? 0
+    let now = times.clock?.now ?? 0
     var news: [WatchOutput] = []
     news.reserveCapacity(batch.count)
     for push in batch {
@@ -115,7 +114,7 @@ struct BusFollower {
       case .snapshot, .foreign, .message: break
       }
     }
-    if maxLease > 0 { beat.learn(.milliseconds(maxLease / 3)) }
+    if maxLease > 0 { times.learn(beat: .milliseconds(maxLease / 3)) }
     hub.put(news)
   }
 
@@ -130,12 +129,9 @@ struct BusFollower {
   // MARK: Comparison and history
 
   private mutating func compare(_ now: ContinuousClock.Instant) async throws {
-    nextComparison = now + Self.comparisonInterval
+    nextComparison = SharedTick.last(within: Self.comparisonInterval, of: now)
     let before = timeline.position
-    let asked = ContinuousClock.now
-    let replies = try await query.pipeline([RedisCommand("TIME"), BusState.command(keys)])
-    clock = try ServerClock(replies.first, asked: asked) ?? clock
-    let bus = try BusState(replies.at(1))
+    let bus = try await BusState.read(keys: keys, on: query)
     if let other = bus.channel, other != connections.channel {
       throw PresenceError.otherChannel(app: keys.app, channel: other)
     }

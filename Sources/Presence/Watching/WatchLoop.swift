@@ -39,7 +39,7 @@ struct WatchLoop {
         progress.connectionWasLost()
         backoff.connectionEnded(since: connected)
         connected = nil
-        try? await Task.sleep(for: backoff.next())
+        try? await watcher.connector.thread.sleep(for: backoff.next())
       }
     }
   }
@@ -122,7 +122,7 @@ final class WatchProgress: Sendable {
     case following(Timeline)
   }
 
-  let beat = LeaseWatch.LongestBeat()
+  let times = BusTimes()
   private let state = Mutex(State.unconnected)
 
   func get() -> State { state.withLock { $0 } }

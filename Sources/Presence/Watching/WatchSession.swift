@@ -1,12 +1,10 @@
 import PaasbusRedis
 
-/// One connected stretch of a watch of a known bus: three tasks, of which one follows the bus, one looks after
-/// the leases, and one reads how old the beats are where a reader of the hub wants to know.
+/// One connected stretch of a watch of a known bus: two tasks, of which one follows the bus, and one looks after
+/// the leases, and tells how old the beats are where a reader of the hub wants to know.
 struct WatchSession {
   /// An answer that takes longer than this is none, however patient the first contact was.
   private static let maxAnswer = Duration.seconds(5)
-  /// More leases than these are not read so often.
-  private static let manyLeases = 20_000
   /// How many events before the snapshot's position are remembered.
   private static let tailLength = 200
 
@@ -26,21 +24,16 @@ struct WatchSession {
   func run(
     _ progress: WatchProgress, messages: RedisBatch?, isReconnected: Bool
   ) async throws {
-    let leases = LeaseWatch(
-      keys: keys, beat: progress.beat, isReconnected: isReconnected, notify: hub.notify)
+    var leases = LeaseWatch(
+      keys: keys, times: progress.times, isReconnected: isReconnected, notify: hub.notify)
+    if options.readsLeases { leases.share = hub.renew }
     // Before anything else, since whatever the server lacks shows here.
-    let first = progress.isFollowing ? nil : try await firstSnapshot(progress.beat)
+    let first = progress.isFollowing ? nil : try await firstSnapshot(progress.times)
     let query = connections.query.limited(to: min(hub.watcher.timeout, Self.maxAnswer))
     try await withThrowingTaskGroup(of: Bool.self) { group in
-      group.addTask(executorPreference: hub.watcher.connector.thread.executor) {
+      group.addTask(executorPreference: hub.watcher.connector.thread.executor) { [leases] in
         try await leases.run(on: query)
         return false
-      }
-      if let interval = options.leaseInterval {
-        group.addTask {
-          try await readLeases(every: interval, on: query)
-          return false
-        }
       }
       group.addTask {
         try await follow(progress, first, messages, on: query)
@@ -52,34 +45,25 @@ struct WatchSession {
     }
   }
 
-  /// Tells the hub again and again when each instance last said that it is there.
-  private func readLeases(every interval: Duration, on query: RedisConnection) async throws {
-    while true {
-      let leases = try await Leases.read(keys: keys, on: query)
-      hub.renew(leases)
-      let isMany = leases.ends.count > Self.manyLeases
-      try await Task.sleep(for: interval * (isMany ? 5 : 1))
-    }
-  }
-
-  private typealias First = (snapshot: Snapshot, clock: ServerClock)
-
-  private func firstSnapshot(_ beat: LeaseWatch.LongestBeat) async throws -> First {
+  private func firstSnapshot(_ times: BusTimes) async throws -> Snapshot {
     let asked = ContinuousClock.now
     let snapshot = try await Snapshot.read(
       keys: keys, tailLength: Self.tailLength, includesEnds: options.keepsEnded,
       on: connections.query)
-    for status in snapshot.instances where status.isPresent { beat.learn(status.instance.beat) }
-    return (snapshot, ServerClock(time: snapshot.now, asked: asked))
+    for status in snapshot.instances where status.isPresent {
+      times.learn(beat: status.instance.beat)
+    }
+    times.clock = ServerClock(time: snapshot.now, asked: asked)
+    return snapshot
   }
 
   private func follow(
-    _ progress: WatchProgress, _ first: First?, _ messages: RedisBatch?,
+    _ progress: WatchProgress, _ first: Snapshot?, _ messages: RedisBatch?,
     on query: RedisConnection
   ) async throws {
     let timeline: Timeline
     if let first {
-      timeline = try await begin(with: first.snapshot)
+      timeline = try await begin(with: first)
       progress.set(.following(timeline))
       hub.notify(.watching(app: app, channel: connections.channel))
     } else if case .following(let known) = progress.get() {
@@ -88,7 +72,7 @@ struct WatchSession {
       return
     }
     var follower = BusFollower(
-      hub, connections, timeline: timeline, clock: first?.clock, beat: progress.beat, query: query)
+      hub, connections, timeline: timeline, times: progress.times, query: query)
     // Whatever ends this, what has been shown stays known.
     defer { progress.set(.following(follower.timeline)) }
     try await follower.run(messages)

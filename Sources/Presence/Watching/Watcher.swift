@@ -36,9 +36,8 @@ public struct Watcher: Sendable {
     public var keepsRoster = false
     /// Whether a roster begins with the instances that ended within the last hour.
     package var keepsEnded = false
-    /// How often to read when each instance last said that it is there, which only a hub shows; nil
-    /// for never.
-    public var leaseInterval: Duration?
+    /// Whether to read each second when each instance last said that it is there, which only a hub shows.
+    public var readsLeases = false
 
     /// The options of `paasbus watch`.
     public init() {}

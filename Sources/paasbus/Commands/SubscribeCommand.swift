@@ -33,11 +33,7 @@ struct SubscribeCommand: PaasbusSubcommand {
     if channels.contains("") { throw ValidationError("a channel is empty") }
   }
 
-  var run: CommandRun { .untilSignalled(isDrawing: false) { try await run(until: $0) } }
-
-  private func run(until signals: AsyncStream<String>) async throws {
-    try await StandardStreams.untilUnread(or: signals) { try await listen() }
-  }
+  var run: CommandRun { .following(isDrawing: false) { try await listen() } }
 
   private func listen() async throws {
     let setup = Setup(connection)
@@ -54,7 +50,7 @@ struct SubscribeCommand: PaasbusSubcommand {
     try await listener.run { batch in
       let wanted = batch.prefix(missing)
       missing -= wanted.count
-      try StandardStreams.write(wanted.flatMap(rendering.line))
+      try await StandardStreams.writeAll(wanted.flatMap(rendering.line))
       return missing > 0
     }
   }

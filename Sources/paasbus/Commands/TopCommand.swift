@@ -18,9 +18,9 @@ struct TopCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
-  var run: CommandRun { .untilSignalled(isDrawing: true) { try await run(until: $0) } }
+  var run: CommandRun { .following(isDrawing: true) { try await show() } }
 
-  private func run(until signals: AsyncStream<String>) async throws {
+  private func show() async throws {
     guard StandardStreams.isTerminal(0), StandardStreams.isTerminal(1) else {
       throw Failure(.usage, "top needs a terminal", remedy: "use 'paasbus list' or 'paasbus watch'")
     }
@@ -36,7 +36,7 @@ struct TopCommand: PaasbusSubcommand {
       descriptor: 1, color: connection.server.color, environment: setup.environment)
     let top = Top(setup: setup, connector: connector, typography: typography)
     try await CurrentDrawing.with(top.screen) {
-      try await StandardStreams.untilUnread(or: signals) { try await top.run(app: app) }
+      try await top.run(app: app)
     }
   }
 }

@@ -49,7 +49,7 @@ struct WaitCommand: PaasbusSubcommand {
     }
   }
 
-  var run: CommandRun { .untilSignalled(isDrawing: true) { try await run(until: $0) } }
+  var run: CommandRun { .serving(isDrawing: true) { try await run(until: $0) } }
 
   private func run(until signals: AsyncStream<String>) async throws {
     let goal = WaitGoal(

@@ -53,11 +53,7 @@ struct WatchCommand: PaasbusSubcommand {
     }
   }
 
-  var run: CommandRun { .untilSignalled(isDrawing: !json) { try await run(until: $0) } }
-
-  private func run(until signals: AsyncStream<String>) async throws {
-    try await StandardStreams.untilUnread(or: signals) { try await watch() }
-  }
+  var run: CommandRun { .following(isDrawing: !json) { try await watch() } }
 
   private func watch() async throws {
     let setup = Setup(connection)
@@ -83,9 +79,9 @@ struct WatchCommand: PaasbusSubcommand {
       })
     @Sendable func status() -> WatchStatus { WatchStatus(hub.state, handling: handling?.progress) }
     try await CurrentDrawing.with(display.statusLine) {
-      async let _ = display.keepFresh(hub, status)
+      async let _ = display.keepFresh(hub, on: connector.thread, status)
       async let _ = handling?.run(beside: hub)
-      try await hub.run { try display.show($0, status()) }
+      try await hub.run { try await display.show($0, status()) }
     }
   }
 

@@ -52,7 +52,7 @@ final class Top: Sendable {
   func run(app: String?) async throws {
     var options = Watcher.Options.roster
     options.channel = setup.channel
-    options.leaseInterval = .seconds(1)
+    options.readsLeases = true
     let hub = Hub(Watcher(app: app, connector: connector, options: options))
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask {
@@ -60,11 +60,12 @@ final class Top: Sendable {
       }
       group.addTask { try await self.draw() }
       group.addTask { await self.followKeys() }
-      // Draws again every second, since ages change even while there is no connection.
+      // The leases that are read each second are drawn, and with them the ages, which change even while there is no
+      // connection.
       group.addTask {
         while true {
-          try await Task.sleep(for: Self.tick)
-          self.changed.yield()
+          try await self.connector.thread.sleep(toTickWithin: Self.tick)
+          if self.model.withLock(\.hub.connection.isLost) { self.changed.yield() }
         }
       }
       defer { group.cancelAll() }
@@ -75,11 +76,16 @@ final class Top: Sendable {
   // MARK: Drawing
 
   private func draw() async throws {
+    var drawn: ContinuousClock.Instant?
     for await _ in changes {
+      if let drawn, .now - drawn < Self.redrawInterval {
+        try await connector.thread.sleep(for: drawn + Self.redrawInterval - .now)
+      }
+      drawn = .now
       let size = TerminalSize.of(STDOUT_FILENO) ?? TerminalSize(columns: 80, rows: 24)
       let rendering = TopRendering(typography: typography, size: size)
-      try screen.draw(model.withLock { rendering.rows(&$0) })
-      try await Task.sleep(for: Self.redrawInterval)
+      guard try !screen.draw(model.withLock { rendering.rows(&$0) }) else { continue }
+      try await StandardStreams.patiently { [screen] in try screen.finish() }
     }
   }
 

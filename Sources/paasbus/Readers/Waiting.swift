@@ -1,4 +1,5 @@
 import ArgumentParser
+import PaasbusRedis
 import Presence
 import Supervisor
 import Synchronization
@@ -40,13 +41,12 @@ final class Waiting: Sendable {
       group.addTask { try await self.expire() }
       group.addTask {
         for await name in signals { throw ExitCode(128 + (SignalName.number(of: name) ?? 0)) }
-        try await Task.sleep(for: .seconds(Int32.max))
       }
       if statusLine != nil {
         group.addTask {
           while true {
             self.show()
-            try await Task.sleep(for: .seconds(1))
+            try await ConnectionThread.shared.sleep(toTickWithin: .seconds(1))
           }
         }
       }
@@ -58,7 +58,7 @@ final class Waiting: Sendable {
   }
 
   private func expire() async throws {
-    try await Task.sleep(for: limit)
+    try await ConnectionThread.shared.sleep(for: limit)
     let bus = state.withLock(\.app).map { " on the bus \($0)" } ?? ""
     let what =
       "timed out after \(Span(milliseconds: limit.milliseconds).exact)\(bus): \(goal.text(progress))"
@@ -112,7 +112,7 @@ final class Waiting: Sendable {
     let text =
       "\(goal.text(progress)), \(Span(milliseconds: waited.milliseconds)) of "
       + "\(Span(milliseconds: limit.milliseconds).exact)"
-    try? statusLine?.show { columns in text.cut(to: columns) }
+    _ = try? statusLine?.show { columns in text.cut(to: columns) }
   }
 
   var summary: String {

@@ -1,3 +1,4 @@
+import PaasbusRedis
 import Presence
 import Synchronization
 import Terminal
@@ -26,35 +27,37 @@ final class WatchDisplay: Sendable {
   /// Shows the output that passes the filter, and the status below it.
   ///
   /// - Throws: as `StandardStreams.write`.
-  func show(_ batch: [WatchOutput], _ status: @autoclosure () -> WatchStatus) throws {
+  func show(_ batch: [WatchOutput], _ status: @autoclosure () -> WatchStatus) async throws {
     let bytes = rendering.withLock { rendering in
       if typography.columns != nil { rendering.columns = TerminalSize.of(1)?.columns }
       return rendering.lines(filter.isOpen ? batch : batch.filter(filter.passes))
     }
-    if statusLine != nil {
-      try refresh(status(), behind: bytes)
-    } else if !bytes.isEmpty {
-      try StandardStreams.write(bytes)
-    }
+    guard let statusLine else { return try await StandardStreams.writeAll(bytes) }
+    guard try !refresh(status(), behind: bytes) else { return }
+    try await StandardStreams.patiently { try statusLine.finish() }
   }
 
-  private func refresh(_ status: WatchStatus, behind lines: [UInt8] = []) throws {
+  /// - Returns: whether the terminal has taken all.
+  @discardableResult
+  private func refresh(_ status: WatchStatus, behind lines: [UInt8] = []) throws -> Bool {
     try statusLine?.show(behind: lines) { [typography] columns in
       status.line(columns: columns, typography)
-    }
+    } ?? true
   }
 
   /// Keeps the status line up to date until the task is cancelled. It changes when something
   /// happens, and with time, since ages grow.
-  func keepFresh(_ hub: Hub, _ status: @escaping @Sendable () -> WatchStatus) async {
+  func keepFresh(
+    _ hub: Hub, on thread: ConnectionThread, _ status: @escaping @Sendable () -> WatchStatus
+  ) async {
     guard statusLine != nil else { return }
     await withTaskGroup(of: Void.self) { group in
       // A failure to write is ignored here, since the next line that is written reports it.
-      group.addTask { for await _ in hub.changes() { try? self.refresh(status()) } }
+      group.addTask { for await _ in hub.changes() { _ = try? self.refresh(status()) } }
       group.addTask {
         while !Task.isCancelled {
-          try? await Task.sleep(for: Self.tick)
-          try? self.refresh(status())
+          try? await thread.sleep(toTickWithin: Self.tick)
+          _ = try? self.refresh(status())
         }
       }
     }
