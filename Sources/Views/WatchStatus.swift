@@ -8,6 +8,8 @@ package struct WatchStatus: Sendable {
     /// The last event for which the command has been run, or which was skipped.
     package var handled: Position?
     package var failures = 0
+    /// Whether another watch runs the command.
+    package var standsBy = false
 
     package init() {}
 
@@ -89,6 +91,7 @@ package struct WatchStatus: Sendable {
 
   private var handlingText: String? {
     guard let handling else { return nil }
+    if handling.standsBy { return "handler stands by" }
     let count = handling.behind(state.position)
     guard count > 0 || handling.failures > 0 else { return nil }
     let behind = count > 0 ? "handler \(count) behind" : nil

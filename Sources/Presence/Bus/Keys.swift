@@ -29,13 +29,16 @@ package struct Keys: Sendable, Hashable {
   /// Hash: id → what the instance uses, as JSON.
   package var usage: String { "paasbus:{\(app)}:usage" }
 
+  /// Hash: name of a handler → `EPOCH SEQ OWNER END TRIES`: how far it is and which watch runs it.
+  package var handlers: String { "paasbus:{\(app)}:handlers" }
+
   /// Sorted set, one for the whole server: app → when it last announced, in ms.
   package static let apps = "paasbus:apps"
   /// The app of instances that name none.
   package static let defaultApp = "default"
 
   /// The keys of a transition, in the order that the scripts expect.
-  var transition: [String] { [bus, instances, leases, ended, events, usage] }
+  var transition: [String] { [bus, instances, leases, ended, events, usage, handlers] }
 
   /// Removes the whole bus except its entry in the list of apps, which may be on another node of a
   /// cluster; see ``unlist(on:)``.

@@ -154,21 +154,27 @@ package struct Transitions: Sendable {
   }
 }
 
-/// The scripts, each with the shared prelude before it. A change of a script also changes its
+/// The scripts; those of transitions have the shared prelude before them. A change of a script also changes its
 /// digest; the tests compare the digests with the server's.
 struct Scripts: Sendable {
   let start = Self.load(
-    PackageResources.start_lua, digest: "859c2cad3ecf070f3ad41c92b558bb0db7d4f126")
+    PackageResources.start_lua, digest: "9c9985f8b2832771c464dd09769040464be8970a")
   let drain = Self.load(
-    PackageResources.drain_lua, digest: "e11a898d5a5dd88df588878982640a9ed26204f6")
+    PackageResources.drain_lua, digest: "b4f3e64cd05ed808d76bdac7f0792fe8b93013ec")
   let stop = Self.load(
-    PackageResources.stop_lua, digest: "c0ee70132a27fbb7759e63b4e08167663af71436")
+    PackageResources.stop_lua, digest: "794ea7555a58908f28e369f3530b1e25a51ca9ff")
   let reap = Self.load(
-    PackageResources.reap_lua, digest: "66f2106bee713f389928b3c93537bb480935ec22")
+    PackageResources.reap_lua, digest: "d8ce191d3e6252ebdfb542ca59e5c90960751a71")
   let forget = Self.load(
-    PackageResources.forget_lua, digest: "9d3e60653c790468fe4a16cb5b0962fff9ecfa64")
+    PackageResources.forget_lua, digest: "4e40465116b4de7c1e0dd0d064c3bee7ed4987ed")
 
-  var all: [RedisScript] { [start, drain, stop, reap, forget] }
+  /// Those of handlers, which share nothing with the others.
+  static let claim = RedisScript(
+    source: PackageResources.claim_lua, digest: "f190ddf6c7d0d788d229bdc259740d19e5155f99")
+  static let advance = RedisScript(
+    source: PackageResources.advance_lua, digest: "0576e8465472d0fa21108b482b84f0cab0e5eb5b")
+
+  var all: [RedisScript] { [start, drain, stop, reap, forget, Self.claim, Self.advance] }
 
   private static func load(_ source: [UInt8], digest: String) -> RedisScript {
     RedisScript(source: PackageResources.prelude_lua + source, digest: digest)

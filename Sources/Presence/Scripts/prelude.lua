@@ -1,7 +1,7 @@
 -- What all transitions share; put in front of each of them.
 --
 -- KEYS  1 bus (hash), 2 instances (hash), 3 leases (sorted set), 4 ended (sorted set),
---       5 events (stream), 6 usage (hash)
+--       5 events (stream), 6 usage (hash), 7 handlers (hash)
 --
 -- A script does not roll back, so `check` runs first: it returns an error before anything is
 -- written where a key holds another type, a permission or a command is missing, or the server takes no
@@ -107,7 +107,7 @@ local function store_bus()
 end
 
 local function keep_keys()
-  for index = 1, 6 do call('EXPIRE', KEYS[index], KEEP_KEYS) end
+  for index = 1, 7 do call('EXPIRE', KEYS[index], KEEP_KEYS) end
 end
 
 -- The state of an instance and its record, which stands without the braces.

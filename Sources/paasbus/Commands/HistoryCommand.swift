@@ -40,12 +40,24 @@ struct HistoryCommand: PaasbusSubcommand {
   @Flag(help: "Draw a chart of how many instances were up, with a line for each")
   var chart = false
 
+  @Option(
+    help: ArgumentHelp(
+      "Show how far the handler with this name has come (see 'paasbus watch --handler')",
+      valueName: "name"))
+  var handler: String?
+
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
   func validate() throws {
     if let count, count < 1 { throw ValidationError("-n must be at least 1") }
     if chart, json || count != nil || only != nil {
       throw ValidationError("--chart can be used with --since and --name only")
+    }
+    if let handler {
+      guard HandlerName.isValid(handler) else { throw HandlerName.error }
+      guard !chart, count == nil, only == nil, name == nil, since.since == .beginning else {
+        throw ValidationError("--handler can be used with --json only")
+      }
     }
   }
 
@@ -65,6 +77,11 @@ struct HistoryCommand: PaasbusSubcommand {
       try setup.check(channel: bus.channel, of: app)
       guard let end = bus.position else {
         return setup.diagnostics.note(.neverAnnounced(app: app))
+      }
+      if let handler {
+        let standing = try await HandlerStanding.read(handler, keys: keys, on: connection)
+        return try StandardStreams.write(
+          json ? standing.json : Array(standing.text.utf8))
       }
       let now = try await ServerClock.read(on: connection).now
       let earliest = since.since.earliest(now: now)

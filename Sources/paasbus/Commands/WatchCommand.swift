@@ -13,9 +13,14 @@ struct WatchCommand: PaasbusSubcommand {
       event's JSON on standard input and its members in PAASBUS_EVENT_TYPE, _NAME, _ID, _RELEASE, \
       _REASON, _EXIT and so on. A slow command still gets every event that is in the history.
 
+      --handler gives that command a name, under which the bus keeps how far it has come. A watch that \
+      is started again goes on there, and of several watches with the same name one runs the command. \
+      A new name begins now, or with --since. An event may be handled twice if the watch is killed.
+
       Examples:
         paasbus watch --since 1h --only lost,stop
         paasbus watch --only lost --exec 'echo "$PAASBUS_EVENT_NAME" >> lost.log'
+        paasbus watch --only lost --exec ./page-me --handler pager
       """
   )
 
@@ -44,9 +49,28 @@ struct WatchCommand: PaasbusSubcommand {
     help: ArgumentHelp("Time limit of that command for one event", valueName: "duration"))
   var execTimeout = DurationArgument(.seconds(30))
 
+  @Option(
+    help: ArgumentHelp(
+      "Keep the position of that command on the bus, and run it in one of the watches with this name",
+      valueName: "name"))
+  var handler: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Number of times to run that command again for an event when it fails (default: 3 with --handler, else 0)",
+      valueName: "count"))
+  var execRetries: Int?
+
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
   func validate() throws {
+    if exec == nil, handler != nil || execRetries != nil {
+      throw ValidationError("--handler and --exec-retries need --exec")
+    }
+    if let handler, !HandlerName.isValid(handler) { throw HandlerName.error }
+    if let execRetries, !(0...1000).contains(execRetries) {
+      throw ValidationError("--exec-retries must be a number from 0 to 1000")
+    }
     if let exec, exec.isEmpty { throw ValidationError("--exec must not be empty") }
     guard execTimeout.duration > .zero else {
       throw ValidationError("--exec-timeout must be greater than 0")
@@ -88,12 +112,26 @@ struct WatchCommand: PaasbusSubcommand {
   private func eventHandling(
     _ command: String, _ filter: WatchFilter, _ connector: RedisConnector,
     _ display: WatchDisplay
-  ) -> EventHandling {
+  ) -> any EventHandling {
     let handler = EventHandler(
       command: command, limit: execTimeout.duration,
       output: HandlerOutput.open(isDrawing: display.statusLine != nil))
-    return EventHandling(handler: handler, filter: filter, connector: connector)
+    let attempts = HandlerAttempts(
+      handler: handler, retries: execRetries ?? (self.handler == nil ? 0 : 3))
+    guard let name = self.handler else {
+      return UnnamedHandling(attempts, filter: filter, connector: connector)
+    }
+    return NamedHandling(
+      name, attempts, filter: filter, connector: connector, connection.server.diagnostics)
   }
+}
+
+/// What a handler can be called, so that it can be shown and typed anywhere.
+enum HandlerName {
+  static let error = ValidationError(
+    "--handler must have 1 to 100 of the characters A-Z a-z 0-9 . _ -")
+
+  static func isValid(_ name: String) -> Bool { !name.isEmpty && Keys.appName(from: name) == name }
 }
 
 /// How far back: a duration, or everything.

@@ -44,7 +44,11 @@ enum Remark {
   case cannotReap
   case otherApp(String)
   case manyOtherApps
-  case handlerFailed(EventType, name: String, failure: String)
+  /// With which of how many tries it goes on, 0 where it was the last; nil where there is only one.
+  case handlerFailed(EventType, name: String, failure: String, then: (try: Int, of: Int)?)
+  case runsHandler(String)
+  case handlerStandsBy(String)
+  case handlerReset
   case handlerGap(count: Int64)
   case waited(String)
 
@@ -129,8 +133,16 @@ enum Remark {
     case .otherApp(let app):
       "another app, '\(app)', uses the same channel; its events are not shown"
     case .manyOtherApps: "more apps use the same channel; they are not shown"
-    case .handlerFailed(let type, let name, let failure):
+    case .handlerFailed(let type, let name, let failure, let next):
       "the handler for \(type.rawValue) of \(name) \(failure)"
+        + (next.map {
+          $0.try > 0 ? ": trying again (\($0.try) of \($0.of))" : ": passing over the event"
+        }
+          ?? "")
+    case .runsHandler(let name): "running the handler \(name)"
+    case .handlerStandsBy(let name): "another watch runs the handler \(name); standing by"
+    case .handlerReset:
+      "the bus was created again: the handler goes on with its first event"
     case .handlerGap(let missing):
       "the history no longer holds \(count(missing, "event")) that the handler missed: "
         + "announce with a larger --history, or handle them faster"
