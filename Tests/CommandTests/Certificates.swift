@@ -4,9 +4,26 @@ import Testing
 
 /// Certificates of all kinds, and servers that show them.
 enum Certificates {
-  /// An authority with one below it, and certificates: of the authority below for localhost, for
-  /// another name, expired, for a client, and one that is signed by itself.
+  /// Puts them into a folder: an authority with one below it, and certificates of the authority below for localhost,
+  /// for another name, expired, for a client, and one that is signed by itself.
   static func make(_ folder: URL) async throws {
+    for (name, content) in try await made.value {
+      try content.write(to: folder.appending(path: name))
+    }
+  }
+
+  /// By name. Making keys takes long, so it is done once for all tests.
+  private static let made = Task {
+    let folder = FileManager.default.temporaryDirectory.appending(path: "paasbus-\(UUID())")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try await fill(folder)
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+    return try Dictionary(
+      uniqueKeysWithValues: names.map { ($0, try Data(contentsOf: folder.appending(path: $0))) })
+  }
+
+  private static func fill(_ folder: URL) async throws {
     let script = """
       set -e
       openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=root -keyout root.key -out root.pem
