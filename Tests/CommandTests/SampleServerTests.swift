@@ -9,8 +9,10 @@ struct SampleServerTests {
     .deletingLastPathComponent().deletingLastPathComponent()
   private static let scratch = root.appending(path: ".build-sample")
 
-  /// Its program; built once, which takes minutes the first time.
+  /// Its program, which `scripts/test` has built; without that it is built in a folder of its own, which takes minutes
+  /// the first time.
   private static let program = Task {
+    if let built = ProcessInfo.processInfo.environment["PAASBUS_SAMPLE_SERVER"] { return built }
     let sample = root.appending(path: "Tests/SampleServer")
     var environment = ProcessInfo.processInfo.environment
     environment["PAASBUS_URL"] = nil
