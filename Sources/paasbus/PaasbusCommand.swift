@@ -74,7 +74,7 @@ enum Program {
       untilSignalled(isDrawing: isDrawing, on: { ConnectionThread.shared.executor }, body)
     case .following(let isDrawing, let body):
       untilSignalled(
-        isDrawing: isDrawing, orUnread: STDOUT_FILENO,
+        isDrawing: isDrawing, orUnread: STDOUT_FILENO, usesPool: true,
         on: { ConnectionThread.shared.relievedExecutor }
       ) { try await cancel(body, at: $0) }
     case .onConnectionThread(let body): start(on: { ConnectionThread.shared.executor }, body)
@@ -117,16 +117,17 @@ enum Program {
   /// - Parameters:
   ///   - isDrawing: whether it may draw on the terminal.
   ///   - output: a descriptor whose reader's end counts as SIGPIPE.
+  ///   - usesPool: whether it also uses the pool of threads where it runs elsewhere.
   ///   - executor: where it runs; nil for the pool of threads. No thread may be made before the
   ///     signals are blocked, or it would take them, so it is asked for afterwards.
   static func untilSignalled(
-    isDrawing: Bool = false, orUnread output: CInt? = nil,
+    isDrawing: Bool = false, orUnread output: CInt? = nil, usesPool: Bool = false,
     on executor: (() -> any TaskExecutor)? = nil,
     _ body: sending @escaping (AsyncStream<String>) async throws -> Void
   ) -> Never {
     var termination = TerminationSignals.block(isDrawing: isDrawing, orUnread: output)
     let (signals, continuation) = AsyncStream<String>.makeStream()
-    start(on: executor) { try await body(signals) }
+    start(on: executor, usesPool: usesPool) { try await body(signals) }
     while true {
       continuation.yield(termination.next())
       // Who does not read our output does not keep us from ending.
@@ -148,11 +149,11 @@ enum Program {
   }
 
   static func start(
-    on executor: (() -> any TaskExecutor)? = nil,
+    on executor: (() -> any TaskExecutor)? = nil, usesPool: Bool = false,
     _ body: sending @escaping () async throws -> Void
   ) {
     do {
-      try Threads.check(usesPool: executor == nil)
+      try Threads.check(usesPool: usesPool || executor == nil)
     } catch {
       exit(report(error))
     }

@@ -160,7 +160,7 @@
     if (paused) { waiting++; set(pause.firstElementChild, 'Resume (' + waiting + ' waiting)'); return; }
     if (fetching || cost > 100) { again = true; if (!fetching) { clearTimeout(timer); timer = setTimeout(refresh, 2 * cost); } }
     else refresh();
-    if (opened) show(opened);
+    if (opened) show(opened, true);
   };
   const follow = () => {
     if (source || over || document.hidden || !panel) return;
@@ -190,12 +190,12 @@
     return close;
   };
 
-  // Details without leaving the page.
-  const show = address => {
+  // Details without leaving the page. What is shown again is not opened again where it was closed meanwhile.
+  const show = (address, again = false) => {
     opened = address;
     fetchPage(address, (status, fresh) => {
       const main = fresh && fresh.getElementById('instance');
-      if (!main || opened !== address) return;
+      if (!main || opened !== address || (again && !dialog.open)) return;
       dress(fresh);
       for (const link of main.querySelectorAll('a')) link.parentElement.remove();
       main.removeAttribute('id');
