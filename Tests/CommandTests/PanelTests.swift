@@ -57,12 +57,12 @@ struct PanelTests {
         try await browser.press(Browser.escape)
         #expect(try await browser.text("#details") == "")
         try await browser.press("/v2")
-        try await eventually("the filter holds") { try await browser.count("#rows tr") == 2 }
+        try await browser.waitUntil("the filter holds") { try await browser.count("#rows tr") == 2 }
         #expect(try await browser.address.contains("q=v2"))
         #expect(try await browser.evaluate("document.activeElement.id") == "filter")
         try await browser.press(Browser.escape)
         try await browser.click("#heads th:first-child a")
-        try await eventually("it is sorted by name") {
+        try await browser.waitUntil("it is sorted by name") {
           try await browser.evaluate(
             "document.querySelector('#heads th').getAttribute('aria-sort')") == "ascending"
         }
@@ -72,7 +72,7 @@ struct PanelTests {
         try await browser.waitFor("Resume (0 waiting)", in: "#pause")
         fourth.signal(SIGTERM)
         try await browser.waitFor("Resume (", in: "#pause")
-        try await eventually("events wait") {
+        try await browser.waitUntil("events wait") {
           try await !browser.text("#pause").contains("(0 waiting)")
         }
         #expect(try await browser.text("#summary").contains("4 up"))
@@ -114,7 +114,7 @@ struct PanelTests {
         #expect(try await browser.count("#event-list li") == 3)
         try await browser.click("#filter")
         try await browser.press("web.2" + Browser.enter)
-        try await eventually("it is filtered") { try await browser.count("#rows tr") == 1 }
+        try await browser.waitUntil("it is filtered") { try await browser.count("#rows tr") == 1 }
         try await browser.click("#rows a")
         try await browser.waitFor("Last heartbeat", in: "#instance")
         try await browser.click("#instance a")

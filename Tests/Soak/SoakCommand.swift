@@ -6,7 +6,8 @@ import TestSupport
 struct SoakCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "soak", abstract: "Real processes under random faults.",
-    subcommands: [FleetSoak.self, RelaySoak.self, HandlerSoak.self], defaultSubcommand: FleetSoak.self)
+    subcommands: [FleetSoak.self, RelaySoak.self, HandlerSoak.self],
+    defaultSubcommand: FleetSoak.self)
 }
 
 /// Lets a fleet of real announcers and watchers live through faults that are drawn at random, and

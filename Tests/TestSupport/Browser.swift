@@ -184,12 +184,23 @@ package final class Browser: Sendable {
   package func waitFor(
     _ text: String, in selector: String, within limit: Duration = .seconds(15)
   ) async throws {
+    try await waitUntil("'\(text)' in \(selector)", within: limit) {
+      try await self.text(selector).contains(text)
+    }
+  }
+
+  /// Waits until a condition holds; otherwise the error tells what the page shows.
+  package func waitUntil(
+    _ what: String, within limit: Duration = .seconds(30), _ condition: () async throws -> Bool
+  ) async throws {
     do {
-      try await eventually("'\(text)' in \(selector)", within: limit) {
-        try await self.text(selector).contains(text)
-      }
+      try await eventually(what, within: limit, condition)
     } catch {
-      throw Impatience(description: "\(error): \(try await self.text("body"))")
+      let focus = try await evaluate(
+        "document.activeElement.id + ' ' + document.activeElement.value")
+      throw Impatience(
+        description:
+          "\(error): \(try await address), focus \(focus): \(try await self.text("body"))")
     }
   }
 }
