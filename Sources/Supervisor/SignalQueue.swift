@@ -34,7 +34,7 @@ public struct SignalQueue: Sendable {
   ///
   /// To be called on the main thread before there is another thread, since threads inherit what is
   /// blocked.
-  public static func block(_ numbers: some Sequence<CInt>) -> SignalQueue {
+  public static func block(_ numbers: [CInt]) -> SignalQueue {
     var queue = SignalQueue()
     sigemptyset(&queue.set)
     for number in numbers { sigaddset(&queue.set, number) }

@@ -102,10 +102,10 @@ enum Program {
             ? ", or give the message on standard input ('paasbus publish CHANNEL -')" : ""))
     }
     let arguments = SessionsCommand.arranged(arguments)
-    try checkCommand(arguments)
     // A command that is named first is read by itself, as then the parser looks at no other, which takes half
     // the time. Whatever is not just its options, the whole tree of commands deals with.
     let named = PaasbusCommand.ours.first { $0.configuration.commandName == arguments.first }
+    try checkCommand(arguments, isKnown: named != nil)
     if let command = named?.read(Array(arguments.dropFirst())) { return .ours(command) }
     let command = try PaasbusCommand.parseAsRoot(arguments)
     return (command as? any PaasbusSubcommand).map(Command.ours) ?? .parsers(command)
@@ -199,15 +199,16 @@ enum Program {
   // MARK: What was meant
 
   /// - Throws: ``Failure`` for a first word that is no command, before its options count as ours.
-  private static func checkCommand(_ arguments: [String]) throws {
+  private static func checkCommand(_ arguments: [String], isKnown: Bool) throws {
     let words = arguments.first == "help" ? arguments.dropFirst() : arguments[...]
     guard let word = words.first, !word.hasPrefix("-") else { return }
-    let names = names(of: PaasbusCommand.self)
     if word == "announce", let next = words.dropFirst().first, !next.hasPrefix("-") {
       throw Failure(
         .usage, "announce takes no argument \(Echo.of(next))",
         remedy: "put '--' before the command to run")
     }
+    guard !isKnown else { return }
+    let names = names(of: PaasbusCommand.self)
     guard !names.contains(word), word != "help" else { return }
     let suggestion = Suggestion.nearest(to: word, among: names)
     throw Failure(

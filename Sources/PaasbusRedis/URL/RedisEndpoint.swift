@@ -98,7 +98,7 @@ public struct RedisEndpoint: Sendable, Hashable {
   }
 
   private static func encode(_ text: String, sparing: String) -> String {
-    let spared = Set("-._~".utf8).union(sparing.utf8)
+    let spared = Array("-._~".utf8) + sparing.utf8
     let digits = Array("0123456789ABCDEF")
     return text.utf8.reduce(into: "") { encoded, byte in
       let character = Character(Unicode.Scalar(byte))

@@ -10,7 +10,7 @@ extension RedisEndpoint {
       throw .tooLong
     }
     guard
-      url.ranges(of: "://").count < 2
+      url.occurrences(of: "://") < 2
         || !url.contains(where: { ",;|".contains($0) || $0.isWhitespace })
     else {
       throw .severalURLs

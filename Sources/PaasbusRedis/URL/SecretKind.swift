@@ -9,15 +9,16 @@ public enum SecretKind: String, Sendable, Hashable {
 
   /// The kind of a value; nil for one that may be shown.
   public init?(of value: String) {
-    if value.contains("PRIVATE KEY") {
+    let bytes = value.utf8
+    if value.occurrences(of: "PRIVATE KEY") > 0 {
       self = .privateKey
-    } else if value.contains("-----BEGIN") {
+    } else if value.occurrences(of: "-----BEGIN") > 0 {
       self = .certificate
-    } else if value.contains("://") {
+    } else if value.occurrences(of: "://") > 0 {
       self = .url
-    } else if value.contains("@") {
+    } else if bytes.contains(UInt8(ascii: "@")) {
       self = .login
-    } else if value.utf8.count > Self.maxShown || value.contains(where: \.isNewline) {
+    } else if bytes.count > Self.maxShown || value.contains(where: \.isNewline) {
       self = .longText
     } else {
       return nil

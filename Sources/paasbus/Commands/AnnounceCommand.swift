@@ -38,24 +38,30 @@ struct AnnounceCommand: PaasbusSubcommand {
   var meta: [String] = []
 
   @Option(
+    name: .customLong("lease"),
     help: ArgumentHelp(
-      "Report the instance as lost after this long without a heartbeat, 2s to 5m",
+      "Report the instance as lost after this long without a heartbeat, 2s to 5m (default: 15s)",
       valueName: "duration"))
-  var lease = DurationArgument(Announcer.defaultLease)
+  var leaseText: String?
 
   @Option(
+    name: .customLong("history"),
     help: ArgumentHelp(
       "Approximate number of events that the bus keeps (default: 1000)", valueName: "count"))
-  var history: Int?
+  var historyText: String?
 
   @Flag(help: "Also publish the bare words start and stop")
   var plain = false
 
-  @Option(help: ArgumentHelp("Time limit for publishing the stop", valueName: "duration"))
-  var stopTimeout = DurationArgument(.seconds(3))
+  @Option(
+    name: .customLong("stop-timeout"),
+    help: ArgumentHelp("Time limit for publishing the stop (default: 3s)", valueName: "duration"))
+  var stopTimeoutText: String?
 
-  @Option(help: "Announce this running process instead, until it ends")
-  var pid: Int?
+  @Option(
+    name: .customLong("pid"),
+    help: ArgumentHelp("Announce this running process instead, until it ends", valueName: "pid"))
+  var pidText: String?
 
   @Flag(help: "Run the command in its own process group and signal the whole group")
   var group = false
@@ -88,7 +94,20 @@ struct AnnounceCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  private var lease: DurationArgument {
+    TypedText.duration(leaseText) ?? DurationArgument(Announcer.defaultLease)
+  }
+  private var stopTimeout: DurationArgument {
+    TypedText.duration(stopTimeoutText) ?? DurationArgument(.seconds(3))
+  }
+  private var history: Int? { historyText.flatMap { Int($0) } }
+  private var pid: Int? { pidText.flatMap { Int($0) } }
+
   func validate() throws {
+    try TypedText.checkDuration(leaseText, "--lease")
+    try TypedText.checkDuration(stopTimeoutText, "--stop-timeout")
+    try TypedText.checkNumber(historyText, "--history <count>")
+    try TypedText.checkNumber(pidText, "--pid <pid>")
     guard (.seconds(2) ... .seconds(300)).contains(lease.duration) else {
       throw ValidationError("--lease must be from 2s to 5m")
     }
@@ -128,8 +147,7 @@ struct AnnounceCommand: PaasbusSubcommand {
     _ = try metaValues()
   }
 
-  /// The process of `--pid`. That option is an Int like `--history`, and statuses are texts like
-  /// other options, since each further type of option makes the start slower.
+  /// The process of `--pid`.
   private var followedID: Int32? { pid.flatMap(Int32.init(exactly:)) }
 
   /// Announces alone, or for a process that runs already. A command is run by ``WrappedCommand``,

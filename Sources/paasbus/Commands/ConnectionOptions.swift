@@ -44,14 +44,24 @@ struct ServerOptions: ParsableArguments {
   @Flag(name: .shortAndLong, help: "Print only errors on stderr")
   var quiet = false
 
-  @Option(help: "Use colour")
-  var color = ColorChoice.auto
+  @Option(
+    name: .customLong("color"),
+    help: ArgumentHelp(
+      "Use colour (values: auto, always, never; default: auto)", valueName: "color"),
+    completion: .list(ColorChoice.words))
+  var colorText: String?
+
+  var color: ColorChoice { colorText.flatMap(ColorChoice.init) ?? .auto }
 
   var diagnostics: Diagnostics { Diagnostics(isQuiet: quiet, isVerbose: verbose) }
 
   func validate() throws {
     if let channel, channel.isEmpty || channel.utf8.count > 512 {
       throw ValidationError("--channel must have 1 to 512 bytes")
+    }
+    if let colorText, ColorChoice(rawValue: colorText) == nil {
+      throw TypedText.invalid(
+        colorText, "--color <color>", ". Please provide one of 'auto', 'always' or 'never'.")
     }
     if let app, app.isEmpty { throw ValidationError("--app must not be empty") }
     for (option, value) in [("--app", app), ("--channel", channel)] {
@@ -67,19 +77,46 @@ struct ConnectionOptions: ParsableArguments {
   @OptionGroup(title: "Connection") var server: ServerOptions
 
   @Option(
-    help: ArgumentHelp("Time limit for connecting and for each answer", valueName: "duration"))
-  var timeout = DurationArgument(ConnectionOptions.usualTimeout)
+    name: .customLong("timeout"),
+    help: ArgumentHelp(
+      "Time limit for connecting and for each answer (default: 5s)", valueName: "duration"))
+  var timeoutText: String?
+
+  var timeout: DurationArgument {
+    TypedText.duration(timeoutText) ?? DurationArgument(Self.usualTimeout)
+  }
 
   func validate() throws {
+    try TypedText.checkDuration(timeoutText, "--timeout")
     guard timeout.duration > .zero else {
       throw ValidationError("--timeout must be greater than 0")
     }
   }
 }
 
-extension ColorChoice: ExpressibleByArgument {
-  /// Written by hand, since with an automatic list of all cases the parser would search all types
-  /// at every start.
-  public static var allValueStrings: [String] { [Self.auto, always, never].map(\.rawValue) }
-  public static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
+/// Options of commands that must start quickly are texts, as each further type of option makes every start slower: the
+/// parser and the runtime look through all types of the program for it. These read such texts, and complain as the
+/// parser does.
+enum TypedText {
+  static func invalid(_ text: String, _ option: String, _ more: String = "") -> ValidationError {
+    ValidationError("The value '\(text)' is invalid for '\(option)'\(more)")
+  }
+
+  static func duration(_ text: String?) -> DurationArgument? {
+    text.flatMap(DurationArgument.init(argument:))
+  }
+
+  /// - Throws: `ValidationError` for a text that is no duration.
+  static func checkDuration(_ text: String?, _ option: String) throws {
+    if let text, duration(text) == nil { throw invalid(text, "\(option) <duration>") }
+  }
+
+  /// - Throws: `ValidationError` for a text that is no whole number.
+  static func checkNumber(_ text: String?, _ option: String) throws {
+    if let text, Int(text) == nil { throw invalid(text, option) }
+  }
+}
+
+extension ColorChoice {
+  static let words = [Self.auto, always, never].map(\.rawValue)
 }
