@@ -57,7 +57,10 @@ package final class StatusLine: Drawing {
     }
     // Without lines, nothing is lost if another thread is just writing, since that is as recent.
     guard !lines.isEmpty else {
-      try state.withLockIfAvailable { if $0.backlog.isEmpty { try show(&$0) } }
+      try state.withLockIfAvailable { state in
+        try state.backlog.write([])
+        if state.backlog.isEmpty { try show(&state) }
+      }
       return true
     }
     return try state.withLock { state in
@@ -81,11 +84,7 @@ package final class StatusLine: Drawing {
     guard !lines.isEmpty || status != state.shown else { return }
     let erase = state.shown == nil ? "" : Self.erase
     let bytes = Array(erase.utf8) + lines + Array((status ?? "").utf8)
-    if lines.isEmpty {
-      StandardStreams.writeSoon(bytes, to: descriptor)
-    } else {
-      try state.backlog.write(bytes)
-    }
+    try state.backlog.write(bytes)
     state.shown = status
   }
 

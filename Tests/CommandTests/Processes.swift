@@ -7,6 +7,14 @@ enum Processes {
     return all.compactMap { pid_t($0) }
   }
 
+  /// Those with this command line.
+  static func ids(of line: String) -> [pid_t] {
+    let wanted = line.replacing(" ", with: "\0") + "\0"
+    return ids.filter {
+      (try? String(contentsOfFile: "/proc/\($0)/cmdline", encoding: .utf8)) == wanted
+    }
+  }
+
   /// The states of all processes with this command line, as `S` or `T`.
   static func states(_ line: String) -> [Substring] { statuses(line).compactMap(\.first) }
 
@@ -18,13 +26,9 @@ enum Processes {
 
   /// What `/proc/PID/stat` says behind the name of each process with this command line (proc(5)).
   private static func statuses(_ line: String) -> [[Substring]] {
-    let wanted = line.replacing(" ", with: "\0") + "\0"
-    return ids.compactMap { id in
-      let words = try? String(contentsOfFile: "/proc/\(id)/cmdline", encoding: .utf8)
-      guard words == wanted,
-        let state = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8)
-      else { return nil }
-      return state.split(separator: ") ").last?.split(separator: " ")
+    ids(of: line).compactMap { id in
+      let state = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8)
+      return state?.split(separator: ") ").last?.split(separator: " ")
     }
   }
 }

@@ -135,6 +135,7 @@ struct WordsTests {
       .handlerFailed(.lost, name: "web.1", failure: "failed with exit code 3", then: (1, 3)),
       .handlerFailed(.lost, name: "web.1", failure: "failed with exit code 3", then: (0, 3)),
       .runsHandler("pager"), .handlerStandsBy("pager"), .handlerReset,
+      .handlerWaits("pager", RedisError.server("OOM command not allowed")),
       .handlerGap(count: 1), .handlerGap(count: 2), .waited("3 of 3 v43 up after 2s"),
       .announced(instance, channel: "instances", url: url), .followsProcessOne,
       .shellWithoutExec("sh"), .notYetAnnounced(failure), .notAnnounced(failure), .unanswered,

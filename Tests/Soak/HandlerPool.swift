@@ -88,7 +88,9 @@ final class HandlerPool {
       faults.append(Fault(watch: number, began: began, ended: Date()))
     case .restartServer:
       server.kill()
-      try await Task.sleep(for: random.milliseconds(0...3000))
+      // Now and then for longer than an owner's time.
+      let isLong = random.chance(oneIn: 4)
+      try await Task.sleep(for: random.milliseconds(isLong ? 16_000...20_000 : 0...3000))
       try await server.start()
     case .cutConnections:
       for type in ["normal", "pubsub"] {

@@ -72,6 +72,8 @@ package final class RedisClient: Sendable {
       state.isClosed = true
       return state.held.take()
     }
+    // One that is only being made is not waited for.
+    held?.connection.cancel()
     await (try? held?.connection.value)?.close()
   }
 

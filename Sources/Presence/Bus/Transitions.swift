@@ -170,9 +170,9 @@ struct Scripts: Sendable {
 
   /// Those of handlers, which share nothing with the others.
   static let claim = RedisScript(
-    source: PackageResources.claim_lua, digest: "f190ddf6c7d0d788d229bdc259740d19e5155f99")
+    source: PackageResources.claim_lua, digest: "89c10eb81c5c54ba65fedf553376e9f08cb68c25")
   static let advance = RedisScript(
-    source: PackageResources.advance_lua, digest: "0576e8465472d0fa21108b482b84f0cab0e5eb5b")
+    source: PackageResources.advance_lua, digest: "734135dd6e5b884210706ed2e9f211610732de89")
 
   var all: [RedisScript] { [start, drain, stop, reap, forget, Self.claim, Self.advance] }
 

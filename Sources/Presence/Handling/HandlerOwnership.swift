@@ -29,6 +29,8 @@ package struct HandlerOwnership: Sendable {
   /// The answer to a claim or a move.
   package struct Answer: Sendable {
     package var isOwner: Bool
+    /// Whether another one, or none, was the owner before.
+    package var isNew: Bool
     /// nil where there is none.
     package var record: HandlerRecord?
     /// For how long the owner's time still goes on.
@@ -77,7 +79,7 @@ package struct HandlerOwnership: Sendable {
     to position: Position?, tries: Int, length: Duration, on connection: RedisConnection
   ) async throws -> Answer {
     try await run(
-      Scripts.advance, [keys.handlers],
+      Scripts.advance, [keys.bus, keys.handlers],
       [name, token] + Start(position).arguments + ["\(tries)", "\(length.milliseconds)"],
       on: connection)
   }
@@ -96,6 +98,7 @@ package struct HandlerOwnership: Sendable {
     let record = HandlerRecord(text)
     let (left, _) = (record?.ownedUntil ?? 0).subtractingReportingOverflow(now)
     return Answer(
-      isOwner: word == "owner", record: record, left: .milliseconds(max(0, left)))
+      isOwner: word != "other", isNew: word == "new", record: record,
+      left: .milliseconds(max(0, left)))
   }
 }

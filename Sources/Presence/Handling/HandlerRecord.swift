@@ -11,6 +11,8 @@ package struct HandlerRecord: Sendable, Hashable {
   /// How often the event behind the position has failed.
   package var tries: Int
 
+  private static let maxTries = 1_000_000
+
   /// Reads `EPOCH SEQ OWNER END TRIES`, with `-` for what there is not; nil for anything else.
   init?(_ text: String) {
     let words = text.split(separator: " ", omittingEmptySubsequences: false)
@@ -22,7 +24,7 @@ package struct HandlerRecord: Sendable, Hashable {
       position = Position(epoch: epoch, seq: seq)
     }
     owner = words[2] == "-" ? nil : String(words[2])
-    (ownedUntil, self.tries) = (end, max(0, tries))
+    (ownedUntil, self.tries) = (end, min(max(0, tries), Self.maxTries))
   }
 
   /// The handler with a name; nil where there is none.

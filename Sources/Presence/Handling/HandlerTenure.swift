@@ -15,6 +15,8 @@ package final class HandlerTenure: Sendable {
     var record: HandlerRecord?
     var isOwner = false
     var claimed = ContinuousClock.now
+    /// When one that stands by last looked whether there is an owner.
+    var looked = ContinuousClock.now
     /// The end of the owner's time.
     var end = ContinuousClock.now
   }
@@ -25,14 +27,20 @@ package final class HandlerTenure: Sendable {
 
   /// For all questions about the bus.
   package let client: RedisClient
+  /// Is told what keeps the bus from being asked.
+  private let notify: @Sendable (RedisError) -> Void
   private let ownership: HandlerOwnership
   private let connector: RedisConnector
   private let state: Mutex<State>
 
-  /// - Parameter start: where a name begins that is new.
+  /// - Parameters:
+  ///   - start: where a name begins that is new.
+  ///   - notify: is told what keeps the position from being moved.
   package init(
-    _ name: String, app: String, connector: RedisConnector, start: HandlerOwnership.Start
+    _ name: String, app: String, connector: RedisConnector, start: HandlerOwnership.Start,
+    notify: @escaping @Sendable (RedisError) -> Void
   ) {
+    self.notify = notify
     ownership = HandlerOwnership(name, keys: Keys(app: app))
     self.connector = connector
     client = RedisClient(connector.routed(to: Keys(app: app).bus))
@@ -40,27 +48,37 @@ package final class HandlerTenure: Sendable {
   }
 
   package var isOwner: Bool { state.withLock(\.isOwner) }
+  /// Whether this watch is the owner and its time goes on, so that nobody else can be it.
+  package var isOwnerStill: Bool { state.withLock { $0.isOwner && .now < $0.end } }
   /// What is known of the handler; nil before the first claim.
   package var record: HandlerRecord? { state.withLock(\.record) }
 
   /// Does what is due to become or stay the owner.
   ///
   /// - Returns: whether this watch is the owner.
-  /// - Throws: `RedisError`.
+  /// - Throws: ``Lost`` where it is again, but another one was the owner meanwhile; `RedisError`.
   package func keep() async throws -> Bool {
     let known = state.withLock { $0 }
     let now = ContinuousClock.now
     if known.isOwner, now - known.claimed < Self.interval / 2 { return true }
-    if let record = known.record, !known.isOwner, now < known.end,
-      try await !isFree(since: record)
-    {
-      return false
+    do {
+      if let record = known.record, !known.isOwner, now < known.end {
+        guard now - known.looked > Self.interval / 2 else { return false }
+        guard try await isFree(since: record) else { return false }
+      }
+      let answer = try await claim()
+      if answer.isNew, known.isOwner { throw Lost() }
+      return answer.isOwner
+    } catch let error as RedisError {
+      // An owner that could not be heard has its whole time again, once Redis can be asked.
+      state.withLock { if !$0.isOwner { $0.end = .now + HandlerOwnership.length } }
+      throw error
     }
-    return try await claim().isOwner
   }
 
   /// Whether the owner has given the handler up. Where the record is gone, the owner still has its time.
   private func isFree(since known: HandlerRecord) async throws -> Bool {
+    state.withLock { $0.looked = .now }
     let seen = try await client.withConnection {
       try await HandlerRecord.read(ownership.name, keys: ownership.keys, on: $0)
     }
@@ -117,8 +135,8 @@ package final class HandlerTenure: Sendable {
         // All data was lost, the owner among it.
         state.withLock { $0.start = HandlerOwnership.Start(position) }
         guard try await claim().isOwner else { throw Lost() }
-      } catch is RedisError {
-        // The watch reports the error; here it is only tried again.
+      } catch let error as RedisError {
+        notify(error)
         try await connector.thread.sleep(for: backoff.next())
       }
     }
@@ -154,8 +172,13 @@ package final class HandlerTenure: Sendable {
   private func renew() async {
     while !Task.isCancelled {
       try? await connector.thread.sleep(toTickWithin: Self.interval)
-      // While Redis is away, nobody else can become the owner.
-      if let isOwner = try? await keep(), !isOwner { return }
+      do {
+        if try await !keep() { return }
+      } catch is Lost {
+        return
+      } catch {
+        // It is tried again. What runs goes on, since stopping it halfway would help nobody.
+      }
     }
   }
 
@@ -174,9 +197,9 @@ package final class HandlerTenure: Sendable {
         }
       }
       // Where Redis is away, the end of our time tells the others.
-      let timer = Task(executorPreference: connector.thread.executor) { [connector] in
-        try await connector.thread.sleep(for: Self.patience)
-        release.cancel()
+      let timer = Task(executorPreference: connector.thread.executor) {
+        try await self.connector.thread.sleep(for: Self.patience)
+        await self.client.close()
       }
       _ = try? await release.value
       timer.cancel()

@@ -39,7 +39,9 @@ struct LeaseObserver: Sendable {
     /// Whether its instance should have renewed it by now.
     func isAwaitingBeat(_ now: ObservedTime.Look) -> Bool {
       let left = Duration.milliseconds(max(0, end - now.time))
-      return left < beat * 1.9 - .milliseconds(300)
+      // Of short leases, that is noticed with the first beat that is missing.
+      let margin = beat < .milliseconds(1500) ? Duration.milliseconds(700) : .milliseconds(-300)
+      return left < beat * 1.9 + margin
         || now.answered - first > beat * 1.1 + .milliseconds(300)
     }
     /// For how long the same end may be in the future.

@@ -12,7 +12,7 @@ struct LeaseQuestion: Sendable {
   /// A look asks for at most this many leases of a kind, the earliest ends first.
   private static let maxLeases = 1000
   /// So much longer than three beats no lease lasts.
-  private static let lookAhead = Duration.seconds(1)
+  private static let lateMargin = Duration.seconds(1)
 
   let scope: Scope
   /// Whether the server is also asked whether it still takes writes. While it does not, as when it is full, no
@@ -29,13 +29,17 @@ struct LeaseQuestion: Sendable {
     self.tries = tries
     // Far enough ahead that a lease has been observed for long enough by the time it ends.
     soon = now + (beat * 1.15 + .milliseconds(2500)).milliseconds
-    late = now + (beat * 3.2 + Self.lookAhead).milliseconds
+    late = now + (beat * 3.2 + Self.lateMargin).milliseconds
+  }
+
+  /// A write that changes nothing.
+  static func trial(_ keys: Keys) -> RedisCommand {
+    RedisCommand("ZADD", keys.leases, "XX", "0", "")
   }
 
   func commands(_ keys: Keys) -> [RedisCommand] {
     var commands = [RedisCommand("TIME")]
-    // A write that changes nothing.
-    if tries { commands.append(RedisCommand("ZADD", keys.leases, "XX", "0", "")) }
+    if tries { commands.append(Self.trial(keys)) }
     func range(_ first: String, _ last: String) -> RedisCommand {
       RedisCommand(
         "ZRANGEBYSCORE", keys.leases, first, last, "WITHSCORES", "LIMIT", "0", "\(Self.maxLeases)")

@@ -65,9 +65,11 @@ struct Reaper: Sendable {
       nextLook = SharedTick.last(within: Self.lookInterval, of: instant)
       found = try await judge(
         question, replies.prefix(questions.count), asked: instant, answered, on: connection)
-      if let due = observer.nextDue { nextLook = min(nextLook ?? due, due) }
-      // From here on, a look also tries whether the server takes writes.
-      if observer.isAwaitingBeats, !question.tries { nextLook = .now }
+      if isPermitted, time.stretch != nil {
+        if let due = observer.nextDue { nextLook = min(nextLook ?? due, due) }
+        // From here on, a look also tries whether the server takes writes.
+        if observer.isAwaitingBeats, !question.tries { nextLook = .now }
+      }
     }
     if listsConnections, let reply = replies.last {
       try await receiveConnections(reply, asked: instant, on: connection)
@@ -199,6 +201,9 @@ struct Reaper: Sendable {
       } catch let error as RedisError where error.kind == .refused {
         isPermitted = false
         return
+      } catch let error as RedisError where error.kind == .unavailable {
+        // It takes no writes just now, so no instance could renew its lease either.
+        return time.interrupt()
       }
     }
   }
@@ -247,12 +252,14 @@ struct Reaper: Sendable {
     guard !missing.isEmpty else { return }
     let asked = ContinuousClock.now
     let replies = try await connection.pipeline(
-      [RedisCommand("TIME")] + missing.map { RedisCommand("ZSCORE", keys.leases, $0) })
+      [RedisCommand("TIME"), LeaseQuestion.trial(keys)]
+        + missing.map { RedisCommand("ZSCORE", keys.leases, $0) })
     guard let clock = try ServerClock(replies.first, asked: asked) else {
       return time.interrupt()
     }
+    guard accept(replies.at(1) ?? .null) else { return }
     time.add(clock.look(slowAnswers: connection.slowAnswers), isCalm: true)
-    let ends = zip(missing, replies.dropFirst()).map { (id: $0, end: Snapshot.time($1)) }
+    let ends = zip(missing, replies.dropFirst(2)).map { (id: $0, end: Snapshot.time($1)) }
     try await reap(
       probe.look(ends, asked: listed, in: time), reason: "connection", on: connection)
   }

@@ -40,14 +40,21 @@ struct HandlerStanding {
     return max(0, last.seq - (record.position?.epoch == last.epoch ? record.position?.seq ?? 0 : 0))
   }
 
+  private var place: String {
+    guard let position = record.position else { return "at no event yet" }
+    guard let last else { return "at event \(position.seq)" }
+    return position.epoch == last.epoch
+      ? "at event \(position.seq) of \(last.seq)"
+      : "at event \(position.seq) of the bus that was here before"
+  }
+
   var text: String {
     let events =
       behind == 0
       ? "all events are handled"
       : "\(behind == 1 ? "1 event is" : "\(behind) events are") still to be handled"
     let parts = [
-      record.position.map { "at event \($0.seq)\(last.map { " of \($0.seq)" } ?? "")" }
-        ?? "at no event yet",
+      place,
       events,
       record.tries > 0
         ? "the next one has failed \(record.tries == 1 ? "once" : "\(record.tries) times")" : nil,

@@ -49,6 +49,7 @@ enum Remark {
   case runsHandler(String)
   case handlerStandsBy(String)
   case handlerReset
+  case handlerWaits(String, RedisError)
   case handlerGap(count: Int64)
   case waited(String)
 
@@ -142,7 +143,9 @@ enum Remark {
     case .runsHandler(let name): "running the handler \(name)"
     case .handlerStandsBy(let name): "another watch runs the handler \(name); standing by"
     case .handlerReset:
-      "the bus was created again: the handler goes on with its first event"
+      "the bus has lost data: the handler goes on with the events that are there now"
+    case .handlerWaits(let name, let error):
+      "the handler \(name) cannot go on: \(Self.lost(error))"
     case .handlerGap(let missing):
       "the history no longer holds \(count(missing, "event")) that the handler missed: "
         + "announce with a larger --history, or handle them faster"

@@ -1,3 +1,4 @@
+@preconcurrency import Dispatch
 import Presence
 import Supervisor
 import Terminal
@@ -54,18 +55,38 @@ struct EventHandler: Sendable {
       close(pipe.writing)
       return "could not be started (\(error.description))"
     }
-    // An event is smaller than what a pipe holds, so this does not block. A command that does not
-    // read the event causes no error.
     var line: [UInt8] = []
     event.addLine(to: &line)
-    try? StandardStreams.write(line, to: pipe.writing)
-    close(pipe.writing)
+    Self.feed(line, to: pipe.writing)
     let (status, inTime) = await helper.end(within: limit, grace: Self.grace)
+    // What ends well although it was told to end has handled the event.
+    if case .exited(0) = status, Task.isCancelled { return nil }
     guard inTime else { return "took longer than \(Span(milliseconds: limit.milliseconds))" }
     switch status {
     case .exited(0): return nil
     case .exited(let code): return "failed with exit code \(code)"
     case .signalled: return "was ended by \(status.signalName ?? "a signal")"
+    }
+  }
+
+  /// Writes to a pipe and closes it. A command that does not read the event causes no error.
+  private static func feed(_ line: [UInt8], to descriptor: CInt) {
+    _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
+    let count = max(0, write(descriptor, line, line.count))
+    guard count < line.count else {
+      close(descriptor)
+      return
+    }
+    // A pipe holds more than an event, unless this user has very many pipes.
+    DispatchQueue.global().async {
+      var rest = line[count...]
+      var state = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+      while !rest.isEmpty, poll(&state, 1, 60_000) > 0 {
+        let more = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+        guard more > 0 || errno == EAGAIN || errno == EINTR else { break }
+        rest = rest.dropFirst(max(0, more))
+      }
+      close(descriptor)
     }
   }
 

@@ -30,6 +30,9 @@ final class UnnamedHandling: EventHandling {
     var progress = WatchStatus.Handling()
   }
 
+  /// Readings of the history are at least so far apart, however much is published.
+  private static let interval = Duration.milliseconds(100)
+
   private let attempts: HandlerAttempts
   private let filter: WatchFilter
   private let connector: RedisConnector
@@ -58,7 +61,10 @@ final class UnnamedHandling: EventHandling {
 
   func run(beside hub: Hub) async {
     var backoff = Backoff()
+    var last = ContinuousClock.now - Self.interval
     for await _ in hub.changes() {
+      try? await connector.thread.sleep(for: max(.zero, last + Self.interval - .now))
+      last = .now
       guard var follower = state.withLock(\.follower) else { continue }
       var isBehind = true
       while isBehind, !Task.isCancelled {

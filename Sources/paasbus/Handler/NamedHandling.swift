@@ -9,13 +9,23 @@ import Views
 /// An event counts as handled once the position has moved past it. So an event whose handler ended while its owner
 /// did not live to move the position is handled again by the next one.
 final class NamedHandling: EventHandling {
+  /// The events of a page could not all be handled, so it has to be read again.
+  private struct Interrupted: Error {
+    var error: RedisError
+  }
+
   private struct State {
     var app: String?
     var tenure: HandlerTenure?
     /// Whether the user was told that this watch is the owner or stands by.
     var told: Bool?
+    /// Whether the user was told that the bus cannot be asked.
+    var toldError = false
     var progress = WatchStatus.Handling()
   }
+
+  /// Turns are at least so far apart, however much is published.
+  private static let turnInterval = Duration.milliseconds(100)
 
   private let name: String
   private let attempts: HandlerAttempts
@@ -47,15 +57,21 @@ final class NamedHandling: EventHandling {
       }
       start = HandlerOwnership.Start(first.position)
     }
-    let tenure = HandlerTenure(name, app: app, connector: connector, start: start)
+    let tenure = tenure(app, start)
     state.withLock { ($0.app, $0.tenure) = (app, tenure) }
     _ = try await keep(tenure)
   }
 
   func begin(withNew app: String) {
-    let tenure = HandlerTenure(name, app: app, connector: connector, start: .firstEvent)
+    let tenure = tenure(app, .firstEvent)
     state.withLock { state in
       if state.tenure == nil { (state.app, state.tenure) = (app, tenure) }
+    }
+  }
+
+  private func tenure(_ app: String, _ start: HandlerOwnership.Start) -> HandlerTenure {
+    HandlerTenure(name, app: app, connector: connector, start: start) { [weak self] error in
+      self?.tell(error)
     }
   }
 
@@ -71,18 +87,19 @@ final class NamedHandling: EventHandling {
           look.yield()
         }
       }
-      await takeTurns(looks, hub) { look.yield() }
+      await takeTurns(looks) { look.yield() }
       group.cancelAll()
     }
     await state.withLock(\.tenure)?.release()
   }
 
-  private func takeTurns(_ looks: AsyncStream<Void>, _ hub: Hub, again: () -> Void) async {
+  private func takeTurns(_ looks: AsyncStream<Void>, again: () -> Void) async {
     var follower: HistoryFollower?
     var backoff = Backoff()
-    // What the hub told when all of it was handled.
-    var handled: Int?
+    var last = ContinuousClock.now - Self.turnInterval
     for await _ in looks {
+      try? await connector.thread.sleep(for: max(.zero, last + Self.turnInterval - .now))
+      last = .now
       guard let (app, tenure) = state.withLock({ state in state.tenure.map { (state.app, $0) } }),
         let app
       else { continue }
@@ -92,8 +109,6 @@ final class NamedHandling: EventHandling {
           follower = nil
           continue
         }
-        let told = hub.state.version
-        if wasOwner, follower != nil, handled == told { continue }
         var own = wasOwner ? follower : nil
         if own == nil { own = Self.follower(app, behind: tenure.record?.position) }
         guard var next = own else { continue }
@@ -101,15 +116,16 @@ final class NamedHandling: EventHandling {
         try await tenure.client.withConnection { connection in
           try await next.catchUp(on: connection) { try await handle($0, tenure) }
         }
-        handled = told
         backoff.reset()
+        state.withLock { $0.toldError = false }
       } catch is HandlerTenure.Lost {
-        (follower, handled) = (nil, nil)
+        follower = nil
         tell(isOwner: false)
+        again()
       } catch {
-        // The watch reports the error; here it is only tried again.
+        if error is Interrupted { follower = nil }
+        if let error = (error as? Interrupted)?.error ?? error as? RedisError { tell(error) }
         try? await connector.thread.sleep(for: backoff.next())
-        handled = nil
         again()
       }
     }
@@ -134,6 +150,16 @@ final class NamedHandling: EventHandling {
     if isNews { diagnostics.note(isOwner ? .runsHandler(name) : .handlerStandsBy(name)) }
   }
 
+  /// An outage is told by the watch; anything else keeps only the handler.
+  private func tell(_ error: RedisError) {
+    guard error.kind != .unreachable else { return }
+    let isNews = state.withLock { state in
+      defer { state.toldError = true }
+      return !state.toldError
+    }
+    if isNews { diagnostics.note(.handlerWaits(name, error)) }
+  }
+
   // MARK: Events
 
   private func handle(_ page: [WatchOutput], _ tenure: HandlerTenure) async throws {
@@ -156,13 +182,14 @@ final class NamedHandling: EventHandling {
   }
 
   private func handle(_ event: Event, _ tenure: HandlerTenure) async throws {
-    // The time between two turns may have been long.
-    guard try await isStillOwner(tenure) else { throw HandlerTenure.Lost() }
     let before = tenure.record?.position
     var failures = tenure.record?.tries ?? 0
-    while try await !tenure.whileOwner({ [attempts, failures] in
-      try await attempts.run(event, after: failures)
-    }) {
+    while true {
+      try await awaitOwnership(tenure)
+      let isDone = try await tenure.whileOwner { [attempts, failures] in
+        try await attempts.run(event, after: failures)
+      }
+      if isDone { break }
       failures += 1
       state.withLock { $0.progress.failures += 1 }
       guard attempts.mayTryAgain(after: failures) else { break }
@@ -173,8 +200,12 @@ final class NamedHandling: EventHandling {
     try await tenure.move(to: event.position)
   }
 
-  /// While Redis is away, nobody else can become the owner.
-  private func isStillOwner(_ tenure: HandlerTenure) async throws -> Bool {
-    do { return try await tenure.keep() } catch is RedisError { return tenure.isOwner }
+  /// Returns if nobody else can be the owner now. While Redis cannot be asked, that is so until our time is over.
+  private func awaitOwnership(_ tenure: HandlerTenure) async throws {
+    do {
+      guard try await tenure.keep() else { throw HandlerTenure.Lost() }
+    } catch let error as RedisError {
+      guard tenure.isOwnerStill else { throw Interrupted(error: error) }
+    }
   }
 }
