@@ -75,8 +75,8 @@ enum Program {
     case .following(let isDrawing, let body):
       untilSignalled(
         isDrawing: isDrawing, orUnread: STDOUT_FILENO, usesPool: true,
-        on: { ConnectionThread.shared.relievedExecutor }
-      ) { try await cancel(body, at: $0) }
+        on: { ConnectionThread.shared.relievedExecutor },
+        { try await cancel(body, at: $0) })
     case .onConnectionThread(let body): start(on: { ConnectionThread.shared.executor }, body)
     case .onPool(let body): start(body)
     }
