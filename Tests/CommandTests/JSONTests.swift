@@ -31,7 +31,7 @@ struct JSONTests {
   }
 
   @Test("there is an example for each kind of line")
-  func count() { #expect(Self.examples.count == 10) }
+  func count() { #expect(Self.examples.count == 11) }
 
   @Test("events, instances, and what is said about them")
   func events() async throws {
@@ -60,12 +60,17 @@ struct JSONTests {
       let history = try Paasbus.start("history", "--json", "-n", "1", on: server)
       #expect(try await history.exitStatus() == 0)
       #expect(history.output == watch.lines.last?.replacing("live", with: "replay").appending("\n"))
+      try await server.command(
+        "HSET", Bus(on: server).keys.handlers, "pager", "1 0 TOKEN \(Int64.max / 2) 1")
+      let handler = try Paasbus.start("history", "--json", "--handler", "pager", on: server)
+      #expect(try await handler.exitStatus() == 0)
+      try expect(handler.lines.first, like: 2, on: "handler")
       try await server.cli("PUBLISH", "instances", "anything that is no event")
       _ = try await watch.waitFor("message")
-      try expect(watch.lines.last, like: 2, on: "message")
+      try expect(watch.lines.last, like: 3, on: "message")
       try await server.cli("PUBLISH", "instances", "start")
       _ = try await watch.waitFor("start", count: 2)
-      try expect(watch.lines.last, like: 3, on: "foreign")
+      try expect(watch.lines.last, like: 4, on: "foreign")
     }
   }
 
@@ -75,26 +80,26 @@ struct JSONTests {
       let announce = try await Paasbus.announce(on: server)
       let wait = try Paasbus.start("wait", "--timeout", "10s", "--json", on: server)
       #expect(try await wait.exitStatus() == 0)
-      try expect(wait.lines.first, like: 4, on: "waited")
+      try expect(wait.lines.first, like: 5, on: "waited")
       try await server.command("CONFIG", "SET", "maxclients", "4")
       let doctor = try Paasbus.start("doctor", "--json", on: server)
       _ = try await doctor.exitStatus()
-      try expect(doctor.lines.first { $0.contains("warn") }, like: 5, on: "remedy")
+      try expect(doctor.lines.first { $0.contains("warn") }, like: 6, on: "remedy")
       try await server.cli("CONFIG", "SET", "maxclients", "100")
       let subscribe = try Paasbus.start("subscribe", "--json", "jobs:*", on: server)
       try await eventually("it listens") { subscribe.errorOutput.contains("listening") }
       let publish = try Paasbus.start("publish", "--json", "jobs:done", "job 17", on: server)
       #expect(try await publish.exitStatus() == 0)
-      try expect(publish.lines.first, like: 6, on: "subscribers")
+      try expect(publish.lines.first, like: 7, on: "subscribers")
       try await eventually("it is there") { !subscribe.lines.isEmpty }
-      try expect(subscribe.lines.first, like: 7, on: "pattern")
+      try expect(subscribe.lines.first, like: 8, on: "pattern")
       let forget = try Paasbus.start("forget", "--all", "--yes", "--json", on: server)
       #expect(try await forget.exitStatus() == 0)
-      try expect(forget.lines.first, like: 8, on: "ended")
+      try expect(forget.lines.first, like: 9, on: "ended")
       let runtime = ["XDG_RUNTIME_DIR": server.folder.path]
       let local = try Paasbus.start(["local", "start", "--json"], environment: runtime)
       #expect(try await local.exitStatus() == 0)
-      try expect(local.lines.first, like: 9, on: "running")
+      try expect(local.lines.first, like: 10, on: "running")
       let stop = try Paasbus.start(["local", "stop", "--json"], environment: runtime)
       #expect(try await stop.exitStatus() == 0)
       announce.signal(SIGTERM)
