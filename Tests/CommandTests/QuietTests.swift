@@ -11,7 +11,10 @@ struct QuietTests {
     arguments: [
       ["watch", "--json", "--app", "default"],
       ["wait", "--app", "default", "--count", "9", "--timeout", "5m"],
-      ["serve", "--app", "default", "--socket", "FOLDER/panel.sock", "--no-panel"],
+      [
+        "serve", "--app", "default", "--socket", "FOLDER/panel.sock", "--open-metrics",
+        "--no-panel",
+      ],
     ])
   func idle(words: [String]) async throws {
     try await RedisServer.with { server in
