@@ -573,8 +573,10 @@ struct RelayTests {
       let last = socket.objects("msg").last?["id"]?.text ?? ""
       await socket.close()
       for number in 0..<120 { try await publish("JOB:42:x", "\(number)", on: server) }
-      try await eventually("its end is noticed") {
-        try await gateway.ask("/metrics").text.contains("paasbus_relay_sockets 1")
+      try await eventually("its end is noticed, and all are heard") {
+        let metrics = try await gateway.ask("/metrics").text
+        return metrics.contains("paasbus_relay_sockets 1\n")
+          && metrics.contains("paasbus_relay_messages_total 123\n")
       }
       let again = try await attach("?since=\(last)", zoe, to: gateway)
       #expect(try await again.waitFor(101) == ["gap trimmed"] + (20..<120).map { "\($0)" })
