@@ -86,7 +86,7 @@ public struct SignalQueue: Sendable {
     }
   }
 
-  /// Waits for the next signal; nil once nobody reads any longer what is written to a descriptor.
+  /// Waits for the next signal; nil once a descriptor has no reader any more.
   ///
   /// A write would notice this only when there is something to write.
   public func next(orUnread descriptor: CInt) -> ReceivedSignal? {

@@ -51,21 +51,12 @@ package enum StandardStreams {
   /// - Throws: ``OutputClosed`` when the reader is gone or we no longer wait, ``StreamError`` when
   ///   writing fails.
   package static func write(_ bytes: [UInt8], to descriptor: CInt = 1) throws {
-    let outlet = outlet(descriptor)
-    var rest = bytes[...]
+    var rest = try writeAtOnce(bytes[...], to: descriptor)
     while !rest.isEmpty {
-      let count = outlet.write(rest)
-      if count > 0 {
-        rest = rest.dropFirst(count)
-      } else if errno == EPIPE {
-        throw OutputClosed()
-      } else if errno == EAGAIN {
-        while !outlet.hasRoom(within: patience) {
-          if hasGivenUp.load(ordering: .relaxed) { throw OutputClosed() }
-        }
-      } else if errno != EINTR {
-        throw StreamError.cannotWrite(errno)
+      while !outlet(descriptor).hasRoom(within: patience) {
+        if hasGivenUp.load(ordering: .relaxed) { throw OutputClosed() }
       }
+      rest = try writeAtOnce(rest, to: descriptor)
     }
   }
 

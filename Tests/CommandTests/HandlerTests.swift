@@ -66,6 +66,23 @@ struct HandlerTests {
     try await RedisServer.with { try await body(Site(server: $0)) }
   }
 
+  /// Runs `body` with an owner that stands still, and another watch that has taken over and handled event 3.
+  private func withSuspendedOwner(
+    _ body: (Site, ManagedProcess, ManagedProcess) async throws -> Void
+  ) async throws {
+    try await with { site in
+      let owner = try await site.watch()
+      let other = try await site.watch()
+      try await site.bus.publish(1)
+      try await site.expect([1])
+      try await site.awaitMoved()
+      owner.signal(SIGSTOP)
+      try await site.bus.publish(2)
+      try await site.expect([1, 2, 3])
+      try await body(site, owner, other)
+    }
+  }
+
   private func end(_ watch: ManagedProcess) async throws {
     watch.signal(SIGTERM)
     #expect(try await watch.exitStatus() == 0, "\(watch.errorOutput)")
@@ -140,15 +157,7 @@ struct HandlerTests {
     "an owner that stood still for longer than its time leaves the handler to the one who took over"
   )
   func suspended() async throws {
-    try await with { site in
-      let owner = try await site.watch()
-      let other = try await site.watch()
-      try await site.bus.publish(1)
-      try await site.expect([1])
-      try await site.awaitMoved()
-      owner.signal(SIGSTOP)
-      try await site.bus.publish(2)
-      try await site.expect([1, 2, 3])
+    try await withSuspendedOwner { site, owner, other in
       owner.signal(SIGCONT)
       try await eventually("it stands by") { owner.errorOutput.contains("standing by") }
       try await site.bus.publish(2)
@@ -302,15 +311,7 @@ struct HandlerTests {
 
   @Test("an owner that comes back after its time goes on where the others stopped")
   func comesBack() async throws {
-    try await with { site in
-      let owner = try await site.watch()
-      let other = try await site.watch()
-      try await site.bus.publish(1)
-      try await site.expect([1])
-      try await site.awaitMoved()
-      owner.signal(SIGSTOP)
-      try await site.bus.publish(2)
-      try await site.expect([1, 2, 3])
+    try await withSuspendedOwner { site, owner, other in
       try await site.awaitMoved()
       try await end(other)
       owner.signal(SIGCONT)

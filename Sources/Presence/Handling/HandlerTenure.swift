@@ -48,7 +48,7 @@ package final class HandlerTenure: Sendable {
   }
 
   package var isOwner: Bool { state.withLock(\.isOwner) }
-  /// Whether this watch is the owner and its time goes on, so that nobody else can be it.
+  /// Whether this watch is the owner and its time is not over, so that no other watch can be the owner.
   package var isOwnerStill: Bool { state.withLock { $0.isOwner && .now < $0.end } }
   /// What is known of the handler; nil before the first claim.
   package var record: HandlerRecord? { state.withLock(\.record) }
@@ -177,7 +177,7 @@ package final class HandlerTenure: Sendable {
       } catch is Lost {
         return
       } catch {
-        // It is tried again. What runs goes on, since stopping it halfway would help nobody.
+        // It is tried again. The command goes on, since it should not be stopped halfway.
       }
     }
   }

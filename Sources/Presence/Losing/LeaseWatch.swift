@@ -17,8 +17,8 @@ struct LeaseWatch: Sendable {
   let times: BusTimes
   let isReconnected: Bool
   let notify: @Sendable (Watcher.Notice) -> Void
-  /// Is told when each instance last said that it is there, and now and then what it uses; nil where nobody wants to
-  /// know.
+  /// Receives when each instance last said that it is there and, every ten seconds, what it uses; nil if no reader of
+  /// the hub needs that.
   var share: (@Sendable (Leases) -> Void)?
 
   /// Looks for as long as the connection lives. Where the user may not reap, only what others want to know is read.

@@ -200,7 +200,7 @@ final class NamedHandling: EventHandling {
     try await tenure.move(to: event.position)
   }
 
-  /// Returns if nobody else can be the owner now. While Redis cannot be asked, that is so until our time is over.
+  /// Returns if no other watch can be the owner now. While Redis cannot be asked, that is so until our time is over.
   private func awaitOwnership(_ tenure: HandlerTenure) async throws {
     do {
       guard try await tenure.keep() else { throw HandlerTenure.Lost() }
