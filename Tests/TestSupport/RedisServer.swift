@@ -141,8 +141,9 @@ package final class RedisServer: Sendable {
 
   /// Counts through ports so far below those that the system gives out by itself that those of a
   /// cluster's nodes among themselves, which are 10,000 higher, are below them too: so no two tests
-  /// get the same, and no connection takes one in between.
-  private static let nextPort = Mutable(10_000 + Int(getpid()) % 12_000)
+  /// get the same, and no connection takes one in between. Processes that are started one after the other begin far
+  /// apart.
+  private static let nextPort = Mutable(10_000 + Int(getpid()) * 997 % 12_000)
 
   /// A port of the loopback that nobody listens on.
   package static func freePort() throws -> Int {
