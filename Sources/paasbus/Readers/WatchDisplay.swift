@@ -38,7 +38,6 @@ final class WatchDisplay: Sendable {
   }
 
   /// - Returns: whether the terminal has taken all.
-  @discardableResult
   private func refresh(_ status: WatchStatus, behind lines: [UInt8] = []) throws -> Bool {
     try statusLine?.show(behind: lines) { [typography] columns in
       status.line(columns: columns, typography)
