@@ -202,11 +202,12 @@ struct TerminalTests {
         try await awaitReading("sleep 1002")
         try await terminal.press("C-z")
         try await terminal.expect("Stopped")
-        try await terminal.enter("kill -9 %1")
-        try await eventually("it has ended") { Processes.states("sleep 1002").isEmpty }
-        // The shell tells of a job's end before its next prompt.
-        try await terminal.press("Enter")
-        try await terminal.expect("Killed")
+        try await terminal.enter("fg")
+        try await eventually("it runs in the foreground") {
+          Processes.haveTerminal("sleep 1002") && Processes.states("sleep 1002") == ["S"]
+        }
+        try await terminal.press("C-c")
+        try await terminal.expect("a prompt after it") { $0.ranges(of: "^C\ninner>").count == 1 }
         try await terminal.enter("exit 7")
         try await terminal.awaitPrompt()
         try await terminal.enter("echo status $?")
