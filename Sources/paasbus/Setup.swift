@@ -19,7 +19,7 @@ import Terminal
 
 /// Where Redis is and the identity of this instance, from the options and the environment.
 struct Setup {
-  let options: ServerOptions
+  let options: ConnectionOptions
   /// How long a connection and an answer may take.
   let timeout: Duration
   let environment: [String: String]
@@ -27,19 +27,11 @@ struct Setup {
   let bootID: String
   let diagnostics: Diagnostics
 
-  init(
-    _ connection: ConnectionOptions, processID: Int32 = Self.processID, bootID: String? = nil
-  ) {
-    self.init(
-      connection.server, timeout: connection.timeout.duration, processID: processID,
-      bootID: bootID)
-  }
-
   /// - Parameters:
   ///   - processID: the id of the process after which an instance is named.
   ///   - bootID: the id of an instance that already exists; nil for a new one.
   init(
-    _ options: ServerOptions, timeout: Duration, processID: Int32 = Self.processID,
+    _ options: ConnectionOptions, timeout: Duration, processID: Int32 = Self.processID,
     bootID: String? = nil
   ) {
     self.options = options

@@ -137,7 +137,7 @@ struct ChannelTests {
       let own = try await Paasbus.announce("--app", "shop", on: server)
       _ = try await watch.waitFor("start")
       #expect(watch.objects.map { $0["app"] } == [.string("shop")])
-      #expect(watch.errorOutput.contains("blog"))
+      try await watch.waitToSay("blog")
       let several = try Paasbus.start("list", on: server)
       #expect(try await several.exitStatus() == 78)
       #expect(several.errorOutput.contains("blog, shop"))

@@ -51,6 +51,15 @@ extension ManagedProcess {
     objects.filter { $0["type"] == .string(type) }
   }
 
+  /// Waits until it has said this on stderr.
+  package func waitToSay(_ text: String) async throws {
+    do {
+      try await eventually("it says \(text)") { self.errorOutput.contains(text) }
+    } catch {
+      throw Impatience(description: "\(error) but\n\(errorOutput)")
+    }
+  }
+
   /// Waits for as many objects of a type.
   package func waitFor(_ type: String, count: Int = 1) async throws -> [[String: JSONValue]] {
     do {

@@ -94,6 +94,8 @@ struct AnnounceCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  @OptionGroup(title: "Connection") var limit: TimeLimitOptions
+
   private var lease: DurationArgument {
     TypedText.duration(leaseText) ?? DurationArgument(Announcer.defaultLease)
   }
@@ -176,7 +178,7 @@ struct AnnounceCommand: PaasbusSubcommand {
   func subject(
     processID: Int32 = Setup.processID, bootID: String? = nil
   ) throws -> (Setup, Instance) {
-    let setup = Setup(connection, processID: processID, bootID: bootID)
+    let setup = Setup(connection, timeout: limit.duration, processID: processID, bootID: bootID)
     return (setup, try instance(setup, processID))
   }
 

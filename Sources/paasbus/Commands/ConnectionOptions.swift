@@ -1,8 +1,8 @@
 import ArgumentParser
 import Terminal
 
-/// The options of all commands that talk to Redis, except for the time limit.
-struct ServerOptions: ParsableArguments {
+/// The options of all commands that talk to Redis.
+struct ConnectionOptions: ParsableArguments {
   @Option(
     help:
       "Redis URL: redis://, rediss:// or unix:// (default: PAASBUS_URL, or the provider's variable)"
@@ -70,11 +70,10 @@ struct ServerOptions: ParsableArguments {
   }
 }
 
-/// The options of a command that talks to Redis.
-struct ConnectionOptions: ParsableArguments {
-  static let usualTimeout = Duration.seconds(5)
-
-  @OptionGroup(title: "Connection") var server: ServerOptions
+/// The time limit of commands that talk to Redis, which `wait` does not have. No group of options contains another, as
+/// the parser's work doubles with each level.
+struct TimeLimitOptions: ParsableArguments {
+  static let usual = Duration.seconds(5)
 
   @Option(
     name: .customLong("timeout"),
@@ -82,13 +81,11 @@ struct ConnectionOptions: ParsableArguments {
       "Time limit for connecting and for each answer (default: 5s)", valueName: "duration"))
   var timeoutText: String?
 
-  var timeout: DurationArgument {
-    TypedText.duration(timeoutText) ?? DurationArgument(Self.usualTimeout)
-  }
+  var duration: Duration { TypedText.duration(timeoutText)?.duration ?? Self.usual }
 
   func validate() throws {
     try TypedText.checkDuration(timeoutText, "--timeout")
-    guard timeout.duration > .zero else {
+    guard duration > .zero else {
       throw ValidationError("--timeout must be greater than 0")
     }
   }

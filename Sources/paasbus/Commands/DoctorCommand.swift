@@ -21,11 +21,13 @@ struct DoctorCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  @OptionGroup(title: "Connection") var limit: TimeLimitOptions
+
   var run: CommandRun { .onConnectionThread { try await examine() } }
 
   private func examine() async throws {
     var hasFailed = false
-    let examination = Examination(setup: Setup(connection)) { finding in
+    let examination = Examination(setup: Setup(connection, timeout: limit.duration)) { finding in
       if finding.status == .fail { hasFailed = true }
       try StandardStreams.write(finding.line(isJSON: json))
     }

@@ -32,6 +32,8 @@ struct ForgetCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  @OptionGroup(title: "Connection") var limit: TimeLimitOptions
+
   func validate() throws {
     guard (id == nil) == all else {
       throw ValidationError("give the ID of one instance, or --all")
@@ -41,7 +43,7 @@ struct ForgetCommand: PaasbusSubcommand {
   var run: CommandRun { .onPool { try await remove() } }
 
   private func remove() async throws {
-    let setup = Setup(connection)
+    let setup = Setup(connection, timeout: limit.duration)
     let connector = try await setup.connector()
     guard let app = try await setup.readableApp(by: connector) else {
       throw Failure(

@@ -48,6 +48,8 @@ struct HistoryCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  @OptionGroup(title: "Connection") var limit: TimeLimitOptions
+
   func validate() throws {
     if let count, count < 1 { throw ValidationError("-n must be at least 1") }
     if chart, json || count != nil || only != nil {
@@ -64,14 +66,14 @@ struct HistoryCommand: PaasbusSubcommand {
   var run: CommandRun { .onPool { try await tell() } }
 
   private func tell() async throws {
-    let setup = Setup(connection)
+    let setup = Setup(connection, timeout: limit.duration)
     let connector = try await setup.connector()
     guard let app = try await setup.readableApp(by: connector) else {
       return setup.diagnostics.note(.neverAnnounced(app: nil))
     }
     let keys = Keys(app: app)
     let typography = Typography.of(
-      descriptor: 1, color: connection.server.color, environment: setup.environment)
+      descriptor: 1, color: connection.color, environment: setup.environment)
     try await connector.routed(to: keys.bus).withConnection { connection in
       let bus = try await BusState.read(keys: keys, on: connection)
       try setup.check(channel: bus.channel, of: app)

@@ -28,10 +28,12 @@ struct ListCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  @OptionGroup(title: "Connection") var limit: TimeLimitOptions
+
   var run: CommandRun { .onConnectionThread { try await list() } }
 
   private func list() async throws {
-    let setup = Setup(connection)
+    let setup = Setup(connection, timeout: limit.duration)
     let connector = try await setup.connector()
     let snapshot = try await snapshot(setup, connector)
     let filter = ListFilter(state: state, name: name)
@@ -40,7 +42,7 @@ struct ListCommand: PaasbusSubcommand {
       try writeJSON(instances, filter)
     } else {
       let typography = Typography.of(
-        descriptor: 1, color: connection.server.color, environment: setup.environment)
+        descriptor: 1, color: connection.color, environment: setup.environment)
       let table = InstanceTable(
         instances: instances.filter(filter.passes), now: snapshot?.now ?? 0, typography: typography,
         isFiltered: !filter.isOpen)

@@ -35,6 +35,8 @@ struct PublishCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  @OptionGroup(title: "Connection") var limit: TimeLimitOptions
+
   func validate() throws {
     if let expect, expect < 0 { throw ValidationError("--expect must not be negative") }
     if channel.isEmpty { throw ValidationError("the channel is empty") }
@@ -44,7 +46,7 @@ struct PublishCommand: PaasbusSubcommand {
 
   private func publish() async throws {
     let payload = try payload()
-    let setup = Setup(connection)
+    let setup = Setup(connection, timeout: limit.duration)
     let connector = try await setup.connector()
     let count = try await keep ? keep(payload, setup, connector) : publish(payload, connector)
     try StandardStreams.write(json ? line(count) : Array("\(count)\n".utf8))

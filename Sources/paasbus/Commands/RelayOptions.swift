@@ -34,10 +34,6 @@ struct RelayOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Most sockets of one user", valueName: "count"))
   var maxSocketsPerUser = 16
 
-  @OptionGroup var sessions: SessionOptions
-
-  @OptionGroup var secrets: SessionSecretOptions
-
   func validate() throws {
     guard maxMessage > 0, maxMessage <= 16 * 1024 * 1024 else {
       throw ValidationError("--max-message must be from 1 to 16777216")
@@ -52,18 +48,18 @@ struct RelayOptions: ParsableArguments {
       }
     }
   }
+}
 
-  /// - Parameters:
-  ///   - connector: leads to the Redis of the bus.
-  ///   - channel: the form of the workers' channels; nil for the usual one.
+extension ServeCommand {
+  /// - Parameter connector: leads to the Redis of the bus.
   /// - Returns: nil where nothing is relayed.
   /// - Throws: ``Failure``, `RedisURLError`.
-  func configuration(
-    _ setup: Setup, _ connector: RedisConnector, channel: String?
+  func relayConfiguration(
+    _ setup: Setup, _ connector: RedisConnector
   ) throws -> RelayConfiguration? {
-    guard relay else { return nil }
+    guard relay.relay else { return nil }
     var sessionsConnector = connector
-    if let sessionsURL {
+    if let sessionsURL = relay.sessionsURL {
       do {
         sessionsConnector = RedisConnector(
           endpoint: try RedisEndpoint(url: sessionsURL), tls: connector.tls,
@@ -79,13 +75,13 @@ struct RelayOptions: ParsableArguments {
       sessions: SessionStore(
         connector: sessionsConnector, prefix: sessions.prefix, userPaths: sessions.userPaths),
       secrets: try .configured(secrets, setup))
-    configuration.cookie = cookie
-    if let channel { configuration.channel = channel }
-    configuration.origins = Set(origin.map { $0.lowercased() })
-    configuration.touches = touch
-    configuration.maxMessage = maxMessage
-    configuration.maxSockets = maxSockets
-    configuration.maxSocketsPerUser = maxSocketsPerUser
+    configuration.cookie = relay.cookie
+    if let relayChannel { configuration.channel = relayChannel }
+    configuration.origins = Set(relay.origin.map { $0.lowercased() })
+    configuration.touches = relay.touch
+    configuration.maxMessage = relay.maxMessage
+    configuration.maxSockets = relay.maxSockets
+    configuration.maxSocketsPerUser = relay.maxSocketsPerUser
     return configuration
   }
 }

@@ -51,11 +51,17 @@ struct ServeCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Relay") var relay: RelayOptions
 
+  @OptionGroup(title: "Relay") var sessions: SessionOptions
+
+  @OptionGroup(title: "Relay") var secrets: SessionSecretOptions
+
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  @OptionGroup(title: "Connection") var limit: TimeLimitOptions
+
   /// The form of the workers' channels, where `--channel` gives it instead of the bus's channel.
-  private var relayChannel: String? {
-    guard relay.relay, let channel = connection.server.channel, channel.contains("{") else {
+  var relayChannel: String? {
+    guard relay.relay, let channel = connection.channel, channel.contains("{") else {
       return nil
     }
     return channel
@@ -79,7 +85,7 @@ struct ServeCommand: PaasbusSubcommand {
   var run: CommandRun { .serving { try await serve(until: $0) } }
 
   private func serve(until signals: AsyncStream<String>) async throws {
-    let setup = Setup(connection)
+    let setup = Setup(connection, timeout: limit.duration)
     let serving = try ServingAddress(self, setup)
     let connector = try await setup.connector()
     let app = try await setup.readableApp(by: connector)
@@ -90,7 +96,7 @@ struct ServeCommand: PaasbusSubcommand {
         .init(
           address: serving.address, access: serving.access, showsPanel: !noPanel,
           version: Version.text, namesInstances: instanceMetrics,
-          relay: relay.configuration(setup, connector, channel: relayChannel)),
+          relay: relayConfiguration(setup, connector)),
         connector: connector, app: app, channel: relayChannel == nil ? setup.channel : nil
       ) { setup.diagnostics.report($0, connector.endpoint) }
     } catch let fault as RelayChannelFault {
@@ -118,7 +124,7 @@ struct ServeCommand: PaasbusSubcommand {
   /// Reads the secrets again; where that is not possible, the ones before stay.
   private func renewSecrets(of gateway: Gateway, _ setup: Setup) {
     do {
-      gateway.renew(try .configured(relay.secrets, setup))
+      gateway.renew(try .configured(secrets, setup))
       setup.diagnostics.note(.secretsRenewed)
     } catch {
       setup.diagnostics.note(.secretsNotRenewed(Failure(error)))

@@ -28,6 +28,8 @@ struct SubscribeCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  @OptionGroup(title: "Connection") var limit: TimeLimitOptions
+
   func validate() throws {
     if let count, count < 1 { throw ValidationError("--count must be at least 1") }
     if channels.contains("") { throw ValidationError("a channel is empty") }
@@ -36,7 +38,7 @@ struct SubscribeCommand: PaasbusSubcommand {
   var run: CommandRun { .following(isDrawing: false) { try await listen() } }
 
   private func listen() async throws {
-    let setup = Setup(connection)
+    let setup = Setup(connection, timeout: limit.duration)
     let connector = try await setup.connector()
     let patterns = channels.filter { $0.contains { "*?[".contains($0) } }
     let listener = RedisListener(

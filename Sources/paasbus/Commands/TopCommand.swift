@@ -18,13 +18,15 @@ struct TopCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  @OptionGroup(title: "Connection") var limit: TimeLimitOptions
+
   var run: CommandRun { .following(isDrawing: true) { try await show() } }
 
   private func show() async throws {
     guard StandardStreams.isTerminal(0), StandardStreams.isTerminal(1) else {
       throw Failure(.usage, "top needs a terminal", remedy: "use 'paasbus list' or 'paasbus watch'")
     }
-    let setup = Setup(connection)
+    let setup = Setup(connection, timeout: limit.duration)
     guard CurrentDrawing.isPossible(on: 1, environment: setup.environment) else {
       throw Failure(
         .usage, "this terminal cannot be drawn on (TERM)",
@@ -33,7 +35,7 @@ struct TopCommand: PaasbusSubcommand {
     let connector = try await setup.connector()
     let app = try await setup.readableApp(by: connector)
     let typography = Typography.of(
-      descriptor: 1, color: connection.server.color, environment: setup.environment)
+      descriptor: 1, color: connection.color, environment: setup.environment)
     let top = Top(setup: setup, connector: connector, typography: typography)
     try await CurrentDrawing.with(top.screen) {
       try await top.run(app: app)

@@ -38,7 +38,7 @@ struct WaitCommand: PaasbusSubcommand {
   @Flag(help: "Print the result as a JSON object")
   var json = false
 
-  @OptionGroup(title: "Connection") var server: ServerOptions
+  @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
   func validate() throws {
     if let count, count < 1 {
@@ -55,7 +55,7 @@ struct WaitCommand: PaasbusSubcommand {
     let goal = WaitGoal(
       condition: gone ? .gone : exactly ? .exactly(count ?? 1) : .atLeast(count ?? 1),
       release: release, name: name)
-    let setup = Setup(server, timeout: ConnectionOptions.usualTimeout)
+    let setup = Setup(connection, timeout: TimeLimitOptions.usual)
     let waiting = Waiting(goal, limit: timeout.duration, setup)
     do {
       try await CurrentDrawing.with(waiting.statusLine) {

@@ -63,6 +63,8 @@ struct WatchCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  @OptionGroup(title: "Connection") var limit: TimeLimitOptions
+
   func validate() throws {
     if exec == nil, handler != nil || execRetries != nil {
       throw ValidationError("--handler and --exec-retries need --exec")
@@ -80,14 +82,14 @@ struct WatchCommand: PaasbusSubcommand {
   var run: CommandRun { .following(isDrawing: !json) { try await watch() } }
 
   private func watch() async throws {
-    let setup = Setup(connection)
+    let setup = Setup(connection, timeout: limit.duration)
     let connector = try await setup.connector()
     let app = try await setup.readableApp(by: connector)
     let filter = WatchFilter(types: only?.types, name: name)
     let display = WatchDisplay(
       isJSON: json, filter: filter,
       typography: .of(
-        descriptor: 1, color: connection.server.color, environment: setup.environment),
+        descriptor: 1, color: connection.color, environment: setup.environment),
       environment: setup.environment)
     let handling = exec.map { eventHandling($0, filter, connector, display) }
     if let app { try await handling?.begin(app: app, since: since?.since) }
@@ -122,7 +124,7 @@ struct WatchCommand: PaasbusSubcommand {
       return UnnamedHandling(attempts, filter: filter, connector: connector)
     }
     return NamedHandling(
-      name, attempts, filter: filter, connector: connector, connection.server.diagnostics)
+      name, attempts, filter: filter, connector: connector, connection.diagnostics)
   }
 }
 

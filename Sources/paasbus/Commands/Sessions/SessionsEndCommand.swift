@@ -48,6 +48,8 @@ struct SessionsEndCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  @OptionGroup(title: "Connection") var limit: TimeLimitOptions
+
   func validate() throws {
     let choices = [!names.isEmpty, user != nil, all].filter { $0 }.count
     guard choices == 1 else { throw ValidationError("give sessions, or --user ID, or --all") }
@@ -59,7 +61,7 @@ struct SessionsEndCommand: PaasbusSubcommand {
   var run: CommandRun { .onPool { try await sessions.run(end) } }
 
   private func end() async throws {
-    let setup = Setup(connection)
+    let setup = Setup(connection, timeout: limit.duration)
     let store = try await sessions.store(setup)
     if all, !yes { try await confirm(store) }
     let (selection, missing) = try await selection(SessionFinder(store, setup, secrets))

@@ -31,6 +31,8 @@ struct SessionsExtendCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  @OptionGroup(title: "Connection") var limit: TimeLimitOptions
+
   func validate() throws {
     guard duration.duration >= .seconds(1) else {
       throw ValidationError("the duration must be at least 1s; to end a session, use 'end'")
@@ -40,7 +42,7 @@ struct SessionsExtendCommand: PaasbusSubcommand {
   var run: CommandRun { .onConnectionThread { try await sessions.run(extend) } }
 
   private func extend() async throws {
-    let setup = Setup(connection)
+    let setup = Setup(connection, timeout: limit.duration)
     let finder = SessionFinder(try await sessions.store(setup), setup, secrets)
     let id = try await finder.find(session).id
     let result: SessionStore.Extension

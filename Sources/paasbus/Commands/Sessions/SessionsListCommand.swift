@@ -36,6 +36,8 @@ struct SessionsListCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  @OptionGroup(title: "Connection") var limit: TimeLimitOptions
+
   func validate() throws {
     if user != nil, anonymous {
       throw ValidationError("--user and --anonymous cannot be used together")
@@ -45,7 +47,7 @@ struct SessionsListCommand: PaasbusSubcommand {
   var run: CommandRun { .untilSignalled(isDrawing: true) { try await run(until: $0) } }
 
   private func run(until signals: AsyncStream<String>) async throws {
-    let setup = Setup(connection)
+    let setup = Setup(connection, timeout: limit.duration)
     let store = try await sessions.store(setup)
     let listing = SessionListing(json: json, setup, store, passes: passes)
     try await CurrentDrawing.with(listing.statusLine) {

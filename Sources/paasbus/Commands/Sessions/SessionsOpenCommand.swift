@@ -42,6 +42,8 @@ struct SessionsOpenCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  @OptionGroup(title: "Connection") var limit: TimeLimitOptions
+
   func validate() throws {
     guard (.seconds(1)...Self.longest).contains(maxAge.duration) else {
       throw ValidationError("--max-age must be between 1s and 24h")
@@ -51,7 +53,7 @@ struct SessionsOpenCommand: PaasbusSubcommand {
   var run: CommandRun { .onConnectionThread { try await sessions.run(open) } }
 
   private func open() async throws {
-    let setup = Setup(connection)
+    let setup = Setup(connection, timeout: limit.duration)
     if StandardStreams.isTerminal(0) { setup.diagnostics.note(.readingUser) }
     let signing = try SessionSecrets.configured(secrets, setup)
     let (members, user) = try members()

@@ -31,10 +31,12 @@ struct SessionsShowCommand: PaasbusSubcommand {
 
   @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+  @OptionGroup(title: "Connection") var limit: TimeLimitOptions
+
   var run: CommandRun { .onConnectionThread { try await sessions.run(show) } }
 
   private func show() async throws {
-    let setup = Setup(connection)
+    let setup = Setup(connection, timeout: limit.duration)
     let finder = SessionFinder(try await sessions.store(setup), setup, secrets)
     let found = try await finder.find(session)
     guard let session = try await finder.store.read(found.id) else {
