@@ -73,7 +73,7 @@ extension Gateway: HTTPServer.Site {
     case .wrongHost:
       return problem(
         .misdirectedRequest, request,
-        "this panel is not known by that name",
+        "this panel is not served under that name",
         "open it as localhost, or by a name that it was started with (--host NAME)")
     case .proxied:
       return problem(
@@ -88,7 +88,7 @@ extension Gateway: HTTPServer.Site {
       return .redirect(.permanentRedirect, to: "https://\(host)\(path)\(request.query.encoded)")
     case .insecureCredentials:
       return problem(
-        .forbidden, request, "this came over an unencrypted connection", "use https"
+        .forbidden, request, "this request came over an unencrypted connection", "use https"
       ).closing
     }
   }
@@ -152,7 +152,7 @@ extension Gateway: HTTPServer.Site {
     case .requestTimeout: ("the request did not arrive in time", "send it within 10 seconds")
     case .httpVersionNotSupported: ("this HTTP version is not supported", "use HTTP/1.1")
     case .notImplemented: ("this transfer encoding is not supported", "use chunked alone")
-    case .expectationFailed: ("this expectation is not supported", "leave Expect away")
+    case .expectationFailed: ("this expectation is not supported", "leave out the header Expect")
     default: ("the request is not valid", "check its address and headers")
     }
   }

@@ -107,7 +107,7 @@ public struct PresenceService: Service {
     switch result {
     case .success(.undelivered(let error)):
       logger.error(
-        "the stop could not be delivered, the lease tells the others",
+        "the stop could not be delivered; watchers report the instance lost",
         metadata: ["error": "\(error.map { "\($0)" } ?? "no answer in time")"])
     case .failure(let error): logger.error("not announced", metadata: ["error": "\(error)"])
     case .success: break

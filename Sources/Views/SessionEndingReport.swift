@@ -15,7 +15,7 @@ package struct SessionEndingReport {
 
   /// Says which sessions were ended.
   package func ended(_ endings: [SessionEnding]) -> [UInt8] {
-    guard !endings.isEmpty else { return Array("no session was there to end\n".utf8) }
+    guard !endings.isEmpty else { return Array("there was no session to end\n".utf8) }
     guard !hasManyUsers, endings.count <= Self.maxNamed else {
       return Array("ended \(count(endings.count, "session"))\n".utf8)
     }

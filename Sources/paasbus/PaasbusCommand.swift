@@ -97,7 +97,7 @@ enum Program {
     guard !ProcessTitle.holdsOtherEncoding else {
       throw Failure(
         .usage, "an argument is not UTF-8",
-        remedy: "encode it so"
+        remedy: "encode it as UTF-8"
           + (arguments.first == "publish"
             ? ", or give the message on standard input ('paasbus publish CHANNEL -')" : ""))
     }

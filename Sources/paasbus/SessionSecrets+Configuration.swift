@@ -100,7 +100,7 @@ enum SecretFile {
       .configuration,
       "the file of --secret-file cannot be read (\(String(cString: strerror(number))))",
       remedy:
-        "check its name and permissions; a secret itself belongs into \(SessionSecrets.variable)")
+        "check its name and permissions; a secret itself belongs in \(SessionSecrets.variable)")
   }
 }
 

@@ -55,19 +55,19 @@ struct MetricsText {
     labelled(
       "resumes_total", "Browsers that asked for what they missed.", "recovered",
       [true, false].map { ("\($0)", relay.resumes[$0] ?? 0) })
-    plain("queue_bytes", "gauge", "What waits for browsers.", Double(relay.queueSize))
-    plain("ring_bytes", "gauge", "Messages that are remembered.", Double(relay.ringSize))
+    plain("queue_bytes", "gauge", "Bytes that wait for browsers.", Double(relay.queueSize))
+    plain("ring_bytes", "gauge", "Bytes of remembered messages.", Double(relay.ringSize))
     plain(
-      "fills_total", "counter", "How often another gateway lent what was missed.",
+      "fills_total", "counter", "How often another gateway sent what was missed.",
       Double(relay.fills))
     labelled(
       "gaps_total", "Gaps that were told.", "why",
       RelayAttachment.Gap.allCases.map { ($0.rawValue, relay.gaps[$0] ?? 0) })
     labelled(
-      "closes_total", "Sockets that were closed from here.", "code",
+      "closes_total", "Sockets that the relay closed.", "code",
       relay.closes.sorted { $0.key < $1.key }.map { ("\($0.key)", $0.value) })
     labelled(
-      "auth_failures_total", "Requests without a session that holds.", "why",
+      "auth_failures_total", "Requests without a valid session.", "why",
       ["no-cookie", "signature", "no-user"].map { ($0, relay.failures[$0] ?? 0) })
   }
 
@@ -104,7 +104,7 @@ struct MetricsText {
 
   private mutating func addMemory(_ hub: HubState, _ app: String) {
     let name = "paasbus_instance_memory_bytes"
-    family(name, "gauge", "What an instance used when it last said that it is there.")
+    family(name, "gauge", "Memory that an instance used at its last heartbeat.")
     for status in hub.roster.statuses.values.sorted(by: { $0.instance.id < $1.instance.id }) {
       guard status.isPresent, let used = status.usage?.memory else { continue }
       let labels = [("app", app), ("name", status.instance.name), ("id", status.instance.id)]
@@ -133,7 +133,7 @@ struct MetricsText {
         "paasbus_events_total", [("app", app), ("type", type.rawValue)],
         Double(hub.counts.events[type] ?? 0))
     }
-    family("paasbus_gaps_total", "counter", "Stretches that the history no longer held.")
+    family("paasbus_gaps_total", "counter", "Gaps in the history.")
     sample("paasbus_gaps_total", [], Double(hub.counts.gaps))
     family("paasbus_reconnects_total", "counter", "How often the connection came back.")
     sample("paasbus_reconnects_total", [], Double(hub.counts.reconnects))
@@ -151,7 +151,7 @@ struct MetricsText {
 
   private mutating func addDelays(_ delays: DelayHistogram.Counts) {
     let name = "paasbus_event_delay_seconds"
-    family(name, "histogram", "How long after they happened events were told.")
+    family(name, "histogram", "Time from an event until it was told.")
     for (bound, count) in zip(DelayHistogram.bounds, delays.buckets) {
       sample("\(name)_bucket", [("le", "\(bound)")], Double(count))
     }

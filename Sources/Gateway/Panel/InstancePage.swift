@@ -26,7 +26,7 @@ struct InstancePage {
 
       """
     }.joined()
-    let none: HTML = events.isEmpty ? "<p>The history holds no events of it.</p>" : ""
+    let none: HTML = events.isEmpty ? "<p>The history holds no events of this instance.</p>" : ""
     let main: HTML = """
       <main id="instance" data-now="\(now)">
       <p><a href="../">All instances</a></p>

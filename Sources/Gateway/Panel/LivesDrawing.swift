@@ -24,7 +24,7 @@ struct LivesDrawing {
     }.joined()
     let note: HTML =
       lives.count > drawn.count
-      ? "<p>The \(drawn.count) of \(lives.count) that changed last.</p>"
+      ? "<p>Showing the \(drawn.count) of \(lives.count) instances that changed last.</p>"
       : drawn.isEmpty ? "<p>No instances in this time.</p>" : ""
     return """
       <section id="lives" aria-label="Lives">

@@ -47,7 +47,7 @@ struct ForgetCommand: PaasbusSubcommand {
     let connector = try await setup.connector()
     guard let app = try await setup.readableApp(by: connector) else {
       throw Failure(
-        .failed, "no instance has ever announced itself on this Redis", remedy: "see --url")
+        .failed, "no instance has ever announced itself on this Redis", remedy: "check --url")
     }
     let keys = Keys(app: app)
     let removed = try await connector.routed(to: keys.bus).withConnection { connection in

@@ -42,7 +42,7 @@ struct HistoryCommand: PaasbusSubcommand {
 
   @Option(
     help: ArgumentHelp(
-      "Show how far the handler with this name has come (see 'paasbus watch --handler')",
+      "Show the position of the handler with this name (see 'paasbus watch --handler')",
       valueName: "name"))
   var handler: String?
 

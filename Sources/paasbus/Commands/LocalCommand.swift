@@ -8,7 +8,7 @@ struct LocalCommand: ParsableCommand {
     commandName: "local",
     abstract: "Manage the local bus, a private Redis for trying things out",
     discussion: """
-      Commands that find no other Redis use it. It ends some time after its last client.
+      Commands that find no other Redis use it. It ends 10 minutes after its last client.
 
       Examples:
         paasbus local start

@@ -75,7 +75,7 @@ struct PublishCommand: PaasbusSubcommand {
       }
     } catch RelayKeeping.Fault.tooLarge(let limit) {
       throw Failure(
-        .usage, "the message has more than \(limit / 1024) KiB, which is the most that is kept",
+        .usage, "the message is larger than \(limit / 1024) KiB, the limit of --keep",
         remedy: "send less, or leave --keep out")
     } catch RelayKeeping.Fault.otherChannel {
       throw Failure(

@@ -11,7 +11,7 @@ struct RelayOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Let pages of this origin connect to the relay (can be repeated)", valueName: "origin"))
+      "Let pages of this origin connect to the relay; repeatable", valueName: "origin"))
   var origin: [String] = []
 
   @Option(help: ArgumentHelp("Name of the app's session cookie", valueName: "name"))
@@ -25,13 +25,13 @@ struct RelayOptions: ParsableArguments {
   @Flag(help: "Let an open socket prolong its session, as a request to the app does")
   var touch = false
 
-  @Option(help: ArgumentHelp("Most bytes of one relayed message", valueName: "bytes"))
+  @Option(help: ArgumentHelp("Size limit of a relayed message", valueName: "bytes"))
   var maxMessage = 131_072
 
-  @Option(help: ArgumentHelp("Most sockets in all", valueName: "count"))
+  @Option(help: ArgumentHelp("Maximum number of sockets in all", valueName: "count"))
   var maxSockets = 10_000
 
-  @Option(help: ArgumentHelp("Most sockets of one user", valueName: "count"))
+  @Option(help: ArgumentHelp("Maximum number of sockets of one user", valueName: "count"))
   var maxSocketsPerUser = 16
 
   func validate() throws {

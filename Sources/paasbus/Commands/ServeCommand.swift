@@ -34,7 +34,7 @@ struct ServeCommand: PaasbusSubcommand {
 
   @Option(
     help: ArgumentHelp(
-      "Answer requests for this host name only (can be repeated)", valueName: "name"))
+      "Answer requests for this host name only; repeatable", valueName: "name"))
   var host: [String] = []
 
   @Flag(help: "Ask for no password, because a proxy in front does")

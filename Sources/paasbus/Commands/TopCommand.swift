@@ -7,8 +7,9 @@ struct TopCommand: PaasbusSubcommand {
     commandName: "top", _superCommandName: "paasbus",
     abstract: "Show the instances in a full-screen table that stays up to date",
     discussion: """
-      Keys: q quits; n, u, b, r and s sort by name, up time, last heartbeat, release and state, and in \
-      reverse if pressed again; / filters; the arrows move; enter shows the details of an instance.
+      Keys: q quits; n, u, b, m, c, r and s sort by name, up time, last heartbeat, memory, CPU, \
+      release and state, and in reverse if pressed again; / filters; the arrows move; enter shows \
+      the details of an instance.
 
       Examples:
         paasbus top
@@ -29,8 +30,8 @@ struct TopCommand: PaasbusSubcommand {
     let setup = Setup(connection, timeout: limit.duration)
     guard CurrentDrawing.isPossible(on: 1, environment: setup.environment) else {
       throw Failure(
-        .usage, "this terminal cannot be drawn on (TERM)",
-        remedy: "set TERM to what it is, or use 'paasbus list'")
+        .usage, "paasbus cannot draw on this terminal (TERM)",
+        remedy: "set TERM to the type of the terminal, or use 'paasbus list'")
     }
     let connector = try await setup.connector()
     let app = try await setup.readableApp(by: connector)

@@ -13,8 +13,8 @@ struct WatchCommand: PaasbusSubcommand {
       event's JSON on standard input and its members in PAASBUS_EVENT_TYPE, _NAME, _ID, _RELEASE, \
       _REASON, _EXIT and so on. A slow command still gets every event that is in the history.
 
-      --handler gives that command a name, under which the bus keeps how far it has come. A watch that \
-      is started again goes on there, and of several watches with the same name one runs the command. \
+      --handler gives that command a name, and the bus keeps its position. A watch that is started \
+      again continues there, and of several watches with the same name only one runs the command. \
       A new name begins now, or with --since. An event may be handled twice if the watch is killed.
 
       Examples:

@@ -80,7 +80,7 @@ struct BusChecks {
       return .fail(
         "message",
         "published to \(Views.count(count.integer ?? 0, "subscriber")), but not delivered back",
-        remedy: "check whether a proxy in between does not support Pub/Sub")
+        remedy: "check whether any proxy in between supports Pub/Sub")
     }
   }
 
@@ -98,7 +98,7 @@ struct BusChecks {
     guard apps.isEmpty else {
       return .warn(
         "bus", "several apps use this Redis: \(apps.joined(separator: ", "))",
-        remedy: "say which with --app or PAASBUS_APP")
+        remedy: "choose one with --app or PAASBUS_APP")
     }
     if let other = try await otherDatabase() { return other }
     return .warn(

@@ -53,8 +53,8 @@ struct PermissionTrial {
       Self("XRANGE", keys.events, "1", "0", loss: .command("watch and history do not work")),
       Self("XREVRANGE", keys.events, "0", "1", loss: .command("watch and history -n do not work")),
       Self(
-        "CLIENT", "SETNAME", "", loss: .convenience("a killed instance is only told by its lease")),
-      Self("CLIENT", "LIST", loss: .convenience("a killed instance is only told by its lease")),
+        "CLIENT", "SETNAME", "", loss: .convenience("only the lease shows a killed instance")),
+      Self("CLIENT", "LIST", loss: .convenience("only the lease shows a killed instance")),
     ]
   }
 }

@@ -92,14 +92,14 @@ extension RedisError {
     case .unexpectedReply(let command):
       (
         "the server gave no valid reply to \(command)",
-        "check that it is a Redis server, and what stands between it and paasbus"
+        "check that it is a Redis server, and check any proxy in front of it"
       )
     case .noDatabase(let number):
       ("Redis has no database \(number)", "choose a lower number in the URL")
     case .unknownMaster(let name):
       (
         "the sentinels know no master named \(name)",
-        "compare the name in the URL with 'sentinel monitor' of their configuration"
+        "compare the name in the URL with 'sentinel monitor' in their configuration"
       )
     case .masterIsReplica:
       (
@@ -149,15 +149,17 @@ extension TLSFailure {
     case .ended:
       (
         "the server ended the connection in the middle of the TLS handshake",
-        "see its log, and check that its port is a TLS one"
+        "see its log, and check that it expects TLS on this port"
       )
     case .noAnswer:
       (
-        "the TLS handshake got no answer", "use \(plain) if the server's port is not a TLS one"
+        "the TLS handshake got no answer",
+        "use \(plain) if the server does not expect TLS on this port"
       )
     case .otherName:
       (
-        "the server's certificate is for another name", "use the name that it is for, or \(skip)"
+        "the server's certificate is for another name",
+        "use a name that the certificate is for, or \(skip)"
       )
     case .untrusted:
       (
@@ -220,21 +222,21 @@ extension ErrorReply {
       (
         "Redis refuses: \(text)",
         "give this user the permission\(command.map { " (ACL SETUSER USER +\($0))" } ?? ""); "
-          + "'paasbus doctor' has all that is missing"
+          + "'paasbus doctor' lists all that is missing"
       )
     case .keyRefused:
       (
         "Redis refuses: \(text)",
         "give this user the keys (ACL SETUSER USER ~paasbus:*); "
-          + "'paasbus doctor' has all that is missing"
+          + "'paasbus doctor' lists all that is missing"
       )
     case .channelRefused:
       (
         "Redis refuses: \(text)",
         "give this user the channel (ACL SETUSER USER &CHANNEL, 'instances' for an app's bus); "
-          + "'paasbus doctor' has all that is missing"
+          + "'paasbus doctor' lists all that is missing"
       )
-    case .replica: (answers, "the address leads to a replica; use the master's")
+    case .replica: (answers, "the server is a replica; use the address of its master")
     case .moved: (answers, "the cluster has moved these keys; try again")
     case .notReady: (answers, "wait until it is ready")
     case .memoryFull: (answers, "the server's memory is full; free some or raise maxmemory")

@@ -15,7 +15,7 @@ extension RedisLocatorError {
       case .url(let error): error.words
       case .port(let variable):
         ("\(variable) is not a number from 1 to 65535", "correct it, or unset it for 6379")
-      case .hostOnly: ("the host contains more than a host", "give --url")
+      case .hostOnly: ("it contains more than the name of a host", "give --url")
       case .noAddress:
         ("the Redis service has neither a uri nor a host", "bind it anew, or give --url")
       case .noBase64: ("it is not valid base64", "give --url")

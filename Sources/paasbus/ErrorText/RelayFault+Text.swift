@@ -6,8 +6,8 @@ extension Failure {
     case .otherGateways:
       self.init(
         .configuration,
-        "relays with another --channel or of another version use the same app's keys",
-        remedy: "give all of them the same --channel, or another --app")
+        "other relays of this app have another --channel or another version",
+        remedy: "give all of them the same --channel and version, or use another --app")
     case .cluster:
       self.init(
         .configuration, "the relay does not work in a cluster yet",

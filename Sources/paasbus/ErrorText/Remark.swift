@@ -103,13 +103,13 @@ enum Remark {
     case .messagesBack: "connected to Redis again; messages published in between are lost"
     case .listening(let url): "listening at \(url)"
     case .openSecretFile:
-      "every user of this machine can read the file of --secret-file: take the right away (chmod o-r)"
+      "every user of this machine can read the file of --secret-file: run chmod o-r on it"
     case .secretsRenewed: "the secrets have been read again"
     case .secretsNotRenewed(let failure):
       "the secrets stay as they were: \(failure.problem): \(failure.remedy)"
     case .readingUser:
       #"type the user as JSON, for example {"user":{"id":"42"}}, and end with Ctrl-D"#
-    case .extensionMayBeUndone: "a request of the app that is running now may undo it"
+    case .extensionMayBeUndone: "a request that is running in the app now may undo this"
     case .openedSession(let short, let user, let path):
       "opened the session \(short) for the user \(user) (\(path))"
     default: announcingText ?? watchingText ?? ""
@@ -162,8 +162,8 @@ enum Remark {
       "announced \(instance.name) (\(instance.id)) on the bus \(instance.app), "
         + "channel \(channel), at \(url)"
     case .followsProcessOne:
-      "when process 1 ends, it takes paasbus with it before the stop can be published: "
-        + "put 'paasbus announce --' in front of its command instead"
+      "when process 1 ends, paasbus is killed before it can publish the stop: "
+        + "put 'paasbus announce --' in front of the command of process 1 instead"
     case .shellWithoutExec(let shell):
       "\(shell) may not pass signals on to the command that it runs: write exec in front of it"
     case .notYetAnnounced(let failure):

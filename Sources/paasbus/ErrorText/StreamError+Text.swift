@@ -22,7 +22,7 @@ extension Failure {
     case .tooMuchInput(let limit):
       self.init(
         .failed,
-        "standard input holds more than \(limit / 1_048_576) MiB, which is the most that Redis takes",
+        "standard input holds more than \(limit / 1_048_576) MiB, the limit of Redis",
         remedy: "send less")
     }
   }

@@ -10,11 +10,12 @@ struct SessionsEndCommand: PaasbusSubcommand {
     commandName: "end",
     abstract: "End sessions, so that their users are logged out",
     discussion: """
-      A request of the app that is under way may save its session again. So paasbus watches for some seconds \
-      whether one comes back, and ends it again. It exits with 1 if one is there in the end.
+      A request that is running in the app may save its session again. So paasbus watches for \
+      some seconds whether a session comes back, and ends it again. It exits with 1 if a session \
+      is still there at the end.
 
       Examples:
-        paasbus sessions end VbH9u_~f3e9a1b2
+        paasbus sessions end VbH9u_~843cb473
         paasbus sessions end --user 42
         paasbus sessions end --all --yes --prefix shop:sess:
       """)
@@ -85,14 +86,14 @@ struct SessionsEndCommand: PaasbusSubcommand {
       throw Failure(
         failure.status,
         "\(count(ended.count, "session")) ended, but not watched to the end: \(failure.problem)",
-        remedy: "see 'paasbus sessions list', and end them again where they are back")
+        remedy: "see 'paasbus sessions list', and end those that came back")
     }
     guard let endings else { throw Failure(noSessionsUnder: store.prefix) }
     tell(json ? report.json(endings) : report.returned(endings))
     let back = endings.filter { !$0.isGone }
     guard back.isEmpty else {
       throw Failure(
-        .failed, "\(count(back.count, "session")) came back until the end",
+        .failed, "\(count(back.count, "session")) came back at the end",
         remedy: "see 'paasbus sessions list', and watch for longer with --watch")
     }
     if let missing { throw missing }

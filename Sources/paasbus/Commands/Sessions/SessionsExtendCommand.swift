@@ -7,13 +7,14 @@ import Views
 struct SessionsExtendCommand: PaasbusSubcommand {
   static let configuration = CommandConfiguration(
     commandName: "extend",
-    abstract: "Let a session last for some time from now on, and after each of its requests",
+    abstract: "Set how long a session lasts, from now on and after each of its requests",
     discussion: """
-      The time to live, and in the session its cookie's originalMaxAge and expires are set, so that the app \
-      keeps them. A store with an option ttl of its own undoes it at the next request.
+      Sets the time to live in Redis, and originalMaxAge and expires of the session's cookie, so \
+      that the app keeps the new time. A store with its own option ttl undoes this at the next \
+      request.
 
       Examples:
-        paasbus sessions extend VbH9u_~f3e9a1b2 8h
+        paasbus sessions extend VbH9u_~843cb473 8h
       """)
 
   @Argument(help: "Session: its ID, its short form, or its cookie")

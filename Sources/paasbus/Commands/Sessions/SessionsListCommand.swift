@@ -9,8 +9,8 @@ struct SessionsListCommand: PaasbusSubcommand {
     commandName: "list",
     abstract: "List the sessions",
     discussion: """
-      A session is shown by a short form of its ID, which logs in nobody, and which the other commands take. \
-      Up to 1,000 sessions are sorted by user.
+      Each session is shown by a short form of its ID, which the other commands take. Nobody can \
+      log in with it. Up to 1,000 sessions are sorted by user.
 
       Examples:
         paasbus sessions list

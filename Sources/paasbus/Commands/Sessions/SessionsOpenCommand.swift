@@ -17,9 +17,9 @@ struct SessionsOpenCommand: PaasbusSubcommand {
     commandName: "open",
     abstract: "Open a session for a user and print its cookie, for tests and support",
     discussion: """
-      The user is read from standard input as JSON: the members of the session as the app has them, or only \
-      what stands at the first path of --user-path. The session is marked by the member paasbus. It gives \
-      nothing to anyone who does not have the app's secret and its Redis already.
+      The user is read from standard input as JSON: the members of the session as the app has \
+      them, or only the user's ID, which is put at the first path of --user-path. A member paasbus \
+      marks the session. Only someone who has the app's secret and its Redis can open one.
 
       Examples:
         echo '{"user":{"id":"42"}}' | paasbus sessions open
@@ -101,8 +101,8 @@ struct SessionsOpenCommand: PaasbusSubcommand {
       return found
     } catch UserPaths.Fault.reserved(let name) {
       throw Failure(
-        .usage, "the session would get a member \(name) of yours",
-        remedy: "leave it out: paasbus writes it itself")
+        .usage, "the session would hold a member \(name), which paasbus writes itself",
+        remedy: "leave it out of the JSON and of --user-path")
     } catch StreamError.cannotRead(let number) {
       throw Failure(
         .usage, "cannot read standard input (\(String(cString: strerror(number))))",

@@ -12,7 +12,7 @@ struct SessionsShowCommand: PaasbusSubcommand {
       the app's secret is needed.
 
       Examples:
-        paasbus sessions show VbH9u_~f3e9a1b2
+        paasbus sessions show VbH9u_~843cb473
         paasbus sessions show --json "$COOKIE"
       """)
 
