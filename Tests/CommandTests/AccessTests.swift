@@ -54,6 +54,23 @@ struct AccessTests {
     }
   }
 
+  @Test("a user who may not choose the database is refused, not led to another one")
+  func database() async throws {
+    try await RedisServer.with { server in
+      let url = try await user(server) + "?db=1"
+      for (command, status) in [("list", 77), ("announce", 77), ("doctor", 1)] as [(String, Int32)]
+      {
+        let process = try Paasbus.start(command, "--url", url)
+        #expect(try await process.exitStatus() == status, "\(process.output)")
+        let told = process.output + process.errorOutput
+        #expect(told.lowercased().contains("select"), "\(told)")
+      }
+      try await server.cli(["ACL", "SETUSER", "few", "+select"])
+      let list = try Paasbus.start("list", "--url", url)
+      #expect(try await list.exitStatus() == 0, "\(list.errorOutput)")
+    }
+  }
+
   @Test("each that is missing is named by the doctor, and by what fails for it")
   func missing() async throws {
     try await RedisServer.with { server in

@@ -8,7 +8,8 @@ import Testing
 struct HelpTests {
   static let commands = [
     "announce", "watch", "list", "history", "top", "wait", "forget", "publish", "subscribe",
-    "doctor", "serve", "local", "local start", "local stop", "local status",
+    "doctor", "serve", "version", "local", "local start", "local stop", "local status", "sessions",
+    "sessions list", "sessions show", "sessions end", "sessions extend", "sessions open",
   ]
 
   @Test(
@@ -17,7 +18,8 @@ struct HelpTests {
     let help = try Paasbus.start(command.split(separator: " ").map(String.init) + ["--help"])
     #expect(try await help.exitStatus() == 0)
     #expect(help.lines.first?.hasPrefix("OVERVIEW: ") == true && help.errorOutput.isEmpty)
-    let examples = help.lines.filter { $0.hasPrefix("  paasbus ") }
+    let examples = help.lines.drop { $0 != "Examples:" }.prefix { !$0.hasPrefix("USAGE:") }
+      .filter { $0.contains("paasbus ") }
     #expect(examples.count >= 2, "\(help.output)")
     try await RedisServer.with { server in
       for example in examples {
@@ -26,7 +28,8 @@ struct HelpTests {
         let path = URL(filePath: Paasbus.path).deletingLastPathComponent().path
         let environment = [
           "PAASBUS_URL": server.url, "PATH": "\(path):/usr/bin:/bin",
-          "XDG_RUNTIME_DIR": server.folder.path,
+          "XDG_RUNTIME_DIR": server.folder.path, "COOKIE": SessionsTests.cookie,
+          "PAASBUS_SESSION_SECRET": "keyboard cat",
         ]
         let process = try ManagedProcess(
           "timeout", ["1", "sh", "-c", script], environment: environment)

@@ -102,7 +102,7 @@ struct ServeConfigurationTests {
         let panel = try Paasbus.start(
           "serve", "--app", "default", "--socket", path, "--no-login", on: server)
         try await eventually("it serves: \(panel.errorOutput)") {
-          panel.errorOutput.contains("serving the panel at the Unix socket \(path)")
+          panel.errorOutput.contains("serving at the Unix socket \(path)")
         }
         return panel
       }

@@ -9,7 +9,7 @@ import Testing
 @Suite("The sessions command")
 struct SessionsTests {
   private static let id = "VbH9u_-0Kc3xTqQ1s8mZ7yPpLw2dNe4R"
-  private static let cookie =
+  static let cookie =
     "s%3A\(id).enCHhIqBs6PknlJkQuKX4UnHz9khr2eHzKOFGpZf4bw"
   private static let secret = ["PAASBUS_SESSION_SECRET": "keyboard cat"]
 

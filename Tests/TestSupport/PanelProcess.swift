@@ -31,9 +31,9 @@ package final class PanelProcess: Sendable {
         "prlimit", limits + [Paasbus.path] + command,
         environment: ManagedProcess.bareEnvironment.merging(["PAASBUS_URL": server.url]) { $1 })
     try await eventually("it serves: \(process.errorOutput)") {
-      process.errorOutput.contains("serving the panel at ") || !process.isRunning
+      process.errorOutput.contains("serving at ") || !process.isRunning
     }
-    let line = process.errorLines.last { $0.contains("serving the panel at ") } ?? ""
+    let line = process.errorLines.last { $0.contains("serving at ") } ?? ""
     let rest = line.split(separator: "/").at(1)?.split(separator: ":").last ?? ""
     guard let port = Int(rest) else {
       throw Impatience(description: "it does not serve: \(process.errorOutput)")

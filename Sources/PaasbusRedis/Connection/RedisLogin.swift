@@ -66,15 +66,15 @@ struct RedisLogin {
   /// - Returns: the replies to the questions.
   private func check(_ replies: ArraySlice<RedisValue>) throws -> [RedisValue] {
     // A name is useful to others but not necessary for us, so its refusal is not an error. A server
-    // without SELECT is not an error either, since keys and messages carry the app's name. MISCONF
-    // is about writes, although Redis also answers it to PING, which writes nothing.
+    // without SELECT is not an error either, since keys and messages carry the app's name; but who
+    // may not SELECT would be on another database than others with the same URL. MISCONF is about
+    // writes, although Redis also answers it to PING, which writes nothing.
     if case .error(let text)? = replies.first, !text.hasPrefix("MISCONF") {
       throw RedisError.server(text)
     }
-    if endpoint.database != 0, case .error(let text)? = replies.dropFirst().first,
-      text.contains("out of range")
-    {
-      throw RedisError(.noDatabase(endpoint.database))
+    if endpoint.database != 0, case .error(let text)? = replies.dropFirst().first {
+      if text.contains("out of range") { throw RedisError(.noDatabase(endpoint.database)) }
+      if text.hasPrefix("NOPERM") { throw RedisError.server(text) }
     }
     return Array(replies.dropFirst(setup.count))
   }

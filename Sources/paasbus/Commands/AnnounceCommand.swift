@@ -47,7 +47,8 @@ struct AnnounceCommand: PaasbusSubcommand {
   @Option(
     name: .customLong("history"),
     help: ArgumentHelp(
-      "Approximate number of events that the bus keeps (default: 1000)", valueName: "count"))
+      "Approximate number of events that the bus keeps, 1 to 10000000 (default: 1000)",
+      valueName: "count"))
   var historyText: String?
 
   @Flag(help: "Also publish the bare words start and stop")

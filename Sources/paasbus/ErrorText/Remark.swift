@@ -150,8 +150,8 @@ enum Remark {
       "the history no longer holds \(count(missing, "event")) that the handler missed: "
         + "announce with a larger --history, or handle them faster"
     case .waited(let summary): summary
-    case .serving(let url): "serving the panel at \(url)"
-    case .servingSocket(let path): "serving the panel at the Unix socket \(path)"
+    case .serving(let url): "serving at \(url)"
+    case .servingSocket(let path): "serving at the Unix socket \(path)"
     default: nil
     }
   }

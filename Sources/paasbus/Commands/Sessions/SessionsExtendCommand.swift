@@ -15,6 +15,7 @@ struct SessionsExtendCommand: PaasbusSubcommand {
 
       Examples:
         paasbus sessions extend VbH9u_~843cb473 8h
+        paasbus sessions extend --prefix shop:sess: VbH9u_~843cb473 30m
       """)
 
   @Argument(help: "Session: its ID, its short form, or its cookie")
