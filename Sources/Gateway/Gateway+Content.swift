@@ -47,8 +47,8 @@ extension Gateway {
     let query = PanelQuery(request.query)
     let hasLogin = configuration.access.password != nil
     let key = PageCache.Key(query: query, version: state.version, hasLogin: hasLogin)
+    var response = Response(type: Self.htmlType, EmptyCollection())
     if let page = pages.page(key) {
-      var response = Response(type: Self.htmlType, EmptyCollection())
       response.body = .whole(page)
       return response
     }
@@ -57,7 +57,6 @@ extension Gateway {
     let page = PanelPage(hub: state, query: query, now: now, lives: lives, hasLogin: hasLogin)
     let bytes = ByteBuffer(string: page.html.text)
     pages.add(bytes, for: key)
-    var response = Response(type: Self.htmlType, EmptyCollection())
     response.body = .whole(bytes)
     return response
   }

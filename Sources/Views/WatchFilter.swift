@@ -26,7 +26,8 @@ package struct WatchFilter: Sendable {
 
   private func passes(_ type: EventType) -> Bool { types?.contains(type) ?? true }
 
-  private func passes(_ instanceName: String) -> Bool {
-    name.map { Glob($0).matches(instanceName) } ?? true
+  /// - Parameter instanceName: is asked for only where it matters, as it is read from an event's bytes.
+  private func passes(_ instanceName: @autoclosure () -> String) -> Bool {
+    name.map { Glob($0).matches(instanceName()) } ?? true
   }
 }

@@ -137,7 +137,7 @@ final class HandlerPool {
 }
 
 /// What the handler was run for, beside what happened.
-struct HandlerVerdict {
+struct HandlerVerdict: SoakVerdict {
   let count: Int
   let runs: [HandlerPool.Run]
   private let faults: [HandlerPool.Fault]

@@ -10,35 +10,23 @@ struct HandlerSoak: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "handlers", abstract: "Watches that share a handler under random faults.")
 
-  @Argument(help: "For how long faults are injected, in seconds.")
-  var seconds = 60
-
-  @Option(help: "The same seed draws the same faults.")
-  var seed = UInt64.random(in: 1...999_999)
+  @OptionGroup var options: SoakOptions
 
   @Option(help: "How many watches there are.")
   var watches = 3
 
-  @Flag(help: "Say what is done as it is done.")
-  var verbose = false
-
   func run() async throws {
-    print("soak: handlers, seed \(seed), \(seconds) s, \(watches) watches")
+    print("soak: handlers, seed \(options.seed), \(options.seconds) s, \(watches) watches")
     var verdict: HandlerVerdict?
-    let options = ["--appendonly", "yes", "--appendfsync", "always"]
-    try await RedisServer.with(options: options) { verdict = try await soak($0) }
-    guard let verdict else { throw ExitCode.failure }
-    print(verdict.report)
-    guard verdict.isFine else {
-      print("soak: failed; repeat it with --seed \(seed)")
-      throw ExitCode.failure
-    }
-    print("soak: fine")
+    let settings = ["--appendonly", "yes", "--appendfsync", "always"]
+    try await RedisServer.with(options: settings) { verdict = try await soak($0) }
+    try options.conclude(verdict)
   }
 
   private func soak(_ server: RedisServer) async throws -> HandlerVerdict {
-    let pool = try await HandlerPool(watches, on: server, seed: seed, isVerbose: verbose)
-    let end = ContinuousClock.now + .seconds(seconds)
+    let pool = try await HandlerPool(
+      watches, on: server, seed: options.seed, isVerbose: options.verbose)
+    let end = ContinuousClock.now + .seconds(options.seconds)
     async let events = publish(on: server, until: end)
     try await pool.disturb(until: end)
     let count = try await events
@@ -54,7 +42,7 @@ struct HandlerSoak: AsyncParsableCommand {
   private func publish(
     on server: RedisServer, until end: ContinuousClock.Instant
   ) async throws -> Int {
-    var random = SeededGenerator(state: seed &+ 1)
+    var random = SeededGenerator(state: options.seed &+ 1)
     let keys = Keys(app: "soak")
     let transitions = Transitions(keys: keys)
     while ContinuousClock.now < end {

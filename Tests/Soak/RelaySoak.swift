@@ -10,11 +10,7 @@ struct RelaySoak: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "relay", abstract: "Gateways of the relay under random faults.")
 
-  @Argument(help: "For how long faults are injected, in seconds.")
-  var seconds = 60
-
-  @Option(help: "The same seed draws the same faults.")
-  var seed = UInt64.random(in: 1...999_999)
+  @OptionGroup var options: SoakOptions
 
   @Option(help: "How many gateways there are.")
   var gateways = 3
@@ -31,33 +27,26 @@ struct RelaySoak: AsyncParsableCommand {
   @Flag(help: "Have sentinels, and kill the master now and then.")
   var failsOver = false
 
-  @Flag(help: "Say what is done as it is done.")
-  var verbose = false
-
   func run() async throws {
-    print("soak: relay, seed \(seed), \(seconds) s, \(gateways) gateways, \(browsers) browsers")
+    print(
+      "soak: relay, seed \(options.seed), \(options.seconds) s, \(gateways) gateways, \(browsers) browsers"
+    )
     var verdict: RelayVerdict?
     if failsOver {
       try await RedisSentinels.with(password: "one", sentinelPassword: "two") {
         verdict = try await soak(.sentinels($0))
       }
     } else {
-      let options = ["--appendonly", "yes", "--appendfsync", "always"]
-      try await RedisServer.with(options: options) {
+      let settings = ["--appendonly", "yes", "--appendfsync", "always"]
+      try await RedisServer.with(options: settings) {
         verdict = try await soak(.server($0, restarts: restartsRedis))
       }
     }
-    guard let verdict else { throw ExitCode.failure }
-    print(verdict.report)
-    guard verdict.isFine else {
-      print("soak: failed; repeat it with --seed \(seed)")
-      throw ExitCode.failure
-    }
-    print("soak: fine")
+    try options.conclude(verdict)
   }
 
   private func soak(_ site: RelaySite) async throws -> RelayVerdict {
-    let workers = RelayWorkers(site: site, users: users, seed: seed)
+    let workers = RelayWorkers(site: site, users: users, seed: options.seed)
     let cookies = try await workers.openSessions()
     let fleet = try await RelayGateways(count: gateways, site: site)
     let all = (0..<browsers).map { number in
@@ -66,14 +55,15 @@ struct RelaySoak: AsyncParsableCommand {
     let listening = Task {
       await withTaskGroup(of: Void.self) { group in
         for (number, browser) in all.enumerated() {
-          group.addTask { await browser.listen(seed: seed &+ UInt64(number)) }
+          group.addTask { await browser.listen(seed: options.seed &+ UInt64(number)) }
         }
       }
     }
     let publishing = Task { try await workers.publish() }
     var faults = RelayFaults(
-      site: site, fleet: fleet, random: SeededGenerator(state: seed), isVerbose: verbose)
-    let injected = try await faults.inject(until: .now + .seconds(seconds))
+      site: site, fleet: fleet, random: SeededGenerator(state: options.seed),
+      isVerbose: options.verbose)
+    let injected = try await faults.inject(until: .now + .seconds(options.seconds))
     publishing.cancel()
     _ = try? await publishing.value
     let published = workers.published.get()
@@ -156,7 +146,7 @@ final class RelayBrowser: Sendable {
 }
 
 /// Nothing is missing, doubled or out of order that was not told as a gap.
-struct RelayVerdict {
+struct RelayVerdict: SoakVerdict {
   private var missing = 0
   private var doubled = 0
   private var gaps = 0

@@ -17,11 +17,7 @@ struct FleetSoak: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "fleet", abstract: "Announcers and watchers under random faults.")
 
-  @Argument(help: "For how long faults are injected, in seconds.")
-  var seconds = 60
-
-  @Option(help: "The same seed draws the same faults.")
-  var seed = UInt64.random(in: 1...999_999)
+  @OptionGroup var options: SoakOptions
 
   @Option(help: "How many announcers live at a time.")
   var announcers = 20
@@ -29,36 +25,29 @@ struct FleetSoak: AsyncParsableCommand {
   @Option(help: "How many watchers watch; every third through a network that can fall silent.")
   var watchers = 6
 
-  @Flag(help: "Say what is done as it is done.")
-  var verbose = false
-
   func run() async throws {
-    print("soak: seed \(seed), \(seconds) s, \(announcers) announcers, \(watchers) watchers")
-    let options = ["--appendonly", "yes", "--appendfsync", "always", "--lua-time-limit", "50"]
+    print(
+      "soak: seed \(options.seed), \(options.seconds) s, \(announcers) announcers, \(watchers) watchers"
+    )
+    let settings = ["--appendonly", "yes", "--appendfsync", "always", "--lua-time-limit", "50"]
     var verdict: Verdict?
-    try await RedisServer.with(usesTCP: true, options: options) { server in
+    try await RedisServer.with(usesTCP: true, options: settings) { server in
       verdict = try await soak(server)
     }
-    guard let verdict else { throw ExitCode.failure }
-    print(verdict.report)
-    guard verdict.isFine else {
-      print("soak: failed; repeat it with --seed \(seed)")
-      throw ExitCode.failure
-    }
-    print("soak: fine")
+    try options.conclude(verdict)
   }
 
   private func soak(_ server: RedisServer) async throws -> Verdict {
     let truth = Truth(server: server)
     let proxy = try await Proxy(to: server)
     let watches = try await WatchProcesses(watchers, server, proxy)
-    let fleet = Fleet(server: server, seed: seed, isVerbose: verbose)
+    let fleet = Fleet(server: server, seed: options.seed, isVerbose: options.verbose)
     let faults = Faults(
       server: server, proxy: proxy, fleet: fleet, watches: watches, truth: truth,
-      random: SeededGenerator(state: seed), isVerbose: verbose)
+      random: SeededGenerator(state: options.seed), isVerbose: options.verbose)
     let recording = Task { await truth.record() }
     defer { recording.cancel() }
-    let end = ContinuousClock.now + .seconds(seconds)
+    let end = ContinuousClock.now + .seconds(options.seconds)
     // Deeds go on while a fault lasts, and for a while in the calm behind the last one, in which is
     // measured how soon they are seen.
     async let deeds: Void = fleet.live(count: announcers, until: end + .seconds(8))

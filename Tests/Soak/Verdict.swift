@@ -3,7 +3,7 @@ import Presence
 import TestSupport
 
 /// Compares what every watcher printed with what was true, and the truth with what was really done.
-struct Verdict {
+struct Verdict: SoakVerdict {
   private let truth: [Position: String]
   private let members: [Fleet.Member]
   private let faults: [Faults.Record]

@@ -183,7 +183,7 @@ struct PanelPage {
       </form>
       <div class="wide"><table>
       <thead id="heads"><tr>\(heads)<th scope="col">Reason</th></tr></thead>
-      <tbody id="rows" data-keyed>\(rows)</tbody>
+      <tbody id="rows">\(rows)</tbody>
       </table></div>
       <p id="note">\(note)</p>
       </section>
@@ -241,7 +241,7 @@ struct PanelPage {
     return """
       <section id="events" aria-label="Events">
       <h2>Events <small id="zone">times in UTC</small></h2>
-      \(note)<ol id="event-list" data-keyed>\(events.joined())</ol>
+      \(note)<ol id="event-list">\(events.joined())</ol>
       </section>
       """
   }
