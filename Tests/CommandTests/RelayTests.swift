@@ -198,7 +198,7 @@ struct RelayTests {
       #expect(again.objects("hello")[0]["recovered"] == .bool(true))
       for (words, text) in [
         (["JOB", "-"], "does not listen to JOB"),
-        (["JOB:1:x", "-"], "more than 128 KiB"),
+        (["JOB:1:x", "-"], "larger than 128 KiB"),
       ] {
         let wrong = try Paasbus.start(
           ["publish", "--keep", "--app", "shop"] + words, on: server,
