@@ -24,8 +24,11 @@ enum Shell {
 extension Terminal {
   /// Waits until the shell reads what is typed.
   func awaitPrompt() async throws {
-    try await expect("the prompt") { screen in
-      screen.split(separator: "\n").last { !$0.isEmpty }?.hasSuffix("shell>") ?? false
+    do {
+      // A full-screen program may leave what it drew below.
+      try await eventually("the prompt") { try await cursorRow.hasSuffix("shell>") }
+    } catch {
+      throw Impatience(description: "\(error), but:\n\(try await screen)")
     }
   }
 

@@ -1,4 +1,5 @@
 import Foundation
+import PaasbusRedis
 
 /// A real terminal (tmux) in which a program runs, to type into and to read from.
 package final class Terminal: Sendable {
@@ -64,6 +65,15 @@ package final class Terminal: Sendable {
       }
       while rows.last == "" { rows.removeLast() }
       return rows.isEmpty ? "" : rows.joined(separator: "\n") + "\n"
+    }
+  }
+
+  /// The row in which the cursor stands.
+  package var cursorRow: String {
+    get async throws {
+      let number = try await tmux("display-message", "-p", "#{cursor_y}")
+      let rows = try await screen.split(separator: "\n", omittingEmptySubsequences: false)
+      return Int(number.prefix { $0.isNumber }).flatMap { rows.at($0) }.map(String.init) ?? ""
     }
   }
 
