@@ -66,9 +66,9 @@ struct RedisLogin {
   /// - Returns: the replies to the questions.
   private func check(_ replies: ArraySlice<RedisValue>) throws -> [RedisValue] {
     // A name is useful to others but not necessary for us, so its refusal is not an error. A server
-    // without SELECT is not an error either, since keys and messages carry the app's name; but who
-    // may not SELECT would be on another database than others with the same URL. MISCONF is about
-    // writes, although Redis also answers it to PING, which writes nothing.
+    // without SELECT is not an error either, since keys and messages carry the app's name. But a
+    // user without permission to SELECT would use another database than other users of the same
+    // URL. MISCONF is about writes, although Redis also answers it to PING, which writes nothing.
     if case .error(let text)? = replies.first, !text.hasPrefix("MISCONF") {
       throw RedisError.server(text)
     }

@@ -70,8 +70,10 @@ struct ConnectionOptions: ParsableArguments {
   }
 }
 
-/// The time limit of commands that talk to Redis, which `wait` does not have. No group of options contains another, as
-/// the parser's work doubles with each level.
+/// The time limit of commands that talk to Redis. `wait` has another one, so this is a group of its own.
+///
+/// No group of options contains another: a debug build checks each group several times for each check of the group
+/// around it.
 struct TimeLimitOptions: ParsableArguments {
   static let usual = Duration.seconds(5)
 
