@@ -7,10 +7,13 @@ package struct Impatience: Error, CustomStringConvertible {
 
 /// Waits until the condition holds, and fails at a deadline that is far beyond what is promised.
 ///
+/// What is awaited is put into words at the deadline, so that it can tell what there is then.
+///
 /// An error of the condition counts as not yet. Where this process itself was kept from running, few looks were taken,
 /// and it goes on for up to three times as long.
 package func eventually(
-  _ what: String, within limit: Duration = .seconds(30), _ condition: () async throws -> Bool
+  _ what: @autoclosure () -> String, within limit: Duration = .seconds(30),
+  _ condition: () async throws -> Bool
 ) async throws {
   let deadline = ContinuousClock.now + limit
   var looks = 0
@@ -19,7 +22,7 @@ package func eventually(
     looks += 1
     let now = ContinuousClock.now
     guard now < deadline || looks < 100 && now < deadline + limit * 2 else {
-      throw Impatience(description: "not within \(limit): \(what)")
+      throw Impatience(description: "not within \(limit): \(what())")
     }
     try await Task.sleep(for: .milliseconds(5))
   }

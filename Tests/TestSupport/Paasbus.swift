@@ -53,11 +53,7 @@ extension ManagedProcess {
 
   /// Waits until it has said this on stderr.
   package func waitToSay(_ text: String) async throws {
-    do {
-      try await eventually("it says \(text)") { self.errorOutput.contains(text) }
-    } catch {
-      throw Impatience(description: "\(error) but\n\(errorOutput)")
-    }
+    try await eventually("it says \(text): \(errorOutput)") { errorOutput.contains(text) }
   }
 
   /// Waits for as many objects of a type.
