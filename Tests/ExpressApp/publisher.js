@@ -1,5 +1,6 @@
 // A worker that never ends: publishes a numbered result for one of its USERS after the other, and prints which of
-// them Redis has taken. SOCKET is Redis' Unix socket.
+// them Redis has taken. One whose answer was lost may have been published or not, so no number is tried twice. SOCKET
+// is Redis' Unix socket.
 'use strict'
 const { createClient } = require('redis')
 
@@ -7,18 +8,17 @@ const pause = milliseconds => new Promise(resolve => setTimeout(resolve, millise
 
 const main = async () => {
   const users = process.env.USERS.split(',')
-  const numbers = Object.fromEntries(users.map(user => [user, 0]))
   const client = createClient({ socket: { path: process.env.SOCKET, reconnectStrategy: () => 50 } })
   // Without a listener an outage would end the process.
   client.on('error', () => {})
   await client.connect()
-  while (true) {
+  for (let number = 1; ; number++) {
     const user = users[Math.floor(Math.random() * users.length)]
     try {
-      await client.publish(`JOB:${user}:soak`, `${numbers[user] + 1}`)
-      console.log(user, ++numbers[user])
+      await client.publish(`JOB:${user}:soak`, `${number}`)
+      console.log(user, number)
     } catch (error) {
-      // It may have been published or not; the same number comes again.
+      // The outage ends.
     }
     await pause(4)
   }

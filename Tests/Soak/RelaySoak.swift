@@ -127,7 +127,8 @@ final class RelayBrowser: Sendable {
     case "hello": if since.get() == nil { since.set(text("pos")) }
     case "msg":
       since.set(text("id"))
-      let number = Int(text("data") ?? "") ?? -9
+      // None has the number 0, so what cannot be read is out of order.
+      let number = Int(text("data") ?? "") ?? 0
       got.update { $0.append(number) }
     case "gap":
       since.set(text("to"))
@@ -139,9 +140,9 @@ final class RelayBrowser: Sendable {
   }
 
   /// Whether it has the last message, or was told that it may be missing.
-  func isSettled(_ last: Int) -> Bool {
-    let got = got.get()
-    return last == 0 || got.last == last || (got.last ?? 0) < 0
+  func isSettled(_ published: [Int]) -> Bool {
+    guard let last = published.last else { return true }
+    return got.get().last.map { $0 >= last || $0 < 0 } ?? false
   }
 }
 
@@ -155,12 +156,12 @@ struct RelayVerdict: SoakVerdict {
   private var examples: [String] = []
   private let faults: [String: Int]
 
-  init(published: [Int], browsers: [RelayBrowser], faults: [String: Int]) {
+  init(published: [[Int]], browsers: [RelayBrowser], faults: [String: Int]) {
     self.faults = faults
     for browser in browsers { judge(browser, published[browser.user]) }
   }
 
-  private mutating func judge(_ browser: RelayBrowser, _ last: Int) {
+  private mutating func judge(_ browser: RelayBrowser, _ published: [Int]) {
     var before: Int?
     var (isFine, mayRepeat) = (true, false)
     for number in browser.got.get() {
@@ -173,13 +174,15 @@ struct RelayVerdict: SoakVerdict {
       delivered += 1
       if let before, !mayRepeat {
         if number <= before { (doubled, isFine) = (doubled + 1, false) }
-        if number > before + 1 { (missing, isFine) = (missing + number - before - 1, false) }
+        let between = published.drop { $0 <= before }.prefix { $0 < number }
+        if !between.isEmpty { (missing, isFine) = (missing + between.count, false) }
       }
       (before, mayRepeat) = (number, false)
     }
-    if !browser.isSettled(last) { (unfinished, isFine) = (unfinished + 1, false) }
+    if !browser.isSettled(published) { (unfinished, isFine) = (unfinished + 1, false) }
     if !isFine, examples.count < 3 {
-      examples.append("user \(browser.user), up to \(last): \(browser.got.get().suffix(60))")
+      examples.append(
+        "user \(browser.user), \(published.suffix(60)): \(browser.got.get().suffix(60))")
     }
   }
 

@@ -3,19 +3,20 @@ import Foundation
 import PaasbusRedis
 import TestSupport
 
-/// What is published for users: for each of them by one worker, so that its numbers are in Redis' order.
+/// What is published for users: for each of them by one worker, so that its numbers are in Redis' order. One whose
+/// answer was lost may have been published or not, so no number is tried twice.
 final class RelayWorkers: Sendable {
   private let site: RelaySite
   private let users: Int
   private let seed: UInt64
-  /// How many messages there were for each user.
-  let published: Mutable<[Int]>
+  /// For each user, the numbers that Redis has taken, in their order.
+  let published: Mutable<[[Int]]>
 
   init(site: RelaySite, users: Int, seed: UInt64) {
     self.site = site
     self.users = users
     self.seed = seed
-    published = Mutable(Array(repeating: 0, count: users))
+    published = Mutable(Array(repeating: [], count: users))
   }
 
   /// - Returns: each user's cookie.
@@ -63,7 +64,7 @@ final class RelayWorkers: Sendable {
       for line in worker.lines {
         let numbers = line.split(separator: " ").compactMap { Int($0) }
         if let user = numbers.first, let number = numbers.last, published.indices.contains(user) {
-          published[user] = number
+          published[user].append(number)
         }
       }
     }
@@ -72,14 +73,15 @@ final class RelayWorkers: Sendable {
   /// By our own client, which finds a new master.
   private func publishPlainly() async throws {
     var random = SeededGenerator(state: seed &+ 1000)
+    var number = 0
     while !Task.isCancelled {
       try? await site.withConnection { connection in
         while !Task.isCancelled {
           let user = Int.random(in: 0..<users, using: &random)
           guard !isKept(user) else { continue }
-          let number = published.get()[user] + 1
+          number += 1
           _ = try await connection.send(RedisCommand("PUBLISH", "JOB:\(user):soak", "\(number)"))
-          published.update { $0[user] = number }
+          published.update { [number] in $0[user].append(number) }
           try await Task.sleep(for: .milliseconds(4))
         }
       }
@@ -87,13 +89,14 @@ final class RelayWorkers: Sendable {
   }
 
   private func publishKept() async throws {
-    var user = 7
+    var (user, number) = (7, 0)
     while !Task.isCancelled {
-      let number = published.get()[user] + 1
+      number += 1
       let process = try Paasbus.start(
         "publish", "--keep", "--app", "shop", "JOB:\(user):soak", "\(number)", "--url", site.url)
-      // One that was cut off may have been published; the next number tells.
-      if try await process.exitStatus() == 0 { published.update { $0[user] = number } }
+      // Also one that the end of the soak overtakes.
+      let status = try await Task { try await process.exitStatus() }.value
+      if status == 0 { published.update { [user, number] in $0[user].append(number) } }
       user = (user + 8) % users
       if !isKept(user) { user = 7 }
     }
