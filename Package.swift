@@ -30,6 +30,7 @@ let package = Package(
     .target(
       name: "CBuild",
       cSettings: commit.map { [.define("PAASBUS_COMMIT", to: "\"\($0)\"")] } ?? []),
+    .target(name: "CStart"),
     .target(name: "CSupervisor"),
     .systemLibrary(name: "CTerminal"),
     .target(name: "Supervisor", dependencies: ["CSupervisor"]),
@@ -82,7 +83,7 @@ let package = Package(
     .executableTarget(
       name: "paasbus",
       dependencies: [
-        "CBuild", "CSupervisor", "ExpressSessions", "Gateway", "Platforms", "Presence",
+        "CBuild", "CStart", "CSupervisor", "ExpressSessions", "Gateway", "Platforms", "Presence",
         "PaasbusRedis", "Supervisor", "Terminal", "Views",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]

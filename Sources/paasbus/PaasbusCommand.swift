@@ -1,4 +1,5 @@
 import ArgumentParser
+import CStart
 import PaasbusRedis
 import Terminal
 
@@ -39,6 +40,7 @@ struct PaasbusCommand: ParsableCommand {
 @main
 enum Program {
   static func main() {
+    cstart_restore_environment()
     StandardStreams.ensureOpen()
     let arguments = ProcessTitle.readArguments()
     signal(SIGPIPE, SIG_IGN)
@@ -256,5 +258,13 @@ extension PaasbusSubcommand {
   /// Reads the words behind the command's name; nil where they are not just its own options.
   ///
   /// To ask whether a command is one of ours would search all types that the program has; this compares one.
-  fileprivate static func read(_ words: [String]) -> Self? { (try? parseAsRoot(words)) as? Self }
+  fileprivate static func read(_ words: [String]) -> Self? {
+    Reading.$isAlone.withValue(true) { (try? parseAsRoot(words)) as? Self }
+  }
+}
+
+/// How the command line is being read.
+enum Reading {
+  /// Whether only the options of one command are looked for, without help and the like.
+  @TaskLocal static var isAlone = false
 }

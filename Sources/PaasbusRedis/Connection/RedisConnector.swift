@@ -168,8 +168,9 @@ public struct RedisConnector: Sendable {
     let handshake = try endpoint.usesTLS ? TLSHandshake(self) : nil
     let (sizeLimit, limit) = (replySizeLimit, TimeAmount(timeout))
     // The handlers are kept from the start, since the pipeline of a channel that was closed at once
-    // is empty. They are kept by channel, since several addresses of a name may be tried.
-    let handlers = Mutex<[ObjectIdentifier: NIOLoopBound<RedisChannelHandler>]>([:])
+    // is empty. Several addresses of a name may be tried. A dictionary would cost a start more than these few need.
+    let handlers = Mutex<[(channel: ObjectIdentifier, handler: NIOLoopBound<RedisChannelHandler>)]>(
+      [])
     let (answers, flood) = (AnswerTimes(), thread.flood)
     let bootstrap = ClientBootstrap(group: thread.loop)
       .connectTimeout(limit)
@@ -181,14 +182,13 @@ public struct RedisConnector: Sendable {
           let handler = RedisChannelHandler(
             sizeLimit: sizeLimit, records: records, answers: answers, flood: flood)
           let bound = NIOLoopBound(handler, eventLoop: channel.eventLoop)
-          handlers.withLock { $0[ObjectIdentifier(channel)] = bound }
+          handlers.withLock { $0.append((ObjectIdentifier(channel), bound)) }
           try channel.pipeline.syncOperations.addHandler(handler)
         }
       }
     let channel = try await connect(with: bootstrap)
-    guard let handler = handlers.withLock({ $0[ObjectIdentifier(channel)] }) else {
-      throw RedisError(.closed)
-    }
+    let opened = handlers.withLock { $0.last { $0.channel == ObjectIdentifier(channel) } }
+    guard let handler = opened?.handler else { throw RedisError(.closed) }
     return RedisConnection(
       channel: channel, handler: handler, answers: answers, timeout: limit)
   }
