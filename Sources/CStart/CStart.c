@@ -5,9 +5,9 @@
 static const char name[] = "SWIFT_BACKTRACE";
 static int is_ours = 0;
 
-// Swift's runtime looks for its program that prints backtraces before main begins: it asks in which file it is itself
-// and then for six files beside it. That is a tenth of a short run, and there is no such program where the runtime is
-// part of the binary. A debug build, whose runtime comes with the tools, keeps it.
+// Before main begins, Swift's runtime looks for its program that prints backtraces: it asks in which file it is itself,
+// and for six files near that. This takes a twentieth of a start, and there is no such program where the runtime is part
+// of the binary. A debug build, whose runtime comes with the tools, keeps it.
 #ifndef DEBUG
 __attribute__((constructor(101))) static void leave_backtraces_out(void) {
     is_ours = getenv(name) == NULL && setenv(name, "enable=no,swift-backtrace=none", 0) == 0;
