@@ -29,9 +29,20 @@ final class Child {
   /// Whether a peer is there; says so where it is not.
   static func isInstalled(_ peer: String) -> Bool {
     let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"
-    let isThere = path.split(separator: ":").contains {
-      FileManager.default.isExecutableFile(atPath: "\($0)/\(peer)")
-    }
+    return say(
+      peer,
+      isThere: path.split(separator: ":").contains {
+        FileManager.default.isExecutableFile(atPath: "\($0)/\(peer)")
+      })
+  }
+
+  /// Whether a module that node finds is there; says so where it is not.
+  static func isInstalled(nodeModule name: String) -> Bool {
+    say(
+      "node-\(name)", isThere: FileManager.default.fileExists(atPath: "/usr/share/nodejs/\(name)"))
+  }
+
+  private static func say(_ peer: String, isThere: Bool) -> Bool {
     if !isThere { print("\(peer) is not installed, so it is left away") }
     return isThere
   }

@@ -12,7 +12,9 @@ extension Bench {
   private static let secret = "keyboard cat"
 
   func relaying() async throws -> [Row] {
-    guard Child.isInstalled("node"), ExpressApp.isPossible else { return [] }
+    guard Child.isInstalled("node"),
+      ["redis", "ws"].allSatisfy({ Child.isInstalled(nodeModule: $0) })
+    else { return [] }
     for user in 0..<Self.users {
       try await server.command(
         "SET", "sess:session-of-user-\(user)", #"{"cookie":{},"user":{"id":\#(user)}}"#)
