@@ -37,7 +37,7 @@ final class Child {
   }
 
   /// Whether a module that node finds is there; says so where it is not.
-  static func isInstalled(nodeModule name: String) -> Bool {
+  static func hasNodeModule(_ name: String) -> Bool {
     say(
       "node-\(name)", isThere: FileManager.default.fileExists(atPath: "/usr/share/nodejs/\(name)"))
   }

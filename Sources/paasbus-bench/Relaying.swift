@@ -13,7 +13,7 @@ extension Bench {
 
   func relaying() async throws -> [Row] {
     guard Child.isInstalled("node"),
-      ["redis", "ws"].allSatisfy({ Child.isInstalled(nodeModule: $0) })
+      ["redis", "ws"].allSatisfy({ Child.hasNodeModule($0) })
     else { return [] }
     for user in 0..<Self.users {
       try await server.command(
