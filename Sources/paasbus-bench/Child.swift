@@ -1,5 +1,6 @@
 import Foundation
 import Supervisor
+import TestSupport
 
 /// A process that is timed: spawned and waited for without anything in between.
 final class Child {
@@ -38,8 +39,7 @@ final class Child {
 
   /// Whether a module that node finds is there; says so where it is not.
   static func hasNodeModule(_ name: String) -> Bool {
-    say(
-      "node-\(name)", isThere: FileManager.default.fileExists(atPath: "/usr/share/nodejs/\(name)"))
+    say("node-\(name)", isThere: ExpressApp.hasModule(name))
   }
 
   private static func say(_ peer: String, isThere: Bool) -> Bool {

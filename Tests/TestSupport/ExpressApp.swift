@@ -3,9 +3,12 @@ import Foundation
 /// A real Express app with its sessions in Redis, started by `paasbus announce`.
 package final class ExpressApp: Sendable {
   /// Whether this machine has what the app is made of.
-  package static let isPossible =
-    FileManager.default.fileExists(atPath: "/usr/share/nodejs/express")
-    && FileManager.default.fileExists(atPath: "/usr/share/nodejs/redis")
+  package static let isPossible = hasModule("express") && hasModule("redis")
+
+  /// Whether node finds a module of Debian's here.
+  package static func hasModule(_ name: String) -> Bool {
+    FileManager.default.fileExists(atPath: "/usr/share/nodejs/\(name)")
+  }
 
   private static let script = URL(filePath: #filePath).deletingLastPathComponent()
     .deletingLastPathComponent().appending(path: "ExpressApp/app.js").path

@@ -168,7 +168,8 @@ public struct RedisConnector: Sendable {
     let handshake = try endpoint.usesTLS ? TLSHandshake(self) : nil
     let (sizeLimit, limit) = (replySizeLimit, TimeAmount(timeout))
     // The handlers are kept from the start, since the pipeline of a channel that was closed at once
-    // is empty. Several addresses of a name may be tried. A dictionary would cost a start more than these few need.
+    // is empty. They are kept with their channel, since several addresses of a name may be tried. For so few, a
+    // dictionary would only make the start slower.
     let handlers = Mutex<[(channel: ObjectIdentifier, handler: NIOLoopBound<RedisChannelHandler>)]>(
       [])
     let (answers, flood) = (AnswerTimes(), thread.flood)

@@ -136,18 +136,13 @@ extension ConnectionOptions: CustomReflectable {
         ("_url", _url), ("_app", _app), ("_channel", _channel),
         ("_tlsAuthority", _tlsAuthority), ("_tlsCertificate", _tlsCertificate),
         ("_tlsKey", _tlsKey), ("_tlsInsecure", _tlsInsecure), ("_verbose", _verbose),
-        ("_quiet", _quiet),
-        ("_colorText", _colorText),
+        ("_quiet", _quiet), ("_colorText", _colorText),
       ])
   }
 }
 
 extension TimeLimitOptions: CustomReflectable {
   var customMirror: Mirror {
-    .ofOptions(
-      self,
-      [
-        ("_timeoutText", _timeoutText)
-      ])
+    .ofOptions(self, [("_timeoutText", _timeoutText)])
   }
 }
