@@ -63,6 +63,14 @@ struct Bus {
     }
   }
 
+  /// How much is left of the lease of each instance, by name.
+  func leases(on connection: RedisConnection) async throws -> [String: Duration] {
+    let snapshot = try await Snapshot.read(keys: keys, on: connection)
+    return snapshot.instances.reduce(into: [:]) { leases, status in
+      leases[status.instance.name] = status.leaseEnd.map { .milliseconds($0 - snapshot.now) }
+    }
+  }
+
   /// How often the server has carried out a command.
   func calls(_ command: String) async throws -> Int64 {
     try await server.connector.withConnection { try await calls(command, on: $0) }
