@@ -259,12 +259,15 @@ extension PaasbusSubcommand {
   ///
   /// To ask whether a command is one of ours would search all types that the program has; this compares one.
   fileprivate static func read(_ words: [String]) -> Self? {
-    Reading.$isAlone.withValue(true) { (try? parseAsRoot(words)) as? Self }
+    Reading.isAlone.withValue(true) { (try? parseAsRoot(words)) as? Self }
   }
 }
 
 /// How the command line is being read.
 enum Reading {
   /// Whether only the options of one command are looked for, without help and the like.
-  @TaskLocal static var isAlone = false
+  ///
+  /// Written without the macro, whose expansion would be named in the debug symbols by a path that depends on where it
+  /// is built.
+  static let isAlone = TaskLocal(wrappedValue: false)
 }

@@ -18,7 +18,7 @@ struct AnnounceCommand: PaasbusSubcommand {
           paasbus announce --name web.1 --release v42 --meta zone=a
         """,
       // From names of the help the parser makes further ones by reflection, which takes 4 % of a start.
-      helpNames: Reading.isAlone ? [] : nil)
+      helpNames: Reading.isAlone.get() ? [] : nil)
   }
 
   @Option(help: "Instance name (default: the platform's, or HOST.PID)")
