@@ -28,17 +28,17 @@ struct RelayBrowserTests {
         environment: ["PAASBUS_SESSION_SECRET": "keyboard cat"])
       let page = "http://localhost:\(app.port)/page?relay=http://localhost:\(port)/relay"
       try await Browser.with { browser in
-        func job(_ name: String, delay: Int = 0) async throws {
-          _ = try await browser.evaluate(
-            "fetch('/job?job=\(name)&delay=\(delay)').then(() => 'started')")
+        func job(_ name: String) async throws {
+          _ = try await browser.evaluate("fetch('/job?job=\(name)').then(() => 'started')")
         }
         try await browser.open("http://localhost:\(app.port)/login?user=42")
         try await browser.open(page)
         try await browser.waitFor("connected", in: "#state")
         try await job("report")
         try await browser.waitFor("report: result of report", in: "#jobs")
-        // The job ends while the page is loaded again.
-        try await job("during", delay: 300)
+        // The job ends while the user looks at another page.
+        try await browser.open("http://localhost:\(app.port)/me")
+        try await job("during")
         try await browser.open(page)
         try await browser.waitFor("during: result of during", in: "#jobs")
         #expect(try await browser.text("#jobs").contains("report") == false)

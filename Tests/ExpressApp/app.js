@@ -47,8 +47,7 @@ const main = async () => {
       </script>`)
   })
   app.get('/job', async (request, response) => {
-    const { job, delay } = request.query
-    await client.lPush('jobs', JSON.stringify({ user: user(request), job, delay: Number(delay || 0) }))
+    await client.lPush('jobs', JSON.stringify({ user: user(request), job: request.query.job }))
     response.send('started')
   })
   // Ends when /finish is asked for, and then saves what it has read at its beginning.

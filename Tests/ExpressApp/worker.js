@@ -11,8 +11,8 @@ const main = async () => {
   console.log('working')
   while (true) {
     const { element } = await client.brPop('jobs', 0)
-    const { user, job, delay } = JSON.parse(element)
-    setTimeout(() => publisher.publish(`JOB:${user}:${job}`, `result of ${job}`), delay)
+    const { user, job } = JSON.parse(element)
+    await publisher.publish(`JOB:${user}:${job}`, `result of ${job}`)
   }
 }
 

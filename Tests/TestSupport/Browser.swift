@@ -18,8 +18,9 @@ package final class Browser: Sendable {
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
     // What the browser keeps for itself goes to the folder too.
+    // The driver takes one port for both families, and one that the system chooses can be taken in the other.
     let driver = try ManagedProcess(
-      "chromedriver", ["--port=0"],
+      "chromedriver", ["--port=\(try RedisServer.freePort())"],
       environment: ManagedProcess.bareEnvironment.merging(
         ["HOME": folder.path, "TMPDIR": folder.path]) { $1 })
     let port = Mutable(0)
