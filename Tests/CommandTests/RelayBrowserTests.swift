@@ -61,4 +61,33 @@ struct RelayBrowserTests {
       }
     }
   }
+
+  @Test("a connection that is dead without a word is made anew, and what was missed comes on it")
+  func silence() async throws {
+    try await RedisServer.with { server in
+      let app = try await ExpressApp.start("web.1", on: server)
+      let path = server.folder.appending(path: "relay.sock").path
+      let gateway = try Paasbus.start(
+        [
+          "serve", "--app", "shop", "--relay", "--no-panel", "--open-metrics", "--socket", path,
+          "--origin", "http://localhost:\(app.port)",
+        ], on: server, environment: ["PAASBUS_SESSION_SECRET": "keyboard cat"])
+      try await eventually("it serves: \(gateway.errorOutput)") {
+        gateway.errorOutput.contains("serving at ")
+      }
+      let proxy = try await Proxy(toSocket: path)
+      try await Browser.with { browser in
+        let relay = "http://localhost:\(proxy.port)/relay"
+        try await browser.open("http://localhost:\(app.port)/login?user=42")
+        try await browser.open("http://localhost:\(app.port)/page?silence=3000&relay=\(relay)")
+        try await browser.waitFor("connected", in: "#state")
+        proxy.fallSilent()
+        try await server.command("PUBLISH", "JOB:42:report", "missed")
+        try await eventually("the message is swallowed") { proxy.hasSwallowed }
+        proxy.speak()
+        try await browser.waitFor("report: missed", in: "#jobs")
+        #expect(try await browser.text("#jobs") == "report: missed")
+      }
+    }
+  }
 }

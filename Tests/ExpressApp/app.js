@@ -32,11 +32,11 @@ const main = async () => {
   })
   // The relay's five lines; `relays` are the gateways, of which the page takes the first that answers.
   app.get('/page', (request, response) => {
-    const relay = request.query.relay
+    const { relay, silence = 60000 } = request.query
     response.send(`<!doctype html><title>Jobs</title><p id="user">${user(request)}</p><ul id="jobs"></ul>
       <p id="state"></p><script src="${relay}.js"></script><script>
         const add = text => document.querySelector('#jobs').insertAdjacentHTML('beforeend', '<li>' + text)
-        const relay = new Relay('${relay}', { since: sessionStorage.since })
+        const relay = new Relay('${relay}', { since: sessionStorage.since, silence: ${Number(silence)} })
         relay.onmessage = (data, job, id) => { add(job + ': ' + data); sessionStorage.since = id }
         relay.onopen = hello => {
           sessionStorage.since = sessionStorage.since || hello.pos

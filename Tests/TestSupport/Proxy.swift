@@ -15,12 +15,20 @@ package final class Proxy: Sendable {
   ///   - idleLimit: a connection over which nothing goes for longer is cut.
   ///   - rewriting: what of a server's answers is replaced by something else.
   ///   - commands: a connection on which one of these is asked for ends without an answer.
-  package init(
+  package convenience init(
     to server: RedisServer, idleLimit: Duration? = nil,
     rewriting: (answer: String, to: String)? = nil, closingAt commands: [String] = []
   ) async throws {
+    try await self.init(
+      toSocket: server.socketPath, idleLimit: idleLimit, rewriting: rewriting, closingAt: commands)
+  }
+
+  package init(
+    toSocket path: String, idleLimit: Duration? = nil,
+    rewriting: (answer: String, to: String)? = nil, closingAt commands: [String] = []
+  ) async throws {
     port = try RedisServer.freePort()
-    try Data(server.socketPath.utf8).write(to: target)
+    try Data(path.utf8).write(to: target)
     let program = """
       import socket, sys, threading, signal, time
       limit = float(sys.argv[3])
@@ -41,7 +49,9 @@ package final class Proxy: Sendable {
                   heard[pair] = time.monotonic()
                   if one is pair[1] and old: data = data.replace(old, new)
                   if one is pair[0] and any(word in data for word in closing): break
-                  if silent.is_set(): dead.append(1)
+                  if silent.is_set():
+                      dead.append(1)
+                      print("swallowed", flush=True)
                   if not dead: two.sendall(data)
           except OSError: pass
           heard.pop(pair, None)
@@ -81,8 +91,9 @@ package final class Proxy: Sendable {
         "-c", program, "\(port)", target.path, "\(limit)", rewriting?.answer ?? "",
         rewriting?.to ?? "",
       ] + commands)
-    try await eventually("the proxy passes on") { [connector] in
-      try await connector.withConnection { _ in true }
+    try await eventually("the proxy listens") { [port] in
+      _ = try await RawSocket.connect(port: port)
+      return true
     }
   }
 
@@ -99,6 +110,9 @@ package final class Proxy: Sendable {
 
   /// How many connections were cut for being idle.
   package var cuts: Int { process.lines.count { $0 == "cut" } }
+
+  /// Whether something came while it was silent.
+  package var hasSwallowed: Bool { process.lines.contains("swallowed") }
 
   /// From here on nothing passes; connections that were open now stay dead for ever.
   package func fallSilent() { process.signal(SIGUSR1) }

@@ -6,10 +6,11 @@
 //   relay.ongap = why => { ... }          // messages may be missing: ask the app for the state
 'use strict'
 class Relay {
-  constructor(path = '/relay', { since } = {}) {
+  constructor(path = '/relay', { since, silence = 60000 } = {}) {
     this.url = new URL(path, location.href)
     this.url.protocol = this.url.protocol.replace('http', 'ws')
     this.since = since
+    this.silence = silence
     this.delay = 250
     this.ended = 0
     this.connect()
@@ -19,7 +20,9 @@ class Relay {
     const url = new URL(this.url)
     if (this.since !== undefined) url.searchParams.set('since', this.since)
     const socket = (this.socket = new WebSocket(url))
+    this.listen()
     socket.onmessage = event => {
+      this.listen()
       const message = JSON.parse(event.data)
       if (message.t === 'hello') {
         this.delay = 250
@@ -38,6 +41,7 @@ class Relay {
       }
     }
     socket.onclose = event => {
+      clearTimeout(this.listening)
       if (this.closed) return
       // A log-in makes a new session, with which it goes on.
       if (event.code === 4401 && this.ended++ > 0) return this.stop(event.code)
@@ -46,16 +50,35 @@ class Relay {
     }
   }
 
-  // A page cannot see why a WebSocket was refused, so it asks.
+  // A gateway says something every 25 s. Where nothing comes, the connection is dead, for example because a laptop
+  // slept, and neither side can tell the other.
+  listen() {
+    clearTimeout(this.listening)
+    this.listening = setTimeout(() => {
+      this.socket.onmessage = this.socket.onclose = null
+      this.socket.close()
+      this.retry(false)
+    }, this.silence)
+  }
+
   async retry(isUnknown) {
-    const check = new URL(this.url)
-    check.protocol = check.protocol.replace('ws', 'http')
-    check.pathname += '/check'
-    const answer = isUnknown && (await fetch(check, { credentials: 'include' }).catch(() => null))
+    const status = isUnknown ? await this.check() : 0
     if (this.closed) return
-    if (answer && [401, 403].includes(answer.status)) return this.stop(answer.status)
+    if (status === 401 || status === 403) return this.stop(status)
     this.timer = setTimeout(() => this.connect(), this.delay * (0.5 + Math.random()))
     this.delay = Math.min(this.delay * 2, 15000)
+  }
+
+  // A page cannot see why a WebSocket was refused, so it asks.
+  async check() {
+    const url = new URL(this.url)
+    url.protocol = url.protocol.replace('ws', 'http')
+    url.pathname += '/check'
+    try {
+      return (await fetch(url, { credentials: 'include', signal: AbortSignal.timeout(10000) })).status
+    } catch {
+      return 0
+    }
   }
 
   stop(code) {
@@ -66,6 +89,7 @@ class Relay {
   close() {
     this.closed = true
     clearTimeout(this.timer)
+    clearTimeout(this.listening)
     this.socket.close()
   }
 }
