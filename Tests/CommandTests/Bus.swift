@@ -117,9 +117,9 @@ struct Bus {
     #expect(!watch.objects.contains { $0["source"] == .string("watch") })
   }
 
-  /// Announcers in this process, whose leases are short.
+  /// Announcers in this process, which shares two processors with other tests: so their beats are not the shortest.
   func startFleet(
-    _ count: Int, named name: String = "w", lease: Duration = .seconds(2),
+    _ count: Int, named name: String = "w", lease: Duration = .seconds(6),
     connector: RedisConnector? = nil
   ) async -> AnnouncerFleet {
     var fleet = AnnouncerFleet()

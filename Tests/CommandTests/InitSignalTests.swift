@@ -193,7 +193,7 @@ struct InitSignalTests {
         "sh",
         [
           "-c",
-          "cd \(server.folder.path) && exec \(Paasbus.path) announce -- sh -c 'pwd; sleep 100'",
+          "cd \(server.folder.path) && exec \(Paasbus.path) announce -- sh -c 'pwd; exec sleep 100'",
         ],
         environment: ManagedProcess.bareEnvironment.merging(["PAASBUS_URL": server.url]) { $1 })
       try await eventually("it is announced") { process.errorOutput.contains("announced ") }

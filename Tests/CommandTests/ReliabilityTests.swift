@@ -142,9 +142,7 @@ struct ReliabilityTests {
       let bus = Bus(on: server)
       var watches: [ManagedProcess] = []
       for _ in 0..<3 { watches.append(try await Paasbus.watch(on: server)) }
-      // All of them live in this process, which shares two processors with other tests: so the
-      // beats are not the shortest.
-      let fleet = await bus.startFleet(200, lease: .seconds(6))
+      let fleet = await bus.startFleet(200)
       for watch in watches { _ = try await watch.waitFor("start", count: 200) }
       server.kill()
       try await pass(.seconds(7))
@@ -172,9 +170,9 @@ struct ReliabilityTests {
       _ = try await watch.waitFor("start", count: 50)
       for _ in 0..<2 {
         server.freeze()
-        try await pass(.seconds(3))
+        try await pass(.seconds(7))
         server.thaw()
-        try await pass(.seconds(3))
+        try await pass(.seconds(4))
       }
       try await fleet.end()
       _ = try await watch.waitFor("stop", count: 50)

@@ -70,7 +70,7 @@ struct UsageTests {
   func others() async throws {
     try await RedisServer.with { server in
       let process = try ManagedProcess(
-        "sh", ["-c", "trap 'kill %1; exit' TERM; sleep 1030 & wait"])
+        "sh", ["-c", "trap 'kill $id; exit' TERM; sleep 1030 & id=$!; wait"])
       let follow = try Paasbus.start(
         "announce", "--lease", "2s", "--pid", "\(process.processID)", on: server)
       try await eventually("both are counted") {

@@ -48,7 +48,7 @@ struct WrapTests {
     try await RedisServer.with { server in
       let url = "postgres://u:topsecret@db/x"
       let process = try await Paasbus.wrap(
-        ["sh", "-c", "echo \"$1\"; sleep 100", "sh", url], on: server)
+        ["sh", "-c", "echo \"$1\"; exec sleep 100", "sh", url], on: server)
       try await eventually("it has said so") { process.output == url + "\n" }
       let title = try String(
         contentsOfFile: "/proc/\(process.processID)/cmdline", encoding: .utf8)

@@ -83,8 +83,8 @@ struct UsageTests {
 
   @Test("of more processes than are counted the same ones are, and their share is not guessed")
   func many() async throws {
-    let script = "for i in $(seq 80); do sleep 1040 & done; echo here; wait"
-    let process = try ManagedProcess("sh", ["-c", "trap 'kill $(jobs -p); exit' TERM; \(script)"])
+    let script = "for i in $(seq 80); do sleep 1040 & ids=\"$ids $!\"; done; echo here; wait"
+    let process = try ManagedProcess("sh", ["-c", "trap 'kill $ids; exit' TERM; \(script)"])
     try await eventually("they run") {
       process.output.contains("here")
         && ProcessTree(of: process.processID, without: []).isCut
