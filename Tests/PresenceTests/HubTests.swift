@@ -1,3 +1,4 @@
+import Foundation
 import PaasbusRedis
 import TestSupport
 import Testing
@@ -120,6 +121,29 @@ struct HubTests {
       #expect(hub.state.instances.isEmpty && hub.state.events.isEmpty)
       run.cancel()
       try await run.value
+    }
+  }
+
+  @Test("a reader that is cancelled while something changes stops neither itself nor the hub")
+  func cancelledReaders() async throws {
+    try await with { _, hub, _ in
+      // Changes come from a thread of their own, so that two that wait for each other leave one to notice it.
+      let isOver = Mutable(false)
+      let changes = Thread { while !isOver.get() { hub.notify(.cannotReap) } }
+      changes.start()
+      let ended = Mutable(0)
+      let readers = Task {
+        for _ in 0..<20_000 {
+          let reader = Task { for await _ in hub.changes() { await Task.yield() } }
+          await Task.yield()
+          reader.cancel()
+          await reader.value
+          ended.update { $0 += 1 }
+        }
+      }
+      try await eventually("all readers have ended: \(ended.get())") { ended.get() == 20_000 }
+      isOver.set(true)
+      await readers.value
     }
   }
 

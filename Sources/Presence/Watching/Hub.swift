@@ -101,13 +101,8 @@ public final class Hub: Sendable {
   /// Tells a batch at once; to be called where there is ``room()``.
   func put(_ batch: [WatchOutput]) {
     guard !batch.isEmpty else { return }
-    let queues = readers.withLock { readers in
-      readers.state.receive(batch, keepsRoster: watcher.options.keepsRoster)
-      readers.state.version += 1
-      for change in readers.changes.values { change.yield() }
-      return readers.queues
-    }
-    for queue in queues { queue.put(batch) }
+    update { $0.receive(batch, keepsRoster: watcher.options.keepsRoster) }
+    for queue in readers.withLock(\.queues) { queue.put(batch) }
   }
 
   /// Tells a batch once there is room for it.
@@ -129,10 +124,13 @@ public final class Hub: Sendable {
   }
 
   private func update(_ change: (inout HubState) -> Void) {
-    readers.withLock { readers in
+    let changes = readers.withLock { readers in
       change(&readers.state)
       readers.state.version += 1
-      for change in readers.changes.values { change.yield() }
+      return readers.changes.values.map(\.self)
     }
+    // Without the lock: a task that is being cancelled waits for it, to remove its reader, while nothing can wake that
+    // task.
+    for changed in changes { changed.yield() }
   }
 }
